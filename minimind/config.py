@@ -1,0 +1,388 @@
+"""Every section of a domain's YAML. A config is complete: what defines an experiment has no default here.
+
+Sections are frozen and refuse unknown keys. A stage is given its own section, never the whole config.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from minimind.errors import ConfigError
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- corpus -----------------------------------------------------------------------------------------------------------
+
+
+class LocalFilesSource(Section):
+    """Files on this machine: .txt .md .jsonl .jsonl.gz .parquet, alone or inside .zip and .tar.gz."""
+
+    kind: Literal["local_files"]
+    name: Name
+    paths: Annotated[list[str], Field(min_length=1)]  # globs, ** included; relative to the current folder
+    license: str | None = None  # for documents that name none of their own
+
+
+class HttpFile(Section):
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    sha256: Sha256 | None = None
+
+
+class HttpSource(Section):
+    """Files or archives by URL; read like local files once they are here."""
+
+    kind: Literal["http"]
+    name: Name
+    files: Annotated[list[HttpFile], Field(min_length=1)]
+    members: list[str] = ["**"]  # globs over the paths inside an archive
+    license: str | None = None
+
+
+class HuggingFaceSource(Section):
+    """A dataset of the Hugging Face hub, streamed up to a limit."""
+
+    kind: Literal["huggingface"]
+    name: Name
+    dataset: Annotated[str, Field(min_length=1)]
+    revision: str  # branch, tag or commit
+    subset: str | None = None
+    split: str
+    text_column: str
+    id_column: str | None = None  # None: the row's position
+    license_column: str | None = None
+    license: str | None = None
+    max_documents: Annotated[int, Field(ge=1)] | None = None
+    max_bytes: Annotated[int, Field(ge=1)] | None = None  # of text, UTF-8
+
+    @model_validator(mode="after")
+    def has_a_limit(self) -> "HuggingFaceSource":
+        if self.max_documents is None and self.max_bytes is None:
+            raise ValueError("neither max_documents nor max_bytes is set; set at least one")
+        return self
+
+
+class SoftwareLicencesSource(Section):
+    """Licence texts that this machine already has; the file list is frozen in the store at first sight."""
+
+    kind: Literal["software_licences"]
+    name: Name
+
+
+Source = Annotated[
+    LocalFilesSource | HttpSource | HuggingFaceSource | SoftwareLicencesSource, Field(discriminator="kind")
+]
+
+
+class CorpusConfig(Section):
+    max_unreadable_share: Share  # of lines and files that cannot be read; more stops the run
+    max_download_bytes: Annotated[int, Field(ge=1)]  # of one file
+    max_expanded_bytes: Annotated[int, Field(ge=1)]  # of one archive, expanded
+    sources: Annotated[list[Source], Field(min_length=1)]
+
+    @field_validator("sources")
+    @classmethod
+    def names_are_unique(cls, sources: list[Source]) -> list[Source]:
+        names = [source.name for source in sources]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"source names stand twice: {', '.join(twice)}; give each source its own name")
+        return sources
+
+
+# --- cleaning ---------------------------------------------------------------------------------------------------------
+
+
+class NearDuplicatesConfig(Section):
+    shingle_words: Annotated[int, Field(ge=1, le=5)]
+    max_jaccard: Annotated[float, Field(ge=0.7, le=1)]  # at or above, one of the pair is removed
+
+
+class QualityConfig(Section):
+    """Thresholds, named by what they permit.
+
+    Gopher: Rae et al. 2021, table A1; FineWeb: Penedo et al. 2024, section 3.5.
+    """
+
+    min_words: Annotated[int, Field(ge=0)]
+    max_words: Annotated[int, Field(ge=1)]
+    min_mean_word_length: Annotated[float, Field(ge=0)]
+    max_mean_word_length: Annotated[float, Field(gt=0)]
+    max_symbol_word_ratio: Annotated[float, Field(ge=0)]  # '#' and ellipses by words
+    max_bullet_line_ratio: Share
+    max_ellipsis_line_ratio: Share
+    min_alpha_word_ratio: Share  # words with at least one letter
+    stop_words: list[str]  # of the corpus's language, lower case
+    min_stop_words: Annotated[int, Field(ge=0)]  # different ones that must occur
+    max_duplicate_line_ratio: Share
+    max_duplicate_line_char_ratio: Share
+    max_top_2_gram_char_ratio: Share
+    min_punctuated_line_ratio: Share  # FineWeb: lines that end in a terminal punctuation mark
+    max_short_line_ratio: Share  # FineWeb: lines of at most 30 characters
+    max_newline_word_ratio: Annotated[float, Field(ge=0)]  # FineWeb: line breaks by words
+
+
+class SplitConfig(Section):
+    holdout_share: Annotated[float, Field(gt=0, le=0.2)]  # of near-duplicate clusters; grows up to a fifth if too few
+    min_documents: Annotated[int, Field(ge=1)]
+    min_bytes: Annotated[int, Field(ge=1)]
+
+
+class CleaningConfig(Section):
+    near_duplicates: NearDuplicatesConfig
+    quality: QualityConfig
+    split: SplitConfig
+
+
+# --- tokenizer and shards ---------------------------------------------------------------------------------------------
+
+
+class TokenizerConfig(Section):
+    vocabulary_size: Annotated[int, Field(ge=300, le=200_000)]  # special tokens and 256 bytes included
+
+
+class ShardsConfig(Section):
+    tokens_per_shard: Annotated[int, Field(ge=1_000)]
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+class ModelSizes(Section):
+    """Sizes of a Qwen3-family decoder; embeddings are tied, the vocabulary comes from the tokenizer."""
+
+    hidden_size: Annotated[int, Field(ge=8)]
+    layers: Annotated[int, Field(ge=1)]
+    heads: Annotated[int, Field(ge=1)]
+    kv_heads: Annotated[int, Field(ge=1)]
+    head_size: Annotated[int, Field(ge=2, multiple_of=2)]
+    intermediate_size: Annotated[int, Field(ge=8)]
+
+    @model_validator(mode="after")
+    def heads_divide(self) -> "ModelSizes":
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads ({self.heads}) is not a multiple of kv_heads ({self.kv_heads})")
+        return self
+
+
+PRESETS: Mapping[str, ModelSizes] = {
+    # 1.3M with 4,096 tokens; 26M and 64M with 6,400; 124M with 32,768
+    "tiny": ModelSizes(hidden_size=128, layers=4, heads=4, kv_heads=2, head_size=32, intermediate_size=384),
+    "26m": ModelSizes(hidden_size=512, layers=8, heads=8, kv_heads=2, head_size=64, intermediate_size=1408),
+    "64m": ModelSizes(hidden_size=768, layers=8, heads=8, kv_heads=4, head_size=96, intermediate_size=2432),
+    "124m": ModelSizes(hidden_size=768, layers=12, heads=12, kv_heads=12, head_size=64, intermediate_size=2560),
+}
+
+
+class Budget(NamedTuple):
+    amount: float  # tokens, epochs or seconds
+    unit: Literal["tokens", "epochs", "seconds"]
+
+
+def parse_budget(text: str) -> Budget:
+    """A budget such as `300k tokens`, `2 epochs`, `90s`, `10m` or `2h`; ValueError says what is allowed."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kKMB]?)\s*(tokens|epochs?)|(s|m|h))\s*", text)
+    if match is None or float(match[1]) <= 0:
+        raise ValueError(f"{text!r} is no budget; write '300k tokens', '2 epochs', '10m' or '2h'")
+    amount, scale, unit, time_unit = float(match[1]), match[2] or "", match[3], match[4]
+    if time_unit:
+        return Budget(amount * {"s": 1, "m": 60, "h": 3600}[time_unit], "seconds")
+    amount *= {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9}[scale]
+    return Budget(amount, "tokens" if unit == "tokens" else "epochs")
+
+
+class OptimizerConfig(Section):
+    """AdamW; weight decay on matrices only."""
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    min_learning_rate_ratio: Share  # of the peak, reached at the last step
+    warmup_ratio: Share  # of all steps
+    decay_ratio: Share  # of all steps, at the end, linear
+    weight_decay: Annotated[float, Field(ge=0)]
+    beta1: Annotated[float, Field(ge=0, lt=1)]
+    beta2: Annotated[float, Field(ge=0, lt=1)]
+    max_gradient_norm: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def phases_fit(self) -> "OptimizerConfig":
+        if self.warmup_ratio + self.decay_ratio > 1:
+            raise ValueError(
+                f"warmup_ratio + decay_ratio is {self.warmup_ratio + self.decay_ratio:g}; at most 1 is possible"
+            )
+        return self
+
+
+class TrainingConfig(Section):
+    preset: Literal["tiny", "26m", "64m", "124m"] | None = None
+    sizes: ModelSizes | None = None
+    sequence_length: Annotated[int, Field(ge=16)]  # tokens
+    batch_tokens: Annotated[int, Field(ge=16)]  # tokens that one optimizer step sees
+    micro_batch_sequences: Annotated[int, Field(ge=1)]  # sequences in memory at once, per device
+    budget: str  # tokens, epochs or time
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"]  # on a CPU; auto: every physical core
+    optimizer: OptimizerConfig
+    evaluations: Annotated[int, Field(ge=1)]  # of the holdout loss during training, the last step included
+    checkpoint_seconds: Annotated[float, Field(gt=0)]
+    seed: Annotated[int, Field(ge=0)]
+
+    @field_validator("budget")
+    @classmethod
+    def budget_is_readable(cls, text: str) -> str:
+        parse_budget(text)
+        return text
+
+    @model_validator(mode="after")
+    def sizes_are_given_once(self) -> "TrainingConfig":
+        if (self.preset is None) == (self.sizes is None):
+            raise ValueError("set either preset or sizes, not both and not neither")
+        step = self.sequence_length * self.micro_batch_sequences
+        if self.batch_tokens % step:
+            raise ValueError(
+                f"batch_tokens ({self.batch_tokens}) is not a multiple of sequence_length x micro_batch_sequences "
+                f"({self.sequence_length} x {self.micro_batch_sequences} = {step})"
+            )
+        return self
+
+    @property
+    def model_sizes(self) -> ModelSizes:
+        return self.sizes if self.sizes is not None else PRESETS[str(self.preset)]
+
+
+# --- evaluation and registry ------------------------------------------------------------------------------------------
+
+
+class SamplingConfig(Section):
+    prompts: list[str]  # besides these, the beginnings of holdout documents
+    holdout_prompts: Annotated[int, Field(ge=0)]
+    max_new_tokens: Annotated[int, Field(ge=1)]
+    temperature: Annotated[float, Field(ge=0)]  # 0: greedy
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class EvaluationConfig(Section):
+    sampling: SamplingConfig
+
+
+class RegistryConfig(Section):
+    min_improvement: Annotated[float, Field(ge=0, lt=1)]  # share of the champion's bits per byte
+    experiment: str  # MLflow experiment; runs of one domain sit in one
+
+
+class Config(Section):
+    name: Name  # the domain, and the registered model's name
+    description: str
+    corpus: CorpusConfig
+    cleaning: CleaningConfig
+    tokenizer: TokenizerConfig
+    shards: ShardsConfig
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+    registry: RegistryConfig
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def load_config(path: Path, overrides: Sequence[str] = (), local_globs: Sequence[str] = ()) -> Config:
+    """The config at `path`, with `section.key=value` overrides, and its sources replaced where `local_globs` are given.
+
+    Raises ConfigError with every problem at once.
+    """
+    tree = read_yaml(path)
+    problems = [problem for override in overrides if (problem := apply_override(tree, override))]
+    if problems:
+        raise ConfigError("--set", problems)
+    if local_globs and isinstance(tree.get("corpus"), dict):
+        tree["corpus"]["sources"] = [{"kind": "local_files", "name": "local", "paths": list(local_globs)}]
+    return validate_config(tree, str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.load(path.read_bytes().decode("utf-8"), Loader=_UniqueKeyLoader)
+    except FileNotFoundError:
+        raise ConfigError(str(path), ["there is no such file; see configs/ for those that exist"]) from None
+    except OSError as error:
+        raise ConfigError(str(path), [f"it cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), [f"it is not UTF-8 (byte {error.start}); save it as UTF-8"]) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(str(path), ["it is no valid YAML: " + " ".join(str(error).split())]) from None
+    if not isinstance(tree, dict):
+        raise ConfigError(str(path), [f"a mapping of sections was expected, {type(tree).__name__} was found"])
+    return tree
+
+
+def apply_override(tree: dict[str, Any], override: str) -> str | None:
+    """Sets `a.b.c=value` in place; returns the problem in words, or None."""
+    key, equals, value = override.partition("=")
+    *sections, leaf = key.strip().split(".")
+    if not equals or not leaf or not all(sections):
+        return f"{override!r}: write section.key=value"
+    try:
+        parsed = yaml.load(value, Loader=_UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        return f"{override!r}: the value is no valid YAML: {' '.join(str(error).split())}"
+    node = tree
+    for section in sections:
+        child = node.setdefault(section, {})
+        if not isinstance(child, dict):
+            return f"{override!r}: {section} is a value, not a section"
+        node = child
+    if leaf in {"preset", "sizes"} and sections == ["training"]:
+        node.pop("sizes" if leaf == "preset" else "preset", None)  # the later choice replaces the one in the file
+    node[leaf] = parsed
+    return None
+
+
+def validate_config(tree: Mapping[str, Any], where: str) -> Config:
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(where, [describe_problem(problem) for problem in error.errors()]) from None
+
+
+def describe_problem(problem: Any) -> str:
+    """One validation problem as `section.key is VALUE: what is wrong; what to change`."""
+    union_tags = {"local_files", "http", "huggingface", "software_licences"}
+    parts = [part for part in problem["loc"] if part not in union_tags and not str(part).startswith("literal[")]
+    key = ".".join(str(part) for part in parts) or "the file"
+    message = problem["msg"].removeprefix("Value error, ")
+    match problem["type"]:
+        case "missing":
+            return f"{key} is missing; add it"
+        case "extra_forbidden":
+            return f"{key} is unknown; remove it or correct the spelling"
+        case "value_error" if isinstance(problem["input"], dict):
+            return f"{key}: {message}"
+        case _:
+            found = repr(problem["input"])
+            return f"{key} is {found if len(found) <= 80 else found[:77] + '...'}: {message}"
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key written twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,54 @@
+"""The error tree. What a person can mend is a UserError; everything else is a defect and keeps its traceback."""
+
+
+class MinimindError(Exception):
+    """Root of all errors raised on purpose."""
+
+
+class UserError(MinimindError):
+    """Something the user can change. Shown as its message alone, with exit code 2.
+
+    The message says what was found, what was expected and what to change.
+    """
+
+
+class ConfigError(UserError):
+    """The YAML or an override is wrong; carries every problem at once."""
+
+    def __init__(self, where: str, problems: list[str]) -> None:
+        self.where = where
+        self.problems = problems
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"{count} in {where}:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+class SourceError(UserError):
+    """A source cannot be read: missing file, wrong checksum, HTTP error, unsafe archive, unreadable lines."""
+
+
+class CorpusTooSmallError(UserError):
+    """The corpus is empty, or too small for what the YAML asks of it."""
+
+
+class DeviceError(UserError):
+    """The device or precision that the YAML demands is not there."""
+
+
+class DiskFullError(UserError):
+    """No space left where the store lies."""
+
+
+class ServerError(UserError):
+    """A Prefect or MLflow server cannot be reached, or refuses."""
+
+
+class ModelNotFoundError(UserError):
+    """No such model, version, alias or folder."""
+
+
+class TrainingError(MinimindError):
+    """The training process ended without a model; carries the end of its log."""
+
+
+class TrainingInterruptedError(MinimindError):
+    """Training was told to stop, wrote a checkpoint, and can be continued by the next run."""

@@ -1,0 +1,509 @@
+"""The content-addressed store: `<root>/<stage>/<fingerprint>/` with `manifest.json` beside the files of one build.
+
+A build writes into `.building-<fingerprint>` beside its destination and is renamed when everything is on disk, so a
+published folder is always whole. One lock per fingerprint keeps two runs from building the same thing.
+"""
+
+import ast
+import errno
+import fcntl
+import hashlib
+import importlib.metadata
+import io
+import json
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import time
+import tokenize
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
+
+from minimind.config import Section
+from minimind.errors import DiskFullError, UserError
+
+logger = logging.getLogger(__name__)
+
+STAGES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation", "registry")
+INFRASTRUCTURE = {"minimind", "minimind.config", "minimind.store", "minimind.errors"}  # shape no result of a stage
+LIBRARY = Path(__file__).parent
+
+Report = Callable[[str, float, float | None, str], None]  # stage, done, total (None: unknown), text
+
+
+# --- recipes and manifests --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a build yields; its hash is the build's fingerprint."""
+
+    stage: str
+    config: Mapping[str, Any]  # the stage's own section, resolved
+    inputs: Mapping[str, str]  # name of an input file -> sha256 of its bytes
+    code: Mapping[str, str]  # module or SQL file -> sha256 of its tokens
+    libraries: Mapping[str, str]  # distribution -> version
+    parents: Mapping[str, str] = field(default_factory=dict)  # stage -> fingerprint; lineage, not hashed
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits; 64 bits are ample for the thousands of builds that one store sees."""
+        parts = [self.stage, self.config, self.inputs, self.code, self.libraries]
+        return sha256_of_json(parts)[:16]
+
+    def differences(self, earlier: "Manifest") -> list[str]:
+        """What changed since an earlier build, one line a part; empty if nothing did."""
+        lines = []
+        for part in ("config", "inputs", "code", "libraries"):
+            old, new = _flatten(getattr(earlier, part)), _flatten(getattr(self, part))
+            for key in sorted(old.keys() | new.keys()):
+                if old.get(key) != new.get(key):
+                    lines.append(_describe_difference(part, key, old.get(key), new.get(key)))
+        return lines
+
+
+def recipe(
+    stage: str,
+    section: Section | Mapping[str, Any],
+    inputs: Mapping[str, str],
+    libraries: tuple[str, ...],
+    parents: Mapping[str, str] | None = None,
+) -> Recipe:
+    """The recipe of a stage; its code is that of the package `minimind.<stage>` and of what it imports."""
+    config = section.model_dump(mode="json") if isinstance(section, BaseModel) else dict(section)
+    versions = {name: importlib.metadata.version(name) for name in libraries}
+    return Recipe(stage, config, dict(inputs), code_digests(stage), versions, dict(parents or {}))
+
+
+class FileEntry(BaseModel):
+    sha256: str
+    bytes: int
+
+
+class Manifest(BaseModel):
+    """What one build took, gave and was made with. `counts` are numbers for tables, `details` any JSON."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stage: str
+    fingerprint: str
+    domain: str
+    created_at: str
+    seconds: float
+    counts: dict[str, float]
+    details: dict[str, Any]
+    files: dict[str, FileEntry]
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    code: dict[str, str]
+    libraries: dict[str, str]
+    parents: dict[str, str]
+    git_commit: str | None
+    machine: dict[str, Any]
+
+    _path: Path = PrivateAttr(default=Path())
+    _reused: bool = PrivateAttr(default=False)
+
+    @property
+    def path(self) -> Path:
+        """The published folder."""
+        return self._path
+
+    @property
+    def reused(self) -> bool:
+        """True if this run found the build in the store."""
+        return self._reused
+
+    def file(self, name: str) -> Path:
+        if name not in self.files:
+            raise KeyError(f"{self.stage} {self.fingerprint} has no file {name}; it has {', '.join(self.files)}")
+        return self._path / name
+
+    def matching(self, prefix: str, suffix: str = "") -> dict[str, str]:
+        """File name -> sha256 of the files that begin with `prefix`: what a later stage names as its inputs."""
+        return {
+            name: entry.sha256
+            for name, entry in sorted(self.files.items())
+            if name.startswith(prefix) and name.endswith(suffix)
+        }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage's writer hands back to the store."""
+
+    counts: Mapping[str, float]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+# --- the store --------------------------------------------------------------------------------------------------------
+
+
+def _silent(stage: str, done: float, total: float | None, text: str) -> None:
+    """The default progress report: none."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store of one domain's runs. Making one touches no disk."""
+
+    root: Path
+    domain: str
+    report: Report = _silent
+
+    def build(
+        self, recipe: Recipe, write: Callable[[Path], Outcome], *, resumable: bool = False, refresh: bool = False
+    ) -> Manifest:
+        """The published build of `recipe`: found, or written by `write(folder)`.
+
+        With `resumable`, the folder of a killed or failed build is handed to `write` as it was left; else it starts
+        empty. With `refresh`, a published build is made anew. Raises DiskFullError when no space is left.
+        """
+        destination = self.root / recipe.stage / recipe.fingerprint
+        if not refresh and (found := load_manifest(destination)):
+            return self._reuse(found)
+        self._explain(recipe)
+        with disk_full_said(self.root), self.lock(f"{recipe.stage}-{recipe.fingerprint}"):
+            if not refresh and (found := load_manifest(destination)):
+                return self._reuse(found)
+            building = destination.with_name(f".building-{recipe.fingerprint}")
+            if not resumable:
+                shutil.rmtree(building, ignore_errors=True)
+            building.mkdir(parents=True, exist_ok=True)
+            started = time.perf_counter()
+            try:
+                outcome = write(building)
+                manifest = self._seal(recipe, outcome, building, time.perf_counter() - started)
+                publish(building, destination)
+            except BaseException:
+                if not resumable:
+                    shutil.rmtree(building, ignore_errors=True)
+                raise
+        manifest._path = destination
+        logger.info("%s: %s in %.1f s, %s", recipe.stage, _in_words(manifest.counts), manifest.seconds, destination)
+        return manifest
+
+    def _reuse(self, manifest: Manifest) -> Manifest:
+        manifest._reused = True
+        logger.info("%s: reused, %s, %s", manifest.stage, _in_words(manifest.counts), manifest.path)
+        return manifest
+
+    def _explain(self, recipe: Recipe) -> None:
+        earlier = self.newest(recipe.stage)
+        if earlier is None:
+            logger.info("%s: first build of %s", recipe.stage, self.domain)
+        else:
+            changed = recipe.differences(earlier) or ["nothing; the build is made anew"]
+            logger.info("%s: built again, changed: %s", recipe.stage, "; ".join(changed))
+
+    def _seal(self, recipe: Recipe, outcome: Outcome, folder: Path, seconds: float) -> Manifest:
+        manifest = Manifest(
+            stage=recipe.stage,
+            fingerprint=recipe.fingerprint,
+            domain=self.domain,
+            created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            seconds=round(seconds, 3),
+            counts=dict(outcome.counts),
+            details=dict(outcome.details),
+            files={
+                path.relative_to(folder).as_posix(): FileEntry(sha256=sha256_of_file(path), bytes=path.stat().st_size)
+                for path in sorted(folder.rglob("*"))
+                if path.is_file()
+            },
+            config=dict(recipe.config),
+            inputs=dict(recipe.inputs),
+            code=dict(recipe.code),
+            libraries=dict(recipe.libraries),
+            parents=dict(recipe.parents),
+            git_commit=git_commit(),
+            machine=describe_machine(),
+        )
+        (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n")
+        return manifest
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """An exclusive lock among the processes that use this store; the kernel drops it when its holder dies."""
+        path = self.root / "locks" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.info("waiting for another run that holds %s", name)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def manifests(self, stage: str, domain: str | None = None) -> list[Manifest]:
+        """All published builds of a stage, oldest first; of one domain where it is given."""
+        found = [load_manifest(path.parent) for path in (self.root / stage).glob("[!.]*/manifest.json")]
+        kept = [manifest for manifest in found if manifest and domain in (None, manifest.domain)]
+        return sorted(kept, key=lambda manifest: manifest.created_at)
+
+    def newest(self, stage: str) -> Manifest | None:
+        """This domain's last build of a stage."""
+        return next(reversed(self.manifests(stage, self.domain)), None)
+
+    def find(self, stage: str, fingerprint: str) -> Manifest | None:
+        return load_manifest(self.root / stage / fingerprint)
+
+
+def load_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a published folder; None if there is none, or if a file it names is gone or of another size."""
+    try:
+        manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValidationError:
+        logger.warning("%s has an unreadable manifest and counts as missing", folder)
+        return None
+    for name, entry in manifest.files.items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != entry.bytes:
+            logger.warning("%s lacks %s as its manifest describes it, and counts as missing", folder, name)
+            return None
+    manifest._path = folder
+    return manifest
+
+
+def publish(building: Path, destination: Path) -> None:
+    """Makes everything durable, then renames. A damaged or outdated folder in the way is moved aside and removed."""
+    for path in [*sorted(building.rglob("*")), building]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    outdated = destination.with_name(f".outdated-{destination.name}")
+    if destination.exists():
+        shutil.rmtree(outdated, ignore_errors=True)
+        destination.rename(outdated)
+    building.rename(destination)
+    shutil.rmtree(outdated, ignore_errors=True)
+
+
+@contextmanager
+def disk_full_said(root: Path) -> Iterator[None]:
+    """Turns every library's way of saying that the disk is full into a DiskFullError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        if not full:
+            raise
+        raise DiskFullError(
+            f"the disk that holds {root} is full; free some space (`minimind store prune` lists what may go) "
+            "or choose another place with --store, and run again: finished stages are kept"
+        ) from error
+
+
+# --- pruning ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Prunable:
+    path: Path
+    bytes: int
+    reason: str
+
+
+def prunable(store: Store) -> list[Prunable]:
+    """What may go: builds that neither a registered model nor a domain's newest build needs, and leftovers of kills.
+
+    A leftover that a living run works on is locked, and is not listed.
+    """
+    kept = _needed(store)
+    rows = []
+    for stage in STAGES:
+        for manifest in store.manifests(stage):
+            if (stage, manifest.fingerprint) not in kept:
+                rows.append(Prunable(manifest.path, size_of(manifest.path), "replaced by a newer build"))
+        for path in sorted((store.root / stage).glob(".building-*")) + sorted((store.root / stage).glob(".outdated-*")):
+            if not _is_locked(store.root / "locks" / f"{stage}-{path.name.partition('-')[2]}"):
+                rows.append(Prunable(path, size_of(path), "left by a run that did not finish"))
+    return rows
+
+
+def _needed(store: Store) -> set[tuple[str, str]]:
+    """(stage, fingerprint) of all registered models and newest builds, with everything they were made from."""
+    roots = store.manifests("registry")
+    domains = {manifest.domain for stage in STAGES for manifest in store.manifests(stage)}
+    for domain in domains:
+        roots += [newest for stage in STAGES if (newest := Store(store.root, domain).newest(stage))]
+    needed: set[tuple[str, str]] = set()
+    while roots:
+        manifest = roots.pop()
+        if (manifest.stage, manifest.fingerprint) in needed:
+            continue
+        needed.add((manifest.stage, manifest.fingerprint))
+        parents = (store.find(stage, fingerprint) for stage, fingerprint in manifest.parents.items())
+        roots += [parent for parent in parents if parent]
+    return needed
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with path.open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+# --- digests ----------------------------------------------------------------------------------------------------------
+
+
+def sha256_of_file(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_of_json(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+@cache
+def code_digests(stage: str) -> dict[str, str]:
+    """Module or SQL file -> digest, for the stage's package and every `minimind` module that it imports.
+
+    Comments, docstrings and blank space do not count. Config, store and errors do not either: what they decide
+    reaches a fingerprint as resolved values, and a reworded message must not cost a training.
+    """
+    modules = _modules()
+    digests: dict[str, str] = {}
+    waiting = [name for name in modules if name.startswith(f"minimind.{stage}.") or name == f"minimind.{stage}"]
+    while waiting:
+        name = waiting.pop()
+        if name in digests or name in INFRASTRUCTURE:
+            continue
+        source = modules[name].read_text()
+        digests[name] = _digest_of_tokens(source)
+        waiting += [imported for imported in _imports(source, name) if imported in modules]
+    packages = {modules[name].parent for name in digests}
+    for path in sorted(path for package in packages for path in package.rglob("*.sql")):
+        digests[path.relative_to(LIBRARY).as_posix()] = hashlib.sha256(_sql_without_comments(path)).hexdigest()[:16]
+    return dict(sorted(digests.items()))
+
+
+def _modules() -> dict[str, Path]:
+    names = {}
+    for path in sorted(LIBRARY.rglob("*.py")):
+        parts = ("minimind", *path.relative_to(LIBRARY).with_suffix("").parts)
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+def _imports(source: str, module: str) -> set[str]:
+    """Absolute names that a module may import from `minimind`, packages on the way included."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively; the store reads absolute imports only"
+            found |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _digest_of_tokens(source: str) -> str:
+    docstrings = {
+        (node.body[0].lineno, node.body[0].col_offset)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+        and isinstance(node.body[0].value, ast.Constant)
+        and isinstance(node.body[0].value.value, str)
+    }
+    skipped = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING}
+    digest = hashlib.sha256()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type in skipped or token.start in docstrings:
+            continue
+        text = token.string if token.type not in (tokenize.INDENT, tokenize.NEWLINE) else ""
+        digest.update(f"{tokenize.tok_name[token.type]} {text}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _sql_without_comments(path: Path) -> bytes:
+    lines = (line.partition("--")[0].split() for line in path.read_text().splitlines())
+    return "\n".join(" ".join(words) for words in lines if words).encode()
+
+
+# --- this machine, and words ------------------------------------------------------------------------------------------
+
+
+@cache
+def git_commit() -> str | None:
+    """The commit of the project's checkout, with `-dirty` where files differ from it; None outside a checkout."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=LIBRARY, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip() or None
+
+
+@cache
+def describe_machine() -> dict[str, Any]:
+    return {
+        "platform": platform.platform(),
+        "processor": processor_name(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+
+
+def processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _describe_difference(part: str, key: str, old: Any, new: Any) -> str:
+    if part in ("inputs", "code"):
+        verb = "added" if old is None else "removed" if new is None else "changed"
+        return f"{part} {key} {verb}"
+    return f"{part} {key}: {_short(old)} -> {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _in_words(counts: Mapping[str, float]) -> str:
+    return ", ".join(
+        f"{name} {value:,.6g}" if isinstance(value, float) else f"{name} {value:,}" for name, value in counts.items()
+    )
