@@ -1,0 +1,195 @@
+"""The model: a decoder of the Qwen3 family, top to bottom.
+
+Pre-norm RMSNorm, rotary positions, grouped-query attention with normalised queries and keys, SwiGLU, tied embeddings.
+Parameters bear the names of `transformers`' Qwen3 after its `model.` prefix, so that an export only adds the prefix.
+
+Shape legend: B batch, T tokens, P tokens in the cache before these, C hidden_size, V vocabulary_size,
+H query heads, K key and value heads, D head_size, F intermediate_size.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+INITIAL_STD = 0.02  # GPT-2's
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    vocabulary_size: int
+    hidden_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    intermediate_size: int
+    max_positions: int  # the sequence length of training; later positions were never seen
+    rope_theta: float = 10_000.0
+    norm_epsilon: float = 1e-6
+
+
+class KeyValueCache:
+    """Keys and values of up to `max_positions` tokens, [B, K, max_positions, D] a layer; `length` are filled."""
+
+    def __init__(self, config: ModelConfig, batch: int, device: torch.device, dtype: torch.dtype) -> None:
+        shape = (batch, config.kv_heads, config.max_positions, config.head_size)
+        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
+        self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
+        self.length = 0
+
+    def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """All keys and values of a layer, [B, K, P+T, D], after these of [B, K, T, D] have been put behind."""
+        end = self.length + keys.shape[2]
+        self.keys[layer][:, :, self.length : end] = keys
+        self.values[layer][:, :, self.length : end] = values
+        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+
+
+class Transformer(nn.Module):
+    cosine: Tensor  # max_positions D
+    sine: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocabulary_size, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config, index) for index in range(config.layers))
+        self.norm = RMSNorm(config.hidden_size, config.norm_epsilon)
+        cosine, sine = rotary_tables(config)
+        self.register_buffer("cosine", cosine, persistent=False)
+        self.register_buffer("sine", sine, persistent=False)
+
+    def forward(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """Logits [B, T, V] of the token after each of `tokens`, int64 [B, T]."""
+        return self.logits(self.hidden_states(tokens, cache))
+
+    def hidden_states(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """Normalised states [B, T, C]. With a cache, `tokens` continue what it holds, and are added to it."""
+        past, length = (cache.length if cache else 0), tokens.shape[1]
+        if past + length > self.config.max_positions:
+            raise ValueError(f"{past + length} tokens are more than the model's {self.config.max_positions} positions")
+        cosine, sine = self.cosine[past : past + length], self.sine[past : past + length]
+        states: Tensor = self.embed_tokens(tokens)
+        for layer in self.layers:
+            states = layer(states, cosine, sine, cache)
+        states = self.norm(states)
+        if cache:
+            cache.length += length
+        return states
+
+    def logits(self, states: Tensor) -> Tensor:
+        return F.linear(states, self.embed_tokens.weight)
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Normal weights; those that write into the residual stream are scaled down by depth (GPT-2, section 2.3)."""
+        residual_std = INITIAL_STD / (2 * self.config.layers) ** 0.5
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if parameter.dim() < 2:
+                    parameter.fill_(1.0)
+                else:
+                    writes_residual = name.endswith(("o_proj.weight", "down_proj.weight"))
+                    parameter.normal_(0.0, residual_std if writes_residual else INITIAL_STD, generator=generator)
+
+    def matrices(self) -> Iterator[nn.Parameter]:
+        return (parameter for parameter in self.parameters() if parameter.dim() >= 2)
+
+    def vectors(self) -> Iterator[nn.Parameter]:
+        return (parameter for parameter in self.parameters() if parameter.dim() < 2)
+
+    @property
+    def device(self) -> torch.device:
+        return self.embed_tokens.weight.device
+
+
+class Layer(nn.Module):
+    def __init__(self, config: ModelConfig, index: int) -> None:
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.norm_epsilon)
+        self.self_attn = Attention(config, index)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.norm_epsilon)
+        self.mlp = SwiGLU(config)
+
+    def forward(self, states: Tensor, cosine: Tensor, sine: Tensor, cache: KeyValueCache | None) -> Tensor:
+        states = states + self.self_attn(self.input_layernorm(states), cosine, sine, cache)
+        states = states + self.mlp(self.post_attention_layernorm(states))
+        return states
+
+
+class Attention(nn.Module):
+    def __init__(self, config: ModelConfig, index: int) -> None:
+        super().__init__()
+        self.index = index
+        self.heads, self.kv_heads, self.head_size = config.heads, config.kv_heads, config.head_size
+        self.q_proj = nn.Linear(config.hidden_size, config.heads * config.head_size, bias=False)
+        self.k_proj = nn.Linear(config.hidden_size, config.kv_heads * config.head_size, bias=False)
+        self.v_proj = nn.Linear(config.hidden_size, config.kv_heads * config.head_size, bias=False)
+        self.o_proj = nn.Linear(config.heads * config.head_size, config.hidden_size, bias=False)
+        self.q_norm = RMSNorm(config.head_size, config.norm_epsilon)
+        self.k_norm = RMSNorm(config.head_size, config.norm_epsilon)
+
+    def forward(self, states: Tensor, cosine: Tensor, sine: Tensor, cache: KeyValueCache | None) -> Tensor:
+        batch, length, _ = states.shape
+        q = self.q_proj(states).view(batch, length, self.heads, self.head_size)  # B T H D
+        k = self.k_proj(states).view(batch, length, self.kv_heads, self.head_size)  # B T K D
+        v = self.v_proj(states).view(batch, length, self.kv_heads, self.head_size).transpose(1, 2)  # B K T D
+        q = rotate(self.q_norm(q).transpose(1, 2), cosine, sine)  # B H T D
+        k = rotate(self.k_norm(k).transpose(1, 2), cosine, sine)  # B K T D
+        if cache is None:
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        else:
+            past = cache.length
+            k, v = cache.append(self.index, k, v)  # B K P+T D
+            mask = causal_mask(length, past, states.device) if length > 1 else None
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
+        output: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(batch, length, -1))  # B H T D -> B T HD -> B T C
+        return output
+
+
+class SwiGLU(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, states: Tensor) -> Tensor:
+        output: Tensor = self.down_proj(
+            F.silu(self.gate_proj(states)) * self.up_proj(states)
+        )  # B T C -> B T F -> B T C
+        return output
+
+
+class RMSNorm(nn.Module):
+    """Over the last dimension, in fp32 (Zhang and Sennrich 2019)."""
+
+    def __init__(self, size: int, epsilon: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.epsilon = epsilon
+
+    def forward(self, states: Tensor) -> Tensor:
+        return F.rms_norm(states.float(), self.weight.shape, self.weight, self.epsilon).to(states.dtype)
+
+
+def rotary_tables(config: ModelConfig) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [max_positions, D] of RoFormer's angles; dimension i and i + D/2 turn together, as in Llama."""
+    exponents = torch.arange(0, config.head_size, 2, dtype=torch.float32) / config.head_size  # D/2
+    frequencies = 1.0 / (config.rope_theta**exponents)
+    angles = torch.outer(torch.arange(config.max_positions, dtype=torch.float32), frequencies)  # max_positions D/2
+    angles = torch.cat([angles, angles], dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """`heads` [B, heads, T, D], turned by their positions' angles [T, D]."""
+    first, second = heads.chunk(2, dim=-1)
+    return heads * cosine + torch.cat([-second, first], dim=-1) * sine
+
+
+def causal_mask(length: int, past: int, device: torch.device) -> Tensor:
+    """True [T, P+T] where a new token may look: at all that was in the cache, itself and the new ones before it."""
+    return torch.ones(length, past + length, dtype=torch.bool, device=device).tril(diagonal=past)
