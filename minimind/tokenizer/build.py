@@ -1,0 +1,72 @@
+"""The tokenizer stage: a byte-level BPE learned from the training documents."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from minimind.config import TokenizerConfig
+from minimind.store import Manifest, Outcome, Store, recipe
+from minimind.tokenizer.bpe import SPECIAL_TOKENS, load_tokenizer, save_tokenizer, token_lengths, train_bpe
+from minimind.tokenizer.encoding import encode_documents, pieces, read_texts
+
+
+@dataclass(frozen=True)
+class TokenizerInputs:
+    cleaning: Manifest
+
+
+def build(section: TokenizerConfig, inputs: TokenizerInputs, store: Store) -> Manifest:
+    """`tokenizer.json` and `tokenizer_config.json`, and what a token holds on documents it was not learned from.
+
+    Raises CorpusTooSmallError if the training documents do not support the vocabulary's size.
+    """
+    cleaning = inputs.cleaning
+    built_by = recipe(
+        "tokenizer",
+        section,
+        inputs=cleaning.matching("train.parquet") | cleaning.matching("holdout.parquet"),
+        libraries=("tokenizers",),
+        parents={"cleaning": cleaning.fingerprint},
+    )
+
+    def write(folder: Path) -> Outcome:
+        texts = _reported(read_texts(cleaning.file("train.parquet")), cleaning.counts["train_bytes"], store)
+        tokenizer = train_bpe((piece for text in texts for piece in pieces(text)), section.vocabulary_size)
+        save_tokenizer(tokenizer, folder)
+        return _measure(load_tokenizer(folder), cleaning.file("holdout.parquet"))
+
+    return store.build(built_by, write)
+
+
+def _reported(texts: Iterator[str], total_bytes: float, store: Store) -> Iterator[str]:
+    """The texts as they are; on the way, how far the counting of words is."""
+    done = 0
+    for number, text in enumerate(texts):
+        if number % 500 == 0:
+            store.report("tokenizer", done, total_bytes, "counting words")
+        yield text
+        done += len(text.encode())
+    store.report("tokenizer", done, total_bytes, "merging pairs")
+
+
+def _measure(tokenizer: Tokenizer, holdout: Path) -> Outcome:
+    """Bytes per token on the holdout, and the longest tokens learned."""
+    tokens = holdout_bytes = 0
+    lengths = token_lengths(tokenizer)
+    for ids in encode_documents(tokenizer, read_texts(holdout)):
+        tokens += len(ids) - 1
+        holdout_bytes += int(lengths[ids].sum())
+    longest = sorted(range(len(lengths)), key=lambda token_id: (-lengths[token_id], token_id))[:20]
+    return Outcome(
+        counts={
+            "vocabulary_size": len(lengths),
+            "holdout_tokens": tokens,
+            "holdout_bytes_per_token": holdout_bytes / tokens,
+        },
+        details={
+            "special_tokens": list(SPECIAL_TOKENS),
+            "longest_tokens": [tokenizer.decode([token_id], skip_special_tokens=False) for token_id in longest],
+        },
+    )
