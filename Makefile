@@ -1,0 +1,50 @@
+# `make demo` and `make test` are all that a fresh machine with Python 3.11 or newer needs.
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := .venv/installed
+
+.PHONY: demo test test-slow check format up down lock clean
+
+demo: $(SETUP)
+	$(BIN)/minimind run configs/demo.yaml
+
+test: check
+	$(BIN)/python -m pytest
+
+test-slow: $(SETUP)
+	$(BIN)/python -m pytest -m slow
+
+check: $(SETUP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(SETUP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+up: $(SETUP)
+	$(BIN)/minimind up
+
+down: $(SETUP)
+	$(BIN)/minimind down
+
+$(SETUP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(SETUP)
+
+# One lock for every platform and Python from 3.11; CUDA packages stay out, see the head of the file.
+lock: $(SETUP)
+	$(BIN)/python -m pip install --quiet uv
+	{ sed -n '/^#/p' requirements.lock; \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --extra dev \
+	    pyproject.toml | grep -vE '^(nvidia-|cuda-|triton)'; } > .venv/requirements.lock
+	mv .venv/requirements.lock requirements.lock
+
+clean:
+	rm -rf .venv build *.egg-info

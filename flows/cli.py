@@ -1,0 +1,223 @@
+"""The `minimind` command. Nothing heavy is imported until a command needs it."""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from minimind.errors import TrainingInterruptedError, UserError
+
+app = typer.Typer(
+    name="minimind",
+    help="Small language models of your own text: one YAML in, one registered model out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+store_app = typer.Typer(no_args_is_help=True, help="What the store keeps, why it was built again, what may go.")
+app.add_typer(store_app, name="store")
+
+StoreOption = Annotated[
+    Path | None,
+    typer.Option("--store", help="The store's folder. Default: $MINIMIND_STORE, else ./store", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr")]
+STAGE_NAMES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation", "registry")
+
+
+def main() -> None:
+    """The entry point: a user's mistake is one sentence and exit code 2, never a traceback."""
+    app()
+
+
+def told_plainly(command: Callable[..., None]) -> Callable[..., None]:
+    """Shows a UserError as its message alone; an interrupted run ends with 130, as shells expect."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except UserError as error:
+            print(f"minimind: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+        except (KeyboardInterrupt, TrainingInterruptedError):
+            print("minimind: stopped; the same command goes on from here", file=sys.stderr)
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(141) from None
+
+    return wrapped
+
+
+@app.command()
+@told_plainly
+def run(
+    config: Annotated[Path, typer.Argument(help="The domain's YAML", metavar="CONFIG", show_default=False)],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SECTION.KEY=VALUE", help="Replaces one value of the YAML; may stand several times"
+        ),
+    ] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source", metavar="GLOB", help="Local files instead of the YAML's sources; may stand several times"
+        ),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="STAGE", help=f"Stop after one of: {', '.join(STAGE_NAMES)}")
+    ] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask every source anew, frozen file lists included")
+    ] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Retrain a domain: only the stages whose config, input or code changed.
+
+    Examples:
+
+        minimind run configs/demo.yaml
+
+        minimind run configs/legal-de.yaml --source 'laws/*.jsonl.gz' --set training.budget=2h
+
+        minimind run configs/demo.yaml --until cleaning --json
+    """
+    from flows import local_run
+
+    if until is not None and until not in STAGE_NAMES:
+        raise UserError(f"--until {until!r} is no stage; the stages are {', '.join(STAGE_NAMES)}")
+    local_run.run(config, overrides or [], sources or [], until, refresh, store, as_json)
+
+
+@app.command()
+@told_plainly
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the domain and of its model: lower case, digits, dashes")],
+    origin: Annotated[
+        str, typer.Option("--from", metavar="PATH_OR_URL", help="A folder, file, glob, URL or hf://dataset")
+    ],
+) -> None:
+    """Write a complete, commented configs/NAME.yaml for your own corpus.
+
+    Examples:
+
+        minimind new contracts --from ~/contracts
+
+        minimind new laws --from https://example.org/laws.tar.gz
+
+        minimind new cases --from hf://common-pile/caselaw_access_project
+    """
+    from flows.new_config import write_config
+
+    path = write_config(name, origin, Path("configs"))
+    print(f"wrote {path}; read it through, then:\n\n    minimind run {path}\n")
+
+
+@app.command()
+@told_plainly
+def generate(
+    model: Annotated[str, typer.Argument(help="models:/name@champion, models:/name/3 or a folder", show_default=False)],
+    prompt: Annotated[str, typer.Argument(help="The beginning to continue")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same text")] = 1,
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token each time")] = 0.8,
+    top_p: Annotated[float, typer.Option(min=0.01, max=1, help="Draw from the likeliest tokens of this total")] = 0.95,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Stop after this many")] = 200,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Continue a prompt, streamed as it is drawn.
+
+    Examples:
+
+        minimind generate models:/software-licences@champion "Permission is hereby"
+
+        minimind generate store/training/0123456789abcdef/model "This licence" --temperature 0
+    """
+    from flows.generate import stream_text
+
+    stream_text(
+        model, prompt, store, as_json,
+        seed=seed, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens,
+    )  # fmt: skip
+
+
+@app.command()
+@told_plainly
+def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Versions, device, memory, disk and servers, and what is wrong with them."""
+    from flows.doctor import examine
+
+    raise typer.Exit(0 if examine(store, as_json) else 1)
+
+
+@app.command()
+@told_plainly
+def up(store: StoreOption = None) -> None:
+    """Start Prefect, MLflow, the deployments of prefect.yaml and a worker on this machine.
+
+    Run it where prefect.yaml lies. `minimind down` stops exactly what this started.
+    """
+    from flows import servers
+    from flows.settings import store_root
+
+    project = Path.cwd()
+    if not (project / "prefect.yaml").is_file():
+        raise UserError(f"there is no prefect.yaml in {project}; run this where the project lies")
+    servers.start_all(store_root(store), project, lambda line: print(line, flush=True))
+
+
+@app.command()
+@told_plainly
+def down(store: StoreOption = None) -> None:
+    """Stop exactly what `minimind up` started."""
+    from flows import servers
+    from flows.settings import store_root
+
+    stopped = servers.stop_all(store_root(store))
+    print(f"stopped {', '.join(stopped)}" if stopped else "nothing was up")
+
+
+@store_app.command("ls")
+@told_plainly
+def store_ls(store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """List what is kept, by stage."""
+    from flows.store_views import list_builds
+
+    list_builds(store, as_json)
+
+
+@store_app.command("why")
+@told_plainly
+def store_why(
+    stage: Annotated[str, typer.Argument(help=f"One of: {', '.join(STAGE_NAMES)}", show_default=False)],
+    domain: Annotated[str | None, typer.Option(help="The config's name; needed if the store holds several")] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say which part of a stage's fingerprint changed between its last two builds."""
+    from flows.store_views import explain_build
+
+    if stage not in STAGE_NAMES:
+        raise UserError(f"{stage!r} is no stage; the stages are {', '.join(STAGE_NAMES)}")
+    explain_build(stage, domain, store, as_json)
+
+
+@store_app.command("prune")
+@told_plainly
+def store_prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List only")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove builds that no registered model and no newest build needs, and what killed runs left."""
+    from flows.store_views import prune_builds
+
+    prune_builds(dry_run, store, as_json)

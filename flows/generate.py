@@ -1,0 +1,60 @@
+"""`minimind generate`: a continuation, streamed token by token."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from flows.settings import store_root
+from minimind.errors import UserError
+
+
+def stream_text(
+    model: str, prompt: str, option: Path | None, as_json: bool,
+    *, seed: int, temperature: float, top_p: float, max_new_tokens: int,
+) -> None:  # fmt: skip
+    """Prints the prompt and its continuation as it is drawn; with `as_json`, one object at the end."""
+    from minimind.model.generate import stream
+    from minimind.model.hugging_face import load_model
+    from minimind.tokenizer.bpe import END_OF_TEXT, load_tokenizer
+
+    folder = find_folder(model, store_root(option))
+    transformer, tokenizer = load_model(folder), load_tokenizer(folder / "tokenizer.json")
+    prompt_ids = [tokenizer.token_to_id(END_OF_TEXT), *tokenizer.encode(prompt).ids]
+    tokens = stream(
+        transformer, prompt_ids, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed
+    )
+    if as_json:
+        drawn = list(tokens)
+        print(json.dumps({"model": model, "prompt": prompt, "text": tokenizer.decode(drawn), "tokens": len(drawn)}))
+        return
+    print(prompt, end="", flush=True)
+    for piece in whole_characters(tokens, tokenizer.decode):
+        print(piece, end="", flush=True)
+    print()
+
+
+def find_folder(model: str, root: Path) -> Path:
+    """The folder that `model` names; MLflow is imported for registered models only."""
+    if not model.startswith("models:/"):
+        folder = Path(model)
+        if not (folder / "config.json").is_file():
+            raise UserError(f"{model!r} is no model folder; give models:/NAME@champion, models:/NAME/3 or a folder")
+        return folder
+    from minimind.registry import tracking
+    from minimind.registry.packaged_model import resolve_model
+
+    return resolve_model(model, tracking.tracking_uri(root, os.environ), root)
+
+
+def whole_characters(tokens: Iterator[int], decode: Callable[[list[int]], str]) -> Iterator[str]:
+    """Text of a token stream, held back while a character is only half there."""
+    drawn: list[int] = []
+    said = 0
+    for token in tokens:
+        drawn.append(token)
+        text = decode(drawn)
+        if not text.endswith("\ufffd"):
+            yield text[said:]
+            said = len(text)
+    yield decode(drawn)[said:]

@@ -1,0 +1,64 @@
+"""`minimind run`: one retraining in this process, with a Prefect server of its own where none is named."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+
+from flows import servers
+from flows.progress import shown_progress
+from flows.settings import store_root
+from minimind.config import load_config
+
+
+def run(
+    config: Path, overrides: list[str], sources: list[str], until: str | None, refresh: bool,
+    store: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Retrains and prints the summary, for people or as JSON."""
+    load_config(config, overrides, sources)  # a wrong YAML is said before anything starts
+    root = store_root(store)
+    check_tracking_server()
+    with redirect_stdout(sys.stderr), shown_progress(), prefect_server(root):
+        from flows.retrain import RetrainRequest, retrain
+
+        request = RetrainRequest(
+            config=str(config), overrides=overrides, sources=sources, until=until, refresh=refresh, store=str(root)
+        )
+        result = retrain(request)
+    if as_json:
+        print(json.dumps(result))
+    else:
+        from flows.summary import print_summary
+
+        print_summary(result, root)
+
+
+@contextmanager
+def prefect_server(root: Path) -> Iterator[None]:
+    """Settings for the server that PREFECT_API_URL names, for that of `minimind up`, or for one of this run's own."""
+    named = os.environ.get("PREFECT_API_URL")
+    up = servers.running_servers(root)
+    os.environ.update(PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL="CRITICAL", PREFECT_LOGGING_COLORS="false")
+    if named:
+        servers.check_reachable("Prefect", f"{named.rstrip('/')}/health", "PREFECT_API_URL")
+        os.environ.update(servers.prefect_settings(root, named))
+        yield
+    elif "Prefect" in up:
+        os.environ.update(servers.prefect_settings(root, f"{up['Prefect'].url}/api"))
+        if "MLflow" in up:
+            os.environ.setdefault("MLFLOW_TRACKING_URI", up["MLflow"].url)
+        yield
+    else:
+        with servers.own_prefect_server(root) as url:
+            os.environ.update(servers.prefect_settings(root, url))
+            yield
+
+
+def check_tracking_server() -> None:
+    """Refuses at once, before MLflow is imported, where MLFLOW_TRACKING_URI names a server that does not answer."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith(("http://", "https://")):
+        servers.check_reachable("MLflow", f"{uri.rstrip('/')}/health", "MLFLOW_TRACKING_URI")

@@ -1,0 +1,71 @@
+"""`minimind new`: a complete, commented YAML for a corpus of one's own."""
+
+from collections import Counter
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import jinja2
+import yaml
+
+from minimind.config import validate_config
+from minimind.errors import ConfigError, UserError
+
+READABLE = (".txt", ".md", ".jsonl", ".jsonl.gz", ".parquet", ".zip", ".tar.gz")
+
+
+def write_config(name: str, origin: str, folder: Path) -> Path:
+    """The path of the new file; refuses to write over one that is there."""
+    path = folder / f"{name}.yaml"
+    if path.exists():
+        raise UserError(f"{path} is there already; choose another name, or remove it first")
+    text = render(name, origin)
+    folder.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def render(name: str, origin: str) -> str:
+    template = (Path(__file__).parent / "config_template.yaml.jinja").read_text()
+    source = yaml.safe_dump([describe_source(origin)], sort_keys=False, allow_unicode=True, width=1000)
+    text = jinja2.Template(template, keep_trailing_newline=True).render(
+        name=name, description=f"A model of {' '.join(origin.split())}", source=_indented(source)
+    )
+    try:
+        validate_config(yaml.safe_load(text), f"minimind new {name}")
+    except ConfigError as error:
+        raise UserError(str(error)) from None
+    return text
+
+
+def describe_source(origin: str) -> dict[str, object]:
+    """The source section for a folder, a file, a glob, a web address or a dataset of the Hugging Face hub."""
+    hub = origin.removeprefix("https://huggingface.co/datasets/").removeprefix("hf://")
+    if hub != origin:
+        return {
+            "kind": "huggingface", "name": "hub", "dataset": hub.strip("/").removeprefix("datasets/"),
+            "revision": "main", "split": "train", "text_column": "text", "max_bytes": 200_000_000,
+        }  # fmt: skip
+    if urlsplit(origin).scheme in ("http", "https"):
+        return {"kind": "http", "name": "web", "files": [{"url": origin}], "members": ["**"]}
+    return {"kind": "local_files", "name": "local", "paths": globs_for(origin)}
+
+
+def globs_for(origin: str) -> list[str]:
+    """Globs that match what can be read below a folder; a file or a glob stands for itself."""
+    path = Path(origin).expanduser()
+    if not path.is_dir():
+        if not path.exists() and not any(sign in origin for sign in "*?["):
+            raise UserError(f"--from {origin!r} is no folder, file, glob or address; check the spelling")
+        return [str(path)]
+    suffixes = Counter(suffix for file in path.rglob("*") if file.is_file() and (suffix := readable_suffix(file)))
+    if not suffixes:
+        raise UserError(f"{origin} has nothing that can be read; {', '.join(READABLE)} are")
+    return [f"{path}/**/*{suffix}" for suffix in sorted(suffixes)]
+
+
+def readable_suffix(file: Path) -> str | None:
+    return next((suffix for suffix in sorted(READABLE, key=len, reverse=True) if file.name.endswith(suffix)), None)
+
+
+def _indented(text: str) -> str:
+    return "".join(f"    {line}\n" for line in text.splitlines())

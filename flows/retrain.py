@@ -1,0 +1,102 @@
+"""One domain, from its sources to a registered model."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from prefect import flow
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.progress import listener
+from flows.settings import store_root
+from minimind.config import load_config
+from minimind.registry import tracking
+from minimind.store import STAGES, Manifest, Store
+from tasks.cleaning import cleaning
+from tasks.corpus import corpus
+from tasks.evaluation import evaluation
+from tasks.registry import registry
+from tasks.report import report
+from tasks.shards import shards
+from tasks.stage import Run
+from tasks.tokenizer import tokenizer
+from tasks.training import training
+
+STAGE_TASKS = (corpus, cleaning, tokenizer, shards, training, evaluation, registry)
+
+
+class RetrainRequest(BaseModel):
+    """What to retrain. Prefect shows this as a form and refuses what does not fit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    config: Annotated[str, Field(description="The domain's YAML, for example configs/demo.yaml")]
+    overrides: Annotated[list[str], Field(description="section.key=value, one an entry")] = []
+    sources: Annotated[list[str], Field(description="Globs of local files that replace the config's sources")] = []
+    until: Annotated[
+        Literal["corpus", "cleaning", "tokenizer", "shards", "training", "evaluation", "registry"] | None,
+        Field(description="The last stage to run"),
+    ] = None
+    refresh: Annotated[bool, Field(description="Ask every source anew, frozen file lists included")] = False
+    store: Annotated[str | None, Field(description="The store's folder; else MINIMIND_STORE, else ./store")] = None
+
+
+@flow(name="retrain", flow_run_name="{request.config}", persist_result=True, result_serializer="json")
+def retrain(request: RetrainRequest) -> dict[str, Any]:
+    """The stages in order, each reused where nothing that shapes it has changed; then the report."""
+    run = start_run(request)
+    for stage in STAGE_TASKS:
+        run.built[stage.name] = stage(run, return_state=True).result()
+        if stage.name == request.until:
+            break
+    page = report(run) if "registry" in run.built else None
+    return summarise(run.built, page)
+
+
+def start_run(request: RetrainRequest) -> Run:
+    """The checked config, its store, and a tracking server that answers."""
+    config = load_config(Path(request.config), request.overrides, request.sources)
+    root = store_root(request.store)
+    uri = tracking.tracking_uri(root, os.environ)
+    tracking.initialise(uri, root)
+    return Run(config, Store(root, config.name, listener.get()), uri, request.refresh)
+
+
+def summarise(built: dict[str, Manifest], page: Path | None) -> dict[str, Any]:
+    """What `minimind run --json` prints; a stage that was not reached is None."""
+    return {
+        "stages": {stage: _describe_stage(built.get(stage)) for stage in STAGES},
+        "model": _describe_model(built),
+        "metrics": _describe_metrics(built),
+        "report": str(page) if page else None,
+    }
+
+
+def _describe_stage(manifest: Manifest | None) -> dict[str, Any] | None:
+    if manifest is None:
+        return None
+    return {
+        "fingerprint": manifest.fingerprint,
+        "path": str(manifest.path),
+        "reused": manifest.reused,
+        "seconds": manifest.seconds,
+    }
+
+
+def _describe_model(built: dict[str, Manifest]) -> dict[str, Any] | None:
+    if "registry" not in built:
+        return None
+    details = built["registry"].details
+    registered = {key: details[key] for key in ("name", "version", "uri", "aliases")}
+    return registered | {"path": str(built["training"].path / "model"), "decision": details["decision"]["outcome"]}
+
+
+def _describe_metrics(built: dict[str, Manifest]) -> dict[str, float | None] | None:
+    """Holdout figures from the evaluation, and what the training cost."""
+    if "training" not in built:
+        return None
+    trained = built["training"].counts
+    evaluated = built["evaluation"].counts if "evaluation" in built else {}
+    scores = ("bits_per_byte", "loss", "xz_bits_per_byte", "zstd_bits_per_byte")
+    costs = ("tokens", "steps", "epochs", "parameters", "tokens_per_second", "training_seconds")
+    return {name: evaluated.get(name) for name in scores} | {name: trained.get(name) for name in costs}

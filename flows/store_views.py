@@ -1,0 +1,93 @@
+"""`minimind store`: what is kept, which part of a fingerprint changed, what may go."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.settings import store_root
+from minimind.errors import UserError
+from minimind.store import STAGES, Manifest, Recipe, Store, prunable, size_of
+
+
+def list_builds(option: Path | None, as_json: bool) -> None:
+    store = existing_store(option)
+    rows = [
+        {
+            "stage": manifest.stage,
+            "domain": manifest.domain,
+            "fingerprint": manifest.fingerprint,
+            "created_at": manifest.created_at,
+            "seconds": manifest.seconds,
+            "bytes": size_of(manifest.path),
+            "path": str(manifest.path),
+        }
+        for stage in STAGES
+        for manifest in store.manifests(stage)
+    ]
+    if as_json:
+        print(json.dumps({"builds": rows}))
+        return
+    table = Table(
+        title=f"{store.root}, {sum(int(str(row['bytes'])) for row in rows) / 1e6:,.1f} MB", title_justify="left"
+    )
+    for column in ("stage", "domain", "fingerprint", "built", "seconds", "MB"):
+        table.add_column(column, justify="right" if column in ("seconds", "MB") else "left")
+    for row in rows:
+        size, when = f"{int(str(row['bytes'])) / 1e6:,.1f}", str(row["created_at"])[:16].replace("T", " ")
+        table.add_row(
+            str(row["stage"]), str(row["domain"]), str(row["fingerprint"]), when, f"{row['seconds']:,.1f}", size
+        )
+    Console().print(table)
+
+
+def explain_build(stage: str, domain: str | None, option: Path | None, as_json: bool) -> None:
+    store = existing_store(option)
+    domains = sorted({manifest.domain for manifest in store.manifests(stage)})
+    if domain is None and len(domains) > 1:
+        raise UserError(f"the store holds several domains; add --domain with one of {', '.join(domains)}")
+    builds = store.manifests(stage, domain)
+    if not builds:
+        raise UserError(f"{stage} has not been built in {store.root}" + (f" for {domain}" if domain else ""))
+    earlier, last = builds[-2] if len(builds) > 1 else None, builds[-1]
+    changed = as_recipe(last).differences(earlier) if earlier else []
+    if as_json:
+        print(json.dumps({
+            "stage": stage, "domain": last.domain, "fingerprint": last.fingerprint,
+            "earlier": earlier.fingerprint if earlier else None, "changed": changed,
+        }))  # fmt: skip
+    elif earlier is None:
+        print(f"{stage} {last.fingerprint} is the only build of {last.domain}; nothing came before it")
+    else:
+        print(f"{stage} of {last.domain}: {earlier.fingerprint} -> {last.fingerprint}")
+        print("\n".join(f"  {line}" for line in changed))
+
+
+def as_recipe(manifest: Manifest) -> Recipe:
+    return Recipe(manifest.stage, manifest.config, manifest.inputs, manifest.code, manifest.libraries, manifest.parents)
+
+
+def prune_builds(dry_run: bool, option: Path | None, as_json: bool) -> None:
+    store = existing_store(option)
+    rows = prunable(store)
+    if not dry_run:
+        for row in rows:
+            shutil.rmtree(row.path)
+    if as_json:
+        listed = [{"path": str(row.path), "bytes": row.bytes, "reason": row.reason} for row in rows]
+        print(json.dumps({"removed": [] if dry_run else listed, "prunable": listed if dry_run else []}))
+        return
+    for row in rows:
+        print(f"{row.path}  {row.bytes / 1e6:,.1f} MB  {row.reason}")
+    total = f"{sum(row.bytes for row in rows) / 1e6:,.1f} MB in {len(rows)} folders"
+    print(f"{total} may go; `minimind store prune` removes them" if dry_run else f"removed {total}", file=sys.stderr)
+
+
+def existing_store(option: Path | None) -> Store:
+    root = store_root(option)
+    if not root.is_dir():
+        raise UserError(f"there is no store at {root}; `minimind run` makes one, --store names another")
+    return Store(root, domain="")

@@ -1,0 +1,95 @@
+"""What `minimind run` prints at its end: the funnel, the figures beside the references, a sample, what comes next."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from minimind.store import Manifest, load_manifest
+
+
+def print_summary(result: dict[str, Any], root: Path) -> None:
+    console = Console(highlight=False)
+    built = {
+        stage: manifest
+        for stage, row in result["stages"].items()
+        if row and (manifest := load_manifest(Path(row["path"])))
+    }
+    print_stages(console, result)
+    if "cleaning" in built:
+        print_funnel(console, built["cleaning"])
+    if "evaluation" in built:
+        print_scores(console, built)
+        print_sample(console, built["evaluation"])
+    if result["model"]:
+        print_model(console, result)
+        print_next(console, result["model"]["name"], root)
+
+
+def print_stages(console: Console, result: dict[str, Any]) -> None:
+    reached = {stage: row for stage, row in result["stages"].items() if row}
+    reused = [stage for stage, row in reached.items() if row["reused"]]
+    if len(reused) == len(reached):
+        console.print("\n[bold]Nothing new:[/] every stage was reused.")
+    elif reused:
+        console.print(f"\n[bold]Reused:[/] {', '.join(reused)}.")
+
+
+def print_funnel(console: Console, cleaning: Manifest) -> None:
+    counts = cleaning.counts
+    table = Table(title="Documents", title_justify="left", show_edge=False, pad_edge=False)
+    for column in ("", "documents", "MB"):
+        table.add_column(column, justify="left" if not column else "right")
+    table.add_row("read", f"{counts['documents_in']:,.0f}", f"{counts['bytes_in'] / 1e6:,.2f}")
+    for row in cleaning.details["funnel"]:
+        if row["documents"] and row["reason"] not in ("read", "kept"):
+            table.add_row(f"- {row['reason'].replace('_', ' ')}", f"{row['documents']:,}", f"{row['bytes'] / 1e6:,.2f}")
+    for name, split in (("kept for training", "train"), ("kept as holdout", "holdout")):
+        table.add_row(name, f"{counts[f'{split}_documents']:,.0f}", f"{counts[f'{split}_bytes'] / 1e6:,.2f}")
+    console.print()
+    console.print(table)
+
+
+def print_scores(console: Console, built: dict[str, Manifest]) -> None:
+    scores, cost = built["evaluation"].counts, built["training"].counts
+    console.print(
+        f"\n[bold]Trained[/] {cost['parameters'] / 1e6:,.2f}M parameters on {cost['tokens']:,.0f} tokens "
+        f"({cost['epochs']:.1f} epochs, {cost['steps']:,.0f} steps) at {cost['tokens_per_second']:,.0f} tokens/s"
+    )
+    table = Table(title="Holdout", title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("")
+    table.add_column("bits per byte", justify="right")
+    table.add_row("[bold]this model[/]", f"[bold]{scores['bits_per_byte']:.3f}[/]")
+    table.add_row("zstd -19, dictionary of the training text", f"{scores['zstd_bits_per_byte']:.3f}")
+    table.add_row("xz -9", f"{scores['xz_bits_per_byte']:.3f}")
+    console.print()
+    console.print(table)
+    console.print(f"loss {scores['loss']:.3f} nats per token over {scores['tokens']:,.0f} tokens")
+
+
+def print_sample(console: Console, evaluation: Manifest) -> None:
+    samples = evaluation.details.get("samples", [])
+    if samples:
+        console.print("\n[bold]A sample[/]")
+        console.print(f"{samples[0]['prompt']}[dim]|[/]", end="", markup=True)
+        console.print(samples[0]["text"].strip(), markup=False, style="italic")
+
+
+def print_model(console: Console, result: dict[str, Any]) -> None:
+    model = result["model"]
+    aliases = ", ".join(model["aliases"]) or "no alias"
+    console.print(f"\n[bold]Registered[/] {model['name']} version {model['version']} ({aliases})")
+    console.print(f"[bold]Report[/] {result['report']}", soft_wrap=True)
+
+
+def print_next(console: Console, name: str, root: Path) -> None:
+    option = "" if root == Path("store").absolute() else f" --store {root}"
+    console.print("\n[bold]Next[/]")
+    for command, purpose in (
+        (f'minimind generate models:/{name}@champion "This licence"{option}', "let it write"),
+        ("minimind new my-domain --from PATH_OR_URL", "a config for your own text"),
+        (f"minimind up{option}", "schedules and web pages"),
+    ):
+        console.print(f"  {command}", style="cyan", soft_wrap=True, end="")
+        console.print(f"   [dim]# {purpose}[/]")

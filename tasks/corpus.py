@@ -1,0 +1,11 @@
+"""Sources in the config -> raw documents."""
+
+from minimind.corpus.build import CorpusInputs, build
+from minimind.store import Manifest
+from tasks.stage import Run, stage_task
+
+
+@stage_task
+def corpus(run: Run) -> Manifest:
+    """Reads the sources that changed and publishes raw documents."""
+    return build(run.config.corpus, CorpusInputs(refresh=run.refresh), run.store)

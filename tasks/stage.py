@@ -1,0 +1,81 @@
+"""What all stages share as Prefect tasks: progress, the state `Reused`, an artifact with the stage's figures."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+from prefect import Task, task
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed
+
+from minimind.config import Config
+from minimind.store import Manifest, Report, Store
+
+UPDATE_SECONDS = 2.0  # between two progress updates sent to the server
+
+
+@dataclass(frozen=True)
+class Run:
+    """One retraining: what its tasks need, and what they have built so far."""
+
+    config: Config
+    store: Store
+    tracking_uri: str
+    refresh: bool = False  # ask every source anew
+    built: dict[str, Manifest] = field(default_factory=dict)
+
+
+def stage_task(build: Callable[[Run], Manifest]) -> Task[Any, Any]:
+    """A task named after its stage. It ends in the state `Reused` where the store already has the build.
+
+    Prefect's own cache stays off: the store decides, and a result here is a manifest.
+    """
+
+    @task(name=build.__name__, description=build.__doc__, cache_policy=NO_CACHE)
+    def run_stage(run: Run) -> Any:
+        progress = ProgressArtifact(run.config.name, build.__name__, run.store.report)
+        manifest = build(replace(run, store=replace(run.store, report=progress)))
+        progress.finish()
+        create_markdown_artifact(key=f"{run.config.name}-{build.__name__}", markdown=describe(manifest))
+        if manifest.reused:
+            return Completed(name="Reused", message=f"found in the store as {manifest.fingerprint}", data=manifest)
+        return manifest
+
+    return run_stage
+
+
+class ProgressArtifact:
+    """Passes a stage's progress on, and shows it in Prefect as a bar; there is none for a stage that is reused."""
+
+    def __init__(self, domain: str, stage: str, listener: Report) -> None:
+        self.key = f"{domain}-{stage}-progress"
+        self.listener = listener
+        self.artifact: UUID | None = None
+        self.sent_at = 0.0
+
+    def __call__(self, stage: str, done: float, total: float | None, text: str) -> None:
+        self.listener(stage, done, total, text)
+        if total and time.monotonic() - self.sent_at >= UPDATE_SECONDS:
+            self._send(min(100.0, 100 * done / total), text)
+
+    def finish(self) -> None:
+        if self.artifact:
+            self._send(100.0, "done")
+
+    def _send(self, percent: float, text: str) -> None:
+        self.sent_at = time.monotonic()
+        if self.artifact is None:
+            created = create_progress_artifact(progress=percent, key=self.key, description=text)
+            self.artifact = created if isinstance(created, UUID) else None
+        else:
+            update_progress_artifact(self.artifact, progress=percent, description=text)
+
+
+def describe(manifest: Manifest) -> str:
+    """The figures of a build as a Markdown table."""
+    state = "reused" if manifest.reused else f"built in {manifest.seconds:,.1f} s"
+    rows = "\n".join(f"| {name.replace('_', ' ')} | {value:,.6g} |" for name, value in manifest.counts.items())
+    return f"**{manifest.stage}** `{manifest.fingerprint}`, {state}\n\n| | |\n|---|---|\n{rows}\n\n`{manifest.path}`\n"

@@ -1,0 +1,16 @@
+"""Shards -> model, in a process of its own whose metrics go to MLflow as they appear."""
+
+from minimind.registry.tracking import MetricForwarder
+from minimind.store import Manifest
+from minimind.training.build import TrainingInputs, build
+from tasks.stage import Run, stage_task
+
+
+@stage_task
+def training(run: Run) -> Manifest:
+    """Trains the model, or continues from the last checkpoint."""
+    forwarder = MetricForwarder(run.store, run.config.registry.experiment, run.tracking_uri)
+    inputs = TrainingInputs(run.built["shards"], run.built["tokenizer"], watch=forwarder.forward)
+    manifest = build(run.config.training, inputs, run.store)
+    forwarder.finish(manifest.path, manifest.fingerprint)
+    return manifest
