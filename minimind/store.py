@@ -434,9 +434,12 @@ def _digest_of_tokens(source: str) -> str:
     }
     skipped = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING}
     digest = hashlib.sha256()
+    after_docstring = False
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type in skipped or token.start in docstrings:
+        if token.type in skipped or token.start in docstrings or (after_docstring and token.type == tokenize.NEWLINE):
+            after_docstring = token.start in docstrings
             continue
+        after_docstring = False
         text = token.string if token.type not in (tokenize.INDENT, tokenize.NEWLINE) else ""
         digest.update(f"{tokenize.tok_name[token.type]} {text}\n".encode())
     return digest.hexdigest()[:16]

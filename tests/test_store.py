@@ -1,0 +1,228 @@
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from minimind import store as store_module
+from minimind.config import TokenizerConfig
+from minimind.errors import DiskFullError
+from minimind.store import Outcome, Recipe, Store, code_digests, load_manifest, prunable, recipe
+
+
+def a_recipe(size: int = 400, stage: str = "tokenizer", **changes: object) -> Recipe:
+    fields: dict[str, object] = {
+        "stage": stage, "config": {"vocabulary_size": size}, "inputs": {"train.parquet": "aa"},
+        "code": {"minimind.tokenizer.build": "11"}, "libraries": {"tokenizers": "1.0"},
+    }  # fmt: skip
+    return Recipe(**(fields | changes))  # type: ignore[arg-type]
+
+
+def write_text(folder: Path) -> Outcome:
+    (folder / "part").mkdir()
+    (folder / "part" / "a.txt").write_text("hello")
+    return Outcome({"documents": 3}, {"note": "x"})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store", "laws")
+
+
+def test_build_is_found_again_with_its_manifest(store: Store) -> None:
+    first = store.build(a_recipe(), write_text)
+    second = store.build(a_recipe(), lambda _: pytest.fail("built twice"))
+    assert (first.reused, second.reused) == (False, True)
+    assert second.counts == {"documents": 3}
+    assert second.file("part/a.txt").read_text() == "hello"
+    assert second.files["part/a.txt"].bytes == 5
+    assert second.domain == "laws"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"config": {"vocabulary_size": 500}}, "config vocabulary_size: 400 -> 500"),
+        ({"inputs": {"train.parquet": "bb"}}, "inputs train.parquet changed"),
+        ({"code": {"minimind.tokenizer.build": "22"}}, "code minimind.tokenizer.build changed"),
+        ({"libraries": {"tokenizers": "2.0"}}, 'libraries tokenizers: "1.0" -> "2.0"'),
+    ],
+)
+def test_each_part_of_a_recipe_changes_the_fingerprint_and_is_named(
+    store: Store, change: dict[str, object], said: str
+) -> None:
+    earlier = store.build(a_recipe(), write_text)
+    changed = a_recipe(**change)
+    assert changed.fingerprint != earlier.fingerprint
+    assert changed.differences(earlier) == [said]
+
+
+def test_lineage_is_kept_and_does_not_change_the_fingerprint(store: Store) -> None:
+    with_parents = a_recipe(parents={"cleaning": "0123"})
+    assert with_parents.fingerprint == a_recipe().fingerprint
+    assert store.build(with_parents, write_text).parents == {"cleaning": "0123"}
+
+
+def test_failed_build_leaves_nothing(store: Store) -> None:
+    def fail(folder: Path) -> Outcome:
+        (folder / "half").write_text("x")
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        store.build(a_recipe(), fail)
+    assert list((store.root / "tokenizer").iterdir()) == []
+
+
+def test_resumable_build_finds_what_it_left(store: Store) -> None:
+    def fail(folder: Path) -> Outcome:
+        (folder / "checkpoint").write_text("7")
+        raise RuntimeError("no")
+
+    def go_on(folder: Path) -> Outcome:
+        return Outcome({"step": int((folder / "checkpoint").read_text())})
+
+    with pytest.raises(RuntimeError):
+        store.build(a_recipe(), fail, resumable=True)
+    assert store.build(a_recipe(), go_on, resumable=True).counts == {"step": 7}
+
+
+@pytest.mark.parametrize("damage", ["remove", "truncate", "manifest"])
+def test_damaged_build_is_made_anew(store: Store, damage: str) -> None:
+    manifest = store.build(a_recipe(), write_text)
+    if damage == "remove":
+        manifest.file("part/a.txt").unlink()
+    elif damage == "truncate":
+        manifest.file("part/a.txt").write_text("hell")
+    else:
+        (manifest.path / "manifest.json").write_text("{")
+    again = store.build(a_recipe(), write_text)
+    assert not again.reused
+    assert again.file("part/a.txt").read_text() == "hello"
+
+
+def test_refresh_builds_again_in_the_same_place(store: Store) -> None:
+    first = store.build(a_recipe(), write_text)
+    again = store.build(a_recipe(), write_text, refresh=True)
+    assert (again.path, again.reused) == (first.path, False)
+    assert load_manifest(first.path) is not None
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("IO: No space left on device")]
+)
+def test_full_disk_is_said_in_a_sentence(store: Store, error: Exception) -> None:
+    def fill(_: Path) -> Outcome:
+        raise error
+
+    with pytest.raises(DiskFullError, match="is full"):
+        store.build(a_recipe(), fill)
+    assert not list((store.root / "tokenizer").glob("*"))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from minimind.store import Outcome, Recipe, Store
+def write(folder):
+    (folder / "a").write_bytes(b"x" * 1000)
+    print("writing", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+Store(Path(sys.argv[1]), "laws").build(Recipe("tokenizer", {}, {}, {}, {}), write)
+"""
+
+
+def test_killed_build_is_not_published_and_its_lock_is_free(store: Store) -> None:
+    process = subprocess.run([sys.executable, "-c", KILLED, str(store.root)], capture_output=True, timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    empty = Recipe("tokenizer", {}, {}, {}, {})
+    assert store.find("tokenizer", empty.fingerprint) is None
+    (leftover,) = prunable(store)
+    assert leftover.reason == "left by a run that did not finish"
+    assert store.build(empty, write_text).counts == {"documents": 3}
+    assert prunable(store) == []
+
+
+def test_two_processes_build_a_thing_once(store: Store) -> None:
+    script = """
+import sys, time
+from pathlib import Path
+from minimind.store import Outcome, Recipe, Store
+def write(folder):
+    time.sleep(0.5)
+    return Outcome({})
+print(Store(Path(sys.argv[1]), "laws").build(Recipe("tokenizer", {}, {}, {}, {}), write).reused)
+"""
+    command = [sys.executable, "-c", script, str(store.root)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted(process.communicate(timeout=60)[0].strip() for process in processes)
+    assert said == ["False", "True"]
+
+
+def test_prune_keeps_what_registered_models_and_newest_builds_need(store: Store) -> None:
+    old_corpus = store.build(a_recipe(1, stage="corpus"), write_text)
+    old_model = store.build(a_recipe(1, stage="training", parents={"corpus": old_corpus.fingerprint}), write_text)
+    store.build(a_recipe(1, stage="registry", parents={"training": old_model.fingerprint}), write_text)
+    unused = store.build(a_recipe(2, stage="corpus"), write_text)
+    time.sleep(0.002)
+    newest = store.build(a_recipe(3, stage="corpus"), write_text)
+    assert [row.path for row in prunable(store)] == [unused.path]
+    shutil.rmtree(unused.path)
+    assert prunable(store) == []
+    assert newest.path.exists()
+
+
+def test_prune_spares_what_a_living_run_writes(store: Store) -> None:
+    def look(folder: Path) -> Outcome:
+        assert [row.path for row in prunable(store)] == []
+        return Outcome({})
+
+    store.build(a_recipe(), look)
+
+
+def test_fingerprint_ignores_comments_and_docstrings_and_sees_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = tmp_path / "minimind"
+    (library / "cleaning").mkdir(parents=True)
+    (library / "__init__.py").write_text("")
+    (library / "words.py").write_text("SIZE = 5\n")
+    source = library / "cleaning" / "build.py"
+    query = library / "cleaning" / "1_words.sql"
+    monkeypatch.setattr(store_module, "LIBRARY", library)
+
+    def digests(code: str, sql: str = "select 1") -> dict[str, str]:
+        source.write_text(code)
+        query.write_text(sql)
+        code_digests.cache_clear()
+        return code_digests("cleaning")
+
+    plain = digests("from minimind.words import SIZE\n\n\ndef f():\n    return SIZE\n")
+    assert (
+        digests('"""Doc."""\nfrom minimind.words import SIZE\n\ndef f():\n    """Doc."""\n    return SIZE  # why\n')
+        == plain
+    )
+    assert digests("from minimind.words import SIZE\n\n\ndef f():\n    return SIZE + 1\n") != plain
+    assert digests("from minimind.words import SIZE\n\n\ndef f():\n    return SIZE\n", "-- one row\nselect  1") == plain
+    assert digests("from minimind.words import SIZE\n\n\ndef f():\n    return SIZE\n", "select 2") != plain
+    (library / "words.py").write_text("SIZE = 6\n")
+    assert digests("from minimind.words import SIZE\n\n\ndef f():\n    return SIZE\n") != plain
+    code_digests.cache_clear()
+
+
+def test_recipe_of_a_real_stage_names_its_code_and_libraries() -> None:
+    made = recipe("tokenizer", TokenizerConfig(vocabulary_size=300), {"train.parquet": "aa"}, ("tokenizers",))
+    assert "minimind.tokenizer.build" in made.code
+    assert "minimind.store" not in made.code
+    assert made.libraries.keys() == {"tokenizers"}
+
+
+def test_fingerprint_is_the_same_in_another_process() -> None:
+    script = "from tests.test_store import a_recipe; print(a_recipe().fingerprint)"
+    environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": "."}
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60)
+    assert said.stdout.strip() == a_recipe().fingerprint, said.stderr
