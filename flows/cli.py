@@ -221,3 +221,7 @@ def store_prune(
     from flows.store_views import prune_builds
 
     prune_builds(dry_run, store, as_json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from flows.cli import app
+from minimind.config import load_config
+from minimind.store import Outcome, Recipe, Store
+
+runner = CliRunner()
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = runner.invoke(app, list(arguments))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["new"], ["generate"], ["doctor"], ["up"], ["down"], ["store"], ["store", "why"]]
+)
+def test_every_command_explains_itself(command: list[str]) -> None:
+    code, out, _ = run(*command, "--help")
+    assert code == 0
+    assert "Usage" in out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ("torch", "prefect", "mlflow", "duckdb", "pyarrow", "pydantic")
+    script = f"import sys, flows.cli; print([name for name in {heavy} if name in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert said.stdout.strip() == "[]"
+
+
+def test_wrong_yaml_is_a_sentence_and_exit_code_2_and_makes_no_store(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    code, out, err = run("run", "configs/demo.yaml", "--set", "training.budgett=2h", "--store", str(store), "--json")
+    assert code == 2
+    assert out == ""
+    assert "training.budgett is unknown" in err
+    assert "Traceback" not in err
+    assert not store.exists()
+
+
+def test_unknown_stage_is_refused(tmp_path: Path) -> None:
+    assert run("run", "configs/demo.yaml", "--until", "packing")[0] == 2
+    assert run("store", "why", "packing", "--store", str(tmp_path))[0] == 2
+
+
+def test_tracking_server_that_does_not_answer_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    store = tmp_path / "store"
+    code, _, err = run("run", "configs/demo.yaml", "--store", str(store))
+    assert code == 2
+    assert "MLflow does not answer at http://127.0.0.1:9" in err
+    assert not store.exists()
+
+
+def test_prefect_server_that_does_not_answer_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    code, _, err = run("run", "configs/demo.yaml", "--store", str(tmp_path / "store"))
+    assert code == 2
+    assert "Prefect does not answer at http://127.0.0.1:9/api" in err
+
+
+def test_new_writes_a_complete_config_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.md").write_text("hello")
+    (tmp_path / "texts" / "b.jsonl.gz").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run("new", "contracts", "--from", "texts")
+    assert code == 0
+    assert "minimind run configs/contracts.yaml" in out
+    config = load_config(Path("configs/contracts.yaml"))
+    assert config.name == "contracts"
+    (source,) = config.corpus.sources
+    assert source.model_dump()["paths"] == ["texts/**/*.jsonl.gz", "texts/**/*.md"]
+    assert run("new", "contracts", "--from", "texts")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("origin", "kind"),
+    [
+        ("https://example.org/laws.tar.gz", "http"),
+        ("hf://common-pile/regulations", "huggingface"),
+        ("https://huggingface.co/datasets/common-pile/regulations", "huggingface"),
+        ("texts/*.txt", "local_files"),
+    ],
+)
+def test_new_understands_addresses_and_globs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: str, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("new", "laws", "--from", origin)[0] == 0
+    (source,) = load_config(Path("configs/laws.yaml")).corpus.sources
+    assert source.kind == kind
+
+
+@pytest.mark.parametrize(("name", "origin"), [("Laws", "."), ("../laws", "."), ("laws", "no/such/folder")])
+def test_new_refuses_what_it_cannot_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, origin: str
+) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("new", name, "--from", origin)
+    assert code == 2
+    assert "Traceback" not in err
+    assert not list(tmp_path.rglob("*.yaml"))
+
+
+def test_store_commands_without_a_store_say_so(tmp_path: Path) -> None:
+    for command in (["ls"], ["why", "corpus"], ["prune"]):
+        code, _, err = run("store", *command, "--store", str(tmp_path / "none"))
+        assert code == 2
+        assert "there is no store" in err
+
+
+def test_store_lists_explains_and_prunes(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", "laws")
+    option = ["--store", str(store.root)]
+
+    def write(folder: Path) -> Outcome:
+        (folder / "a").write_text("x" * 1000)
+        return Outcome({})
+
+    builds = [store.build(Recipe("tokenizer", {"vocabulary_size": size}, {}, {}, {}), write) for size in (300, 400)]
+    listed = json.loads(run("store", "ls", *option, "--json")[1])["builds"]
+    assert [row["fingerprint"] for row in listed] == [build.fingerprint for build in builds]
+    assert builds[0].fingerprint in run("store", "ls", *option)[1]
+    assert json.loads(run("store", "why", "tokenizer", *option, "--json")[1])["changed"] == [
+        "config vocabulary_size: 300 -> 400"
+    ]
+    assert "300 -> 400" in run("store", "why", "tokenizer", *option)[1]
+
+    would_go = json.loads(run("store", "prune", "--dry-run", *option, "--json")[1])
+    assert [row["path"] for row in would_go["prunable"]] == [str(builds[0].path)]
+    assert builds[0].path.exists()
+    run("store", "prune", *option)
+    assert not builds[0].path.exists()
+    assert builds[1].path.exists()
+
+
+def test_doctor_names_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    code, out, _ = run("doctor", "--store", str(tmp_path), "--json")
+    topics = {finding["topic"]: finding for finding in json.loads(out)["findings"]}
+    assert {"python", "prefect", "torch", "device", "memory", "disk", "MLflow"} <= topics.keys()
+    assert code == (1 if any(finding["problem"] for finding in topics.values()) else 0)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
+    code, out, _ = run("doctor", "--store", str(tmp_path))
+    assert code == 1
+    assert "unset MLFLOW_TRACKING_URI" in out
+    assert "secret" not in out
+
+
+def test_generate_refuses_what_is_no_model(tmp_path: Path) -> None:
+    code, _, err = run("generate", str(tmp_path), "Hello")
+    assert code == 2
+    assert "is no model folder" in err
+
+
+def test_text_of_half_characters_is_held_back() -> None:
+    from flows.generate import whole_characters
+
+    pieces = [b"a", "é".encode()[:1], "é".encode()[1:], b"b"]
+
+    def decode(tokens: list[int]) -> str:
+        return b"".join(pieces[token] for token in tokens).decode("utf-8", errors="replace")
+
+    assert list(whole_characters(iter(range(4)), decode)) == ["a", "é", "b", ""]
+
+
+def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
+    script = f"{sys.executable} -m flows.cli store ls --json --store {tmp_path} | true"
+    said = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, env=os.environ)
+    assert "Traceback" not in said.stderr
