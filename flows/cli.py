@@ -160,7 +160,11 @@ def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 @told_plainly
-def up(store: StoreOption = None) -> None:
+def up(
+    store: StoreOption = None,
+    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server and its pages")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow server and its pages")] = 5000,
+) -> None:
     """Start Prefect, MLflow, the deployments of prefect.yaml and a worker on this machine.
 
     Run it where prefect.yaml lies. `minimind down` stops exactly what this started.
@@ -171,7 +175,9 @@ def up(store: StoreOption = None) -> None:
     project = Path.cwd()
     if not (project / "prefect.yaml").is_file():
         raise UserError(f"there is no prefect.yaml in {project}; run this where the project lies")
-    servers.start_all(store_root(store), project, lambda line: print(line, flush=True))
+    servers.start_all(
+        store_root(store), project, lambda line: print(line, flush=True), prefect_port, mlflow_port
+    )  # fmt: skip
 
 
 @app.command()

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -46,7 +47,7 @@ PRIVATE_SETTINGS = {
 def prefect_settings(root: Path, api_url: str | None = None) -> dict[str, str]:
     """Environment for every process that talks to Prefect. Prefect reads it at import, so set it before."""
     settings = PRIVATE_SETTINGS | {
-        "PREFECT_HOME": str(root.absolute() / "prefect"),
+        "PREFECT_HOME": str(root / "prefect"),
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "minimind",
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
@@ -85,7 +86,7 @@ def _start_watched_server(root: Path) -> str:
     url = f"http://{HOST}:{port}/api"
     log = _log_path(root, "prefect")
     watcher = _spawn(
-        [sys.executable, "-m", "flows.servers", "--root", str(root.absolute()), "--port", str(port)],
+        [sys.executable, "-m", "flows.servers", "--root", str(root), "--port", str(port)],
         log,
         prefect_settings(root),
     )
@@ -165,18 +166,40 @@ def running_servers(root: Path) -> dict[str, Started]:
     return {server.name: server for server in started if server.is_alive()}
 
 
-def start_all(root: Path, project: Path, say: Callable[[str], None]) -> dict[str, Started]:
-    """Prefect, MLflow, the deployments of `prefect.yaml` and a worker; returns once each is healthy."""
+@dataclass(frozen=True)
+class Addresses:
+    prefect: str
+    mlflow: str
+
+    @classmethod
+    def at(cls, prefect_port: int, mlflow_port: int) -> "Addresses":
+        return cls(f"http://{HOST}:{prefect_port}", f"http://{HOST}:{mlflow_port}")
+
+
+def start_all(
+    root: Path,
+    project: Path,
+    say: Callable[[str], None],
+    prefect_port: int = PREFECT_PORT,
+    mlflow_port: int = MLFLOW_PORT,
+) -> dict[str, Started]:
+    """Prefect, MLflow, the deployments of the project's `prefect.yaml` and a worker; returns once each is healthy."""
     running = running_servers(root)
     if running:
         raise ServerError(f"already up: {', '.join(running)}; `minimind down` stops them")
-    for port in (PREFECT_PORT, MLFLOW_PORT):
+    for port in (prefect_port, mlflow_port):
         _refuse_taken_port(port)
+    addresses = Addresses.at(prefect_port, mlflow_port)
     with _held_now(root / "locks" / "prefect-users"):
         started: list[Started] = []
         try:
             for start in (_start_prefect, _start_mlflow, _deploy, _start_worker):
-                start(root, project, started, say)
+                start(root, project, addresses, started)
+                say(
+                    f"{started[-1].name:<8} {started[-1].url}"
+                    if start is not _deploy
+                    else "deployed what prefect.yaml lists"
+                )
         except BaseException:
             stop(started)
             _up_path(root).unlink(missing_ok=True)
@@ -184,63 +207,55 @@ def start_all(root: Path, project: Path, say: Callable[[str], None]) -> dict[str
     return {server.name: server for server in started}
 
 
-def _start_prefect(root: Path, project: Path, started: list[Started], say: Callable[[str], None]) -> None:
-    url, log = f"http://{HOST}:{PREFECT_PORT}", _log_path(root, "prefect")
-    server = _spawn(prefect_command(PREFECT_PORT, ui=True), log, prefect_settings(root))
-    _note(root, started, Started.of("Prefect", server.pid, url))
-    _wait_until_healthy("Prefect", f"{url}/api/health", server, log)
-    say(f"Prefect  {url}")
+def _start_prefect(root: Path, project: Path, addresses: Addresses, started: list[Started]) -> None:
+    log = _log_path(root, "prefect")
+    command = prefect_command(urlsplit(addresses.prefect).port, ui=True)
+    server = _spawn(command, log, prefect_settings(root))
+    _note(root, started, Started.of("Prefect", server.pid, addresses.prefect))
+    _wait_until_healthy("Prefect", f"{addresses.prefect}/api/health", server, log)
+    end_dead_runs(f"{addresses.prefect}/api")
 
 
-def _start_mlflow(root: Path, project: Path, started: list[Started], say: Callable[[str], None]) -> None:
+def _start_mlflow(root: Path, project: Path, addresses: Addresses, started: list[Started]) -> None:
     from minimind.registry import tracking
 
-    url, log = f"http://{HOST}:{MLFLOW_PORT}", _log_path(root, "mlflow")
-    database = f"sqlite:///{root.absolute() / 'mlflow.db'}"
+    log = _log_path(root, "mlflow")
+    database = f"sqlite:///{root / 'mlflow.db'}"
     tracking.initialise(database, root)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(MLFLOW_PORT), "--workers", "1"]
-    command += ["--backend-store-uri", database]
-    command += ["--artifacts-destination", str(root.absolute() / "mlflow-artifacts")]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--workers", "1"]
+    command += ["--port", str(urlsplit(addresses.mlflow).port), "--backend-store-uri", database]
+    command += ["--artifacts-destination", str(root / "mlflow-artifacts")]
     environment = PRIVATE_SETTINGS | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     server = _spawn(command, log, environment)
-    _note(root, started, Started.of("MLflow", server.pid, url))
-    _wait_until_healthy("MLflow", f"{url}/health", server, log)
-    say(f"MLflow   {url}")
+    _note(root, started, Started.of("MLflow", server.pid, addresses.mlflow))
+    _wait_until_healthy("MLflow", f"{addresses.mlflow}/health", server, log)
 
 
-def _deploy(root: Path, project: Path, started: list[Started], say: Callable[[str], None]) -> None:
-    environment = prefect_settings(root, f"http://{HOST}:{PREFECT_PORT}/api")
+def _deploy(root: Path, project: Path, addresses: Addresses, started: list[Started]) -> None:
+    environment = os.environ | prefect_settings(root, f"{addresses.prefect}/api")
     prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
     for arguments in (["work-pool", "create", "local", "--type", "process", "--overwrite"], ["deploy", "--all"]):
-        done = subprocess.run(
-            [*prefect, *arguments], cwd=project, env=os.environ | environment, capture_output=True, text=True
-        )
+        done = subprocess.run([*prefect, *arguments], cwd=project, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise ServerError(f"`prefect {' '.join(arguments)}` failed:\n{(done.stdout + done.stderr).strip()[-2000:]}")
-    say("deployed what prefect.yaml lists")
 
 
-def _start_worker(root: Path, project: Path, started: list[Started], say: Callable[[str], None]) -> None:
-    environment = prefect_settings(root, f"http://{HOST}:{PREFECT_PORT}/api")
-    environment |= {"MLFLOW_TRACKING_URI": f"http://{HOST}:{MLFLOW_PORT}", "MINIMIND_STORE": str(root.absolute())}
+def _start_worker(root: Path, project: Path, addresses: Addresses, started: list[Started]) -> None:
+    environment = prefect_settings(root, f"{addresses.prefect}/api")
+    environment |= {"MLFLOW_TRACKING_URI": addresses.mlflow, "MINIMIND_STORE": str(root)}
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "local", "--type", "process"]
     log = _log_path(root, "worker")
     worker = _spawn([*command, "--name", "minimind"], log, environment, cwd=project)
-    _note(root, started, Started.of("worker", worker.pid))
-    _wait_for_worker(worker, log)
-    say("worker   polls the pool `local`")
+    _note(root, started, Started.of("worker", worker.pid, "polls the work pool `local`"))
+    _wait("worker", lambda: _has_worker(addresses), worker, log)
 
 
-def _wait_for_worker(worker: "subprocess.Popen[bytes]", log: Path) -> None:
-    url = f"http://{HOST}:{PREFECT_PORT}/api/work_pools/local/workers/filter"
-
-    def is_online() -> bool:
-        try:
-            return any(row["status"] == "ONLINE" for row in httpx.post(url, json={}, timeout=5).json())
-        except (httpx.HTTPError, ValueError, TypeError, KeyError):
-            return False
-
-    _wait("worker", is_online, worker, log)
+def _has_worker(addresses: Addresses) -> bool:
+    url = f"{addresses.prefect}/api/work_pools/local/workers/filter"
+    try:
+        return any(row["status"] == "ONLINE" for row in httpx.post(url, json={}, timeout=5).json())
+    except (httpx.HTTPError, ValueError, TypeError, KeyError):
+        return False
 
 
 def stop_all(root: Path) -> list[str]:
@@ -269,7 +284,7 @@ def stop(servers: list[Started]) -> None:
 # --- commands, processes, health --------------------------------------------------------------------------------------
 
 
-def prefect_command(port: int, ui: bool = False) -> list[str]:
+def prefect_command(port: int | None, ui: bool = False) -> list[str]:
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
     return command if ui else [*command, "--no-ui"]
 
