@@ -1,0 +1,153 @@
+"""The document, its Arrow schema, and the writer that sorts any number of them into Parquet parts."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+SCHEMA = pa.schema(
+    [
+        pa.field("document_id", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("title", pa.string()),
+        pa.field("license", pa.string()),
+        pa.field("metadata", pa.map_(pa.string(), pa.string())),
+    ]
+)
+SPILL_BYTES = 32 << 20  # of text in one unsorted batch
+SPILL_DOCUMENTS = 16_384
+ROW_GROUP_DOCUMENTS = 2_048
+ROW_GROUP_BYTES = 16 << 20  # of text; row groups are what later stages read in parallel
+PART_BYTES = 256 << 20  # of text
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text with where it comes from. `document_id` is `<source name>/<id in the source>`."""
+
+    document_id: str
+    text: str
+    source: str
+    title: str | None = None
+    license: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)  # provenance: path, origin, date (ISO), ...
+
+
+class DocumentWriter:
+    """Takes documents in any order and writes `documents-00000.parquet`, ... sorted by document_id over all parts.
+
+    The bytes depend on the set of documents alone. In memory there are at most one spill batch, one row group and
+    the ids; the texts wait in `scratch`, which needs as much space as they have bytes. Ids must be unique.
+    """
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        self._folder = folder
+        self._spill_path = scratch / "spill.arrow"
+        self._spill = pa.ipc.new_file(str(self._spill_path), SCHEMA)
+        self._rows: list[Document] = []
+        self._row_bytes = 0
+        self._text_bytes: list[int] = []
+
+    def add(self, document: Document, text_bytes: int) -> None:
+        self._rows.append(document)
+        self._row_bytes += text_bytes
+        self._text_bytes.append(text_bytes)
+        if self._row_bytes >= SPILL_BYTES or len(self._rows) >= SPILL_DOCUMENTS:
+            self._flush()
+
+    def finish(self) -> list[Path]:
+        """The parts, written; an empty corpus has one part without rows."""
+        self._flush()
+        self._spill.close()
+        with pa.memory_map(str(self._spill_path)) as mapped:
+            spilled = pa.ipc.open_file(mapped)
+            batches = [spilled.get_batch(number) for number in range(spilled.num_record_batches)]
+            paths = write_parts(batches, np.array(self._text_bytes, dtype=np.int64), self._folder)
+            del batches, spilled
+        self._spill_path.unlink()
+        return paths
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._spill.write_batch(to_batch(self._rows))
+        self._rows, self._row_bytes = [], 0
+
+
+def to_batch(documents: list[Document]) -> Any:
+    """The documents as a record batch of SCHEMA, in the given order; metadata keys are sorted."""
+    columns = [
+        [document.document_id for document in documents],
+        [document.text for document in documents],
+        [document.source for document in documents],
+        [document.title for document in documents],
+        [document.license for document in documents],
+        [sorted(document.metadata.items()) for document in documents],
+    ]
+    arrays = [pa.array(values, column.type) for values, column in zip(columns, SCHEMA, strict=True)]
+    return pa.record_batch(arrays, schema=SCHEMA)
+
+
+def write_parts(batches: list[Any], text_bytes: np.ndarray, folder: Path) -> list[Path]:
+    order = sorted_order(batches)
+    paths: list[Path] = []
+    for groups in cut_parts(text_bytes[order]):
+        path = folder / f"documents-{len(paths):05}.parquet"
+        with parquet_writer(path) as writer:
+            for start, stop in groups:
+                rows = gather(batches, order[start:stop])
+                writer.write_table(rows, row_group_size=max(1, len(rows)))
+        paths.append(path)
+    return paths
+
+
+def parquet_writer(path: Path) -> Any:
+    return pq.ParquetWriter(
+        path,
+        SCHEMA,
+        compression="zstd",
+        use_dictionary=["source", "license"],
+        write_statistics=["document_id", "source"],  # a text's minimum and maximum would be whole texts
+    )
+
+
+def sorted_order(batches: list[Any]) -> np.ndarray:
+    """int64 positions over all batches, by document_id in UTF-8 byte order."""
+    ids = pa.chunked_array([batch["document_id"] for batch in batches], pa.string())
+    return np.asarray(pc.sort_indices(ids), dtype=np.int64)
+
+
+def cut_parts(sorted_bytes: np.ndarray) -> Iterator[list[tuple[int, int]]]:
+    """For each part its row groups as (start, stop) in sorted order; without documents, one that is empty."""
+    groups: list[tuple[int, int]] = []
+    start, group_bytes, part_bytes = 0, 0, 0
+    for position, size in enumerate(sorted_bytes.tolist()):
+        full = position - start >= ROW_GROUP_DOCUMENTS or group_bytes + size > ROW_GROUP_BYTES
+        if full and position > start:
+            groups.append((start, position))
+            part_bytes += group_bytes
+            start, group_bytes = position, 0
+            if part_bytes >= PART_BYTES:
+                yield groups
+                groups, part_bytes = [], 0
+        group_bytes += size
+    yield [*groups, (start, len(sorted_bytes))]
+
+
+def gather(batches: list[Any], positions: np.ndarray) -> Any:
+    """The rows at `positions` as a table. Touches each batch alone: `take` on all would first copy them into one."""
+    starts = np.cumsum([0, *(len(batch) for batch in batches)])
+    owners = np.searchsorted(starts, positions, side="right") - 1
+    pieces, places = [SCHEMA.empty_table()], []
+    for number in np.unique(owners):
+        mine = np.flatnonzero(owners == number)
+        pieces.append(pa.Table.from_batches([batches[number].take(pa.array(positions[mine] - starts[number]))]))
+        places.append(mine)
+    if not places:
+        return pieces[0]
+    return pa.concat_tables(pieces).take(pa.array(np.argsort(np.concatenate(places))))

@@ -1,0 +1,133 @@
+"""Documents out of one file on disk, whatever its format: text, JSON lines, Parquet, or an archive of those."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from minimind.corpus.archives import Member, list_archive, open_members
+from minimind.corpus.formats import Place, read_stream, unreadable_if_damaged
+from minimind.corpus.globs import MemberGlobs, names_suffix
+from minimind.corpus.sources.protocol import FileRead, Item, Skipped, Unreadable
+from minimind.errors import SourceError
+from minimind.store import sha256_of_file
+
+ARCHIVES = (".zip", ".tar.gz")
+FORMATS = (".txt", ".md", ".jsonl", ".jsonl.gz", ".parquet")
+SUFFIXES = (*FORMATS, *ARCHIVES)
+COPIED_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class FileOnDisk:
+    """A file to read, with what its documents take over: see Place."""
+
+    path: Path
+    place: Place
+    member_prefix: str  # stands before a member's path in document ids
+    members: MemberGlobs
+    max_expanded_bytes: int
+    watch: Callable[[BinaryIO], None]  # is given the open file, to see how far it is
+
+
+def read_file(file: FileOnDisk) -> Iterator[Item]:
+    """The file's documents, what of it cannot be read, and at the end one FileRead."""
+    counts: Counter[str] = Counter()
+    yield from unreadable_if_damaged(read_by_suffix(file, counts), file.place)
+    yield FileRead(file.place.path, file.path.stat().st_size, sha256_or_nothing(file.path), counts["members"])
+
+
+def sha256_or_nothing(path: Path) -> str:
+    """The hash of the file's bytes; empty if they cannot be read, which reading the file has said already."""
+    try:
+        return sha256_of_file(path)
+    except OSError:
+        return ""
+
+
+def read_by_suffix(file: FileOnDisk, counts: Counter[str]) -> Iterator[Item]:
+    suffix = suffix_of(file.path.name)
+    if suffix in ARCHIVES:
+        yield from read_archive(file, counts)
+        return
+    with file.path.open("rb") as stream:
+        file.watch(stream)
+        yield from read_stream(stream, suffix, file.place, file.max_expanded_bytes)
+
+
+def suffix_of(name: str) -> str:
+    """The format that a file's name stands for, one of SUFFIXES; else its last suffix, or nothing."""
+    lower = name.rpartition("/")[2].lower()
+    return next((suffix for suffix in SUFFIXES if lower.endswith(suffix)), Path(lower).suffix)
+
+
+def read_archive(file: FileOnDisk, counts: Counter[str]) -> Iterator[Item]:
+    shown = file.place.path
+    listing = list_archive(file.path, shown, file.max_expanded_bytes)
+    yield from (Skipped(f"{shown}: {link}", "link inside an archive") for link in listing.links)
+    wanted = []
+    for member in listing.members:
+        patterns = file.members.match(member.path)
+        if patterns and (refused := unread_suffix(member.path, patterns, shown)):
+            yield refused
+        elif patterns:
+            wanted.append(member)
+    for member, stream in open_wanted(file, wanted):
+        counts["members"] += 1
+        yield from read_member(file, member, stream)
+
+
+def open_wanted(file: FileOnDisk, wanted: list[Member]) -> Iterator[tuple[Member, BinaryIO | None]]:
+    """Each wanted member and its stream; an encrypted one has none."""
+    yield from ((member, None) for member in wanted if member.encrypted)
+    readable = [member for member in wanted if not member.encrypted]
+    yield from open_members(file.path, readable, file.place.path, file.max_expanded_bytes)
+
+
+def read_member(file: FileOnDisk, member: Member, stream: BinaryIO | None) -> Iterator[Item]:
+    shown = printable(member.path)
+    inner = f"{file.place.metadata['path']}/{shown}" if file.member_prefix else shown
+    place = replace(
+        file.place,
+        path=f"{file.place.path}: {shown}",
+        whole=file.member_prefix + member.path,
+        unit="member",
+        metadata={**file.place.metadata, "path": inner},
+    )
+    suffix = suffix_of(member.path)
+    if stream is None:
+        yield Unreadable(place.path, None, "it is encrypted; decrypt it", "member")
+    elif suffix == ".parquet":
+        with tempfile.TemporaryFile() as copy:  # Parquet is read from its end, a member only forwards
+            while block := stream.read(COPIED_BYTES):
+                copy.write(block)
+            copy.seek(0)
+            yield from read_stream(cast(BinaryIO, copy), suffix, place, file.max_expanded_bytes)
+    else:
+        yield from read_stream(stream, suffix, place, file.max_expanded_bytes)
+
+
+def unread_suffix(path: str, patterns: list[str], archive: str | None = None) -> Skipped | None:
+    """None if the path can be read; Skipped if open patterns such as `**` took it up along with others.
+
+    Raises SourceError if a pattern asks for this very suffix.
+    """
+    suffix = suffix_of(path)
+    if suffix in (FORMATS if archive else SUFFIXES):
+        return None
+    shown = f"{archive}: {printable(path)}" if archive else printable(path)
+    asking = [pattern for pattern in patterns if names_suffix(pattern, suffix)]
+    if asking:
+        known = " ".join(FORMATS if archive else SUFFIXES)
+        raise SourceError(
+            f"{shown} matches {asking[0]!r} but {suffix or 'a file without a suffix'} cannot be read; "
+            f"these can: {known}. Convert the file or change the pattern"
+        )
+    return Skipped(shown, f"suffix {suffix}" if suffix else "no suffix")
+
+
+def printable(path: str) -> str:
+    """The path with bytes that are no UTF-8 written as escapes, so that it can be printed and stored."""
+    return path.encode("utf-8", "backslashreplace").decode()

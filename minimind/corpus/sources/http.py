@@ -1,0 +1,83 @@
+"""Files and archives by URL; read like local files once they are in the store's download folder."""
+
+from collections.abc import Iterator, Mapping
+
+from minimind.config import CorpusConfig, HttpFile, HttpSource
+from minimind.corpus.download import Downloader, Validators
+from minimind.corpus.files import FileOnDisk, read_file
+from minimind.corpus.formats import Place
+from minimind.corpus.globs import MemberGlobs
+from minimind.corpus.sources.protocol import Item, Meter, mask_url
+from minimind.errors import SourceError
+from minimind.store import Store
+
+
+class Http:
+    """A document's id is the member's path without the archive's single top folder, so that it outlives a snapshot.
+
+    From JSON lines and Parquet it is the record's own id; of a text file, the last part of its URL.
+    """
+
+    def __init__(self, source: HttpSource, section: CorpusConfig, store: Store) -> None:
+        self._source = source
+        self._section = section
+        self._downloader = Downloader(store, section.max_download_bytes)
+        self._current: dict[str, Validators] = {}
+        self._meter = Meter()
+
+    def probe(self, refresh: bool) -> dict[str, str]:
+        """The checksum where the config pins one, without asking the server; else what the server says of the file.
+
+        Of a server that says neither ETag nor Last-Modified, the file is downloaded, and its checksum is the probe.
+        """
+        return {f"{self._source.name}: {mask_url(file.url)}": self._state(file) for file in self._source.files}
+
+    def _state(self, file: HttpFile) -> str:
+        if file.sha256:
+            return f"sha256 {file.sha256}"
+        validators = self._downloader.ask(file.url)
+        if validators.tell_versions:
+            self._current[file.url] = validators
+            return str(validators)
+        downloaded = self._downloader.fetch(file.url, None, None)
+        self._current[file.url] = downloaded.validators
+        return f"sha256 {downloaded.sha256}"
+
+    def is_unchanged(self, recorded: Mapping[str, str]) -> bool:
+        return True
+
+    def read(self) -> Iterator[Item]:
+        members = MemberGlobs(self._source.members)
+        archives = False
+        for file in sorted(self._source.files, key=lambda file: file.url):
+            downloaded = self._downloader.fetch(file.url, file.sha256, self._current.get(file.url))
+            shown, name = mask_url(file.url), downloaded.path.name.partition("-")[2]
+            size = downloaded.path.stat().st_size
+            self._meter.total += size
+            archives |= name.lower().endswith((".zip", ".tar.gz"))
+            yield from read_file(
+                FileOnDisk(
+                    path=downloaded.path,
+                    place=Place(
+                        source=self._source.name,
+                        path=shown,
+                        whole=name,
+                        unit="file",
+                        license=self._source.license,
+                        metadata={"path": name, "origin": shown},
+                    ),
+                    member_prefix="",
+                    members=members,
+                    max_expanded_bytes=self._section.max_expanded_bytes,
+                    watch=self._meter.watch,
+                )
+            )
+            self._meter.finish(size)
+        if archives and members.unmatched:
+            raise SourceError(
+                f"source {self._source.name}: nothing in its archives matches {', '.join(members.unmatched)}; "
+                "correct members (they are relative to the archive's single top folder, where it has one)"
+            )
+
+    def progress(self) -> tuple[float, float | None]:
+        return self._meter.progress()
