@@ -99,7 +99,7 @@ class Manifest(BaseModel):
     domain: str
     created_at: str
     seconds: float
-    counts: dict[str, float]
+    counts: dict[str, int | float]
     details: dict[str, Any]
     files: dict[str, FileEntry]
     config: dict[str, Any]
@@ -506,7 +506,10 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def number_in_words(value: float) -> str:
+    """Whole numbers in full, others to four digits."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
+
+
 def _in_words(counts: Mapping[str, float]) -> str:
-    return ", ".join(
-        f"{name} {value:,.6g}" if isinstance(value, float) else f"{name} {value:,}" for name, value in counts.items()
-    )
+    return ", ".join(f"{name} {number_in_words(value)}" for name, value in counts.items())

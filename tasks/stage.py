@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from minimind.config import Config
-from minimind.store import Manifest, Report, Store
+from minimind.store import Manifest, Report, Store, number_in_words
 
 UPDATE_SECONDS = 2.0  # between two progress updates sent to the server
 
@@ -77,5 +77,5 @@ class ProgressArtifact:
 def describe(manifest: Manifest) -> str:
     """The figures of a build as a Markdown table."""
     state = "reused" if manifest.reused else f"built in {manifest.seconds:,.1f} s"
-    rows = "\n".join(f"| {name.replace('_', ' ')} | {value:,.6g} |" for name, value in manifest.counts.items())
+    rows = "\n".join(f"| {name.replace('_', ' ')} | {number_in_words(value)} |" for name, value in manifest.counts.items())
     return f"**{manifest.stage}** `{manifest.fingerprint}`, {state}\n\n| | |\n|---|---|\n{rows}\n\n`{manifest.path}`\n"
