@@ -34,6 +34,14 @@ class DeviceError(UserError):
     """The device or precision that the YAML demands is not there."""
 
 
+class DivergenceError(UserError):
+    """The loss or a gradient is not a number any more; the learning rate was too high."""
+
+
+class OutOfMemoryError(UserError):
+    """The model and its micro-batch do not fit into the device's memory."""
+
+
 class DiskFullError(UserError):
     """No space left where the store lies."""
 

@@ -4,6 +4,12 @@ import torch
 from minimind.model.transformer import ModelConfig, Transformer
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Small products are not worth a second thread, and on a busy machine it makes them wait."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def small_model() -> Transformer:
     """Grouped queries, heads that do not add up to the hidden size, norms that are not one."""

@@ -1,0 +1,187 @@
+"""From a budget to a plan. A budget of time is measured first, in a short run of the process that will train."""
+
+import json
+import logging
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from minimind.config import TrainingConfig, parse_budget
+from minimind.errors import ConfigError, CorpusTooSmallError
+from minimind.model.transformer import ModelConfig
+from minimind.shards.reader import ShardReader, vocabulary_size
+from minimind.store import Manifest, Store, processor_name, sha256_of_json
+from minimind.training.device import find_device, hardware_name, physical_cores
+from minimind.training.holdout import holdout_windows
+from minimind.training.launch import run_training_process
+from minimind.training.optimizer import OptimizerSettings
+from minimind.training.plan import Options, Plan
+from minimind.training.precision import choose_precision
+from minimind.training.process import RunFolder
+
+logger = logging.getLogger(__name__)
+
+EVALUATED_SHARE = 0.3  # of the tokens trained, over all evaluations: about a tenth of the time
+MIN_EVALUATED_TOKENS = 16_384  # in one evaluation, where the holdout has as many
+MEASURED_SHARE = 0.1  # of a time budget, at most MAX_MEASURED_SECONDS
+MAX_MEASURED_SECONDS = 12.0
+UNMEASURED_SHARE = 0.02  # of a time budget: metrics, start, small disturbances
+
+
+def make_plan(section: TrainingConfig, shards: Manifest, store: Store) -> Plan:
+    """The plan of this section for these shards on this machine.
+
+    A time budget is resolved once: its plan is kept in `<store>/plans/`, where the next run finds it. Raises
+    CorpusTooSmallError, DeviceError and ConfigError for what cannot be planned.
+    """
+    train, holdout = ShardReader(shards.path, "train"), ShardReader(shards.path, "holdout")
+    check_corpus(section, train, holdout)
+    windows = len(holdout_windows(holdout, section.sequence_length))
+    plan = plan_without_steps(section, shards)
+    budget = parse_budget(section.budget)
+    if budget.unit == "seconds":
+        return kept_plan(section, plan, windows, shards.path, store)
+    tokens = budget.amount * (train.tokens if budget.unit == "epochs" else 1)
+    return with_steps(plan, math.floor(tokens / plan.batch_tokens), windows, section.budget)
+
+
+def check_corpus(section: TrainingConfig, train: ShardReader, holdout: ShardReader) -> None:
+    if train.tokens < section.batch_tokens:
+        raise CorpusTooSmallError(
+            f"the training documents have {train.tokens:,} tokens, fewer than one batch of {section.batch_tokens:,}; "
+            "add documents, or lower training.batch_tokens"
+        )
+    if holdout.tokens == holdout.documents:  # each begins with a token that is given, not predicted
+        raise CorpusTooSmallError(
+            f"the {holdout.documents:,} holdout documents have no token to score; add documents, "
+            "or raise cleaning.split.holdout_share"
+        )
+
+
+def plan_without_steps(section: TrainingConfig, shards: Manifest) -> Plan:
+    device = find_device(section.device)
+    sizes = section.model_sizes
+    return Plan(
+        model=ModelConfig(
+            vocabulary_size=vocabulary_size(shards.path),
+            max_positions=section.sequence_length,
+            **sizes.model_dump(),
+        ),
+        steps=0,
+        sequence_length=section.sequence_length,
+        micro_batch_sequences=section.micro_batch_sequences,
+        accumulation=section.batch_tokens // (section.sequence_length * section.micro_batch_sequences),
+        optimizer=OptimizerSettings(**section.optimizer.model_dump()),
+        evaluations=section.evaluations,
+        evaluation_windows=0,
+        seed=section.seed,
+        device="cuda" if device.type == "cuda" else "cpu",
+        hardware=hardware_name(device),
+        threads=None if device.type == "cuda" else choose_threads(section),
+        precision=choose_precision(section.precision, device),
+        torch=torch.__version__,
+        shards={name: digest for name, digest in shards.matching("").items() if name.endswith(".arrow")},
+    )
+
+
+def choose_threads(section: TrainingConfig) -> int:
+    return physical_cores() if section.threads == "auto" else section.threads
+
+
+def with_steps(plan: Plan, steps: int, windows: int, budget: str) -> Plan:
+    """The plan with its steps, and with as much of the holdout in each evaluation as they allow."""
+    if steps < 1:
+        raise ConfigError(
+            "training.budget",
+            [f"{budget!r} is less than one step of {plan.batch_tokens:,} tokens; raise it or lower batch_tokens"],
+        )
+    tokens = max(MIN_EVALUATED_TOKENS, EVALUATED_SHARE * steps * plan.batch_tokens / plan.evaluations)
+    evaluation_windows = min(windows, math.ceil(tokens / plan.sequence_length))
+    return plan.model_copy(update={"steps": steps, "evaluation_windows": evaluation_windows})
+
+
+# --- a budget of time -------------------------------------------------------------------------------------------------
+
+
+def kept_plan(section: TrainingConfig, plan: Plan, windows: int, shards: Path, store: Store) -> Plan:
+    """The plan that an earlier run made for the same config, inputs and machine; else one measured now, and kept."""
+    key = plan_key(section, plan)
+    path = store.root / "plans" / f"{key}.json"
+    with store.lock(f"plan-{key}"):
+        if found := read_kept(path):
+            logger.info("training: %s means %d steps, as planned before in %s", section.budget, found.steps, path)
+            return found
+        measured = measure_speed(section, plan, windows, shards, store)
+        steps = steps_within(parse_budget(section.budget).amount, section, plan, windows, measured)
+        made = with_steps(plan, steps, windows, section.budget)
+        keep(made, path)
+    logger.info("training: %s means %d steps of %.3f s, %s", section.budget, made.steps, measured["step_seconds"], path)
+    return made
+
+
+def plan_key(section: TrainingConfig, plan: Plan) -> str:
+    """Of everything that a kept plan depends on, the machine that was measured included."""
+    asked = section.model_dump(mode="json", exclude={"checkpoint_seconds"})
+    machine = [processor_name(), os.cpu_count()] if plan.device == "cpu" else []
+    return sha256_of_json([asked, plan.as_json(), machine])[:16]
+
+
+def read_kept(path: Path) -> Plan | None:
+    try:
+        return Plan.read(path)
+    except FileNotFoundError:
+        return None
+    except ValidationError:
+        logger.warning("%s is not a plan as this version makes them; it is made anew", path)
+        return None
+
+
+def keep(plan: Plan, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    plan.write(temporary)
+    with temporary.open("rb") as handle:
+        os.fsync(handle.fileno())
+    temporary.rename(path)
+
+
+def measure_speed(section: TrainingConfig, plan: Plan, windows: int, shards: Path, store: Store) -> dict[str, float]:
+    """Seconds of a step, a holdout window and a checkpoint, as the process measures them with the plan's threads."""
+    seconds = min(MAX_MEASURED_SECONDS, MEASURED_SHARE * parse_budget(section.budget).amount)
+    with measuring_folder(store.root / "plans" / f".measuring-{plan_key(section, plan)}") as folder:
+        with_steps(plan, 1000, windows, section.budget).write(folder.plan)
+        folder.options.write_text(Options(shards=shards.resolve(), checkpoint_seconds=1).model_dump_json())
+
+        def watch() -> None:
+            store.report("training", 0, None, f"measuring how many steps {section.budget} allows")
+
+        run_training_process(folder, plan, watch, ("--measure", str(seconds)))
+        measured: dict[str, float] = json.loads(folder.summary.read_bytes())
+    return measured
+
+
+@contextmanager
+def measuring_folder(path: Path) -> Iterator[RunFolder]:
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    try:
+        yield RunFolder(path)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def steps_within(seconds: float, section: TrainingConfig, plan: Plan, windows: int, measured: dict[str, float]) -> int:
+    """Steps that fit into `seconds` beside their evaluations and checkpoints; 0 if not even one does."""
+    step_seconds = measured["step_seconds"]
+    most = max(1, math.floor(seconds / step_seconds))
+    evaluation_windows = with_steps(plan, most, windows, section.budget).evaluation_windows
+    evaluating = min(plan.evaluations, most) * evaluation_windows * measured["window_seconds"]
+    saving_share = measured["checkpoint_seconds"] / (section.checkpoint_seconds + measured["checkpoint_seconds"])
+    left = seconds * (1 - UNMEASURED_SHARE - saving_share) - evaluating
+    return max(0, math.floor(left / step_seconds))

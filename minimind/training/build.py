@@ -1,0 +1,142 @@
+"""The door of the stage: shards -> a trained model, in a process of its own."""
+
+import json
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minimind.config import TrainingConfig
+from minimind.model.hugging_face import load_model
+from minimind.store import Manifest, Outcome, Store, recipe
+from minimind.training.budget import make_plan
+from minimind.training.launch import run_training_process
+from minimind.training.metrics import read_metrics
+from minimind.training.plan import Options, Plan
+from minimind.training.process import RunFolder
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+WATCH_SECONDS = 1.0
+
+
+def _unwatched(folder: Path, fingerprint: str) -> None:
+    """The default watcher: none."""
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    shards: Manifest
+    tokenizer: Manifest
+    watch: Callable[[Path, str], None] = _unwatched  # called about once a second with the run's folder
+
+
+def build(section: TrainingConfig, inputs: TrainingInputs, store: Store) -> Manifest:
+    """A folder with `model/` as transformers loads it, `plan.json` and `metrics.jsonl`.
+
+    Fingerprinted by the plan, so that a time budget that comes to the same steps finds the same build. A killed or
+    interrupted training is continued from its last checkpoint, to the same bytes.
+    """
+    plan = make_plan(section, inputs.shards, store)
+    tokenizer_files = {name: inputs.tokenizer.files[name].sha256 for name in TOKENIZER_FILES}
+    made_from = recipe(
+        "training",
+        {name: value for name, value in plan.as_json().items() if name != "shards"},
+        inputs=plan.shards | tokenizer_files,
+        libraries=("torch", "numpy", "safetensors"),
+        parents={"shards": inputs.shards.fingerprint, "tokenizer": inputs.tokenizer.fingerprint},
+    )
+
+    def write(path: Path) -> Outcome:
+        folder = RunFolder(path)
+        plan.write(folder.plan)
+        options = Options(shards=inputs.shards.path.resolve(), checkpoint_seconds=section.checkpoint_seconds)
+        folder.options.write_text(options.model_dump_json())
+        watcher = Watcher(folder, plan, store, lambda: inputs.watch(path, made_from.fingerprint))
+        run_training_process(folder, plan, watcher)
+        watcher.finish()
+        for name in TOKENIZER_FILES:
+            shutil.copyfile(inputs.tokenizer.file(name), folder.model / name)
+        outcome = describe(folder, plan, section, inputs.shards)
+        remove_unpublished(folder)
+        return outcome
+
+    return store.build(made_from, write, resumable=True)
+
+
+class Watcher:
+    """Reads what the process appends to its metrics, reports it, and calls on the caller's watcher each second."""
+
+    def __init__(self, folder: RunFolder, plan: Plan, store: Store, call: Callable[[], None]) -> None:
+        self.folder, self.plan, self.store, self.call = folder, plan, store, call
+        self.called = 0.0
+
+    def __call__(self) -> None:
+        if time.monotonic() - self.called >= WATCH_SECONDS:
+            self.called = time.monotonic()
+            self._report()
+            self.call()
+
+    def finish(self) -> None:
+        self._report()
+        self.call()
+
+    def _report(self) -> None:
+        last = last_line(self.folder.metrics)
+        if last is None:
+            self.store.report("training", 0, self.plan.steps, "starting")
+        else:
+            self.store.report("training", last["step"], self.plan.steps, describe_progress(last, self.plan))
+
+
+def last_line(path: Path) -> dict[str, Any] | None:
+    """The last whole line of a metrics file; None if there is none yet."""
+    try:
+        with path.open("rb") as handle:
+            size = handle.seek(0, 2)
+            handle.seek(max(0, size - 4096))
+            lines = handle.read().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return None
+    return json.loads(lines[-1]) if lines else None
+
+
+def describe_progress(line: dict[str, Any], plan: Plan) -> str:
+    """Such as `loss 3.21, 5,900 tokens/s, 1 min 20 s left`."""
+    seconds = (plan.steps - line["step"]) * plan.batch_tokens / max(line["tokens_per_second"], 1e-9)
+    return f"loss {line['loss']:.2f}, {line['tokens_per_second']:,.0f} tokens/s, {in_words(seconds)} left"
+
+
+def in_words(seconds: float) -> str:
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+
+
+def describe(folder: RunFolder, plan: Plan, section: TrainingConfig, shards: Manifest) -> Outcome:
+    lines = list(read_metrics(folder.metrics))
+    last_tenth = lines[-max(1, len(lines) // 10) :]
+    summary = json.loads(folder.summary.read_bytes())
+    counts = {
+        "steps": plan.steps,
+        "tokens": plan.tokens,
+        "epochs": plan.tokens / shards.counts["train_tokens"],
+        "parameters": sum(parameter.numel() for parameter in load_model(folder.model).parameters()),
+        "loss": sum(line["loss"] for line in last_tenth) / len(last_tenth),
+        "holdout_loss": lines[-1]["holdout_loss"],
+        "tokens_per_second": statistics.harmonic_mean(line["tokens_per_second"] for line in lines),
+        "training_seconds": summary["seconds"],
+        "resumed": summary["resumed"],
+    }
+    return Outcome(counts, {"section": section.model_dump(mode="json"), "plan_sha256": plan.sha256})
+
+
+def remove_unpublished(folder: RunFolder) -> None:
+    for path in folder.unpublished:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,138 @@
+"""Starts the training process, watches it, and sees to it that it never outlives its supervisor."""
+
+import errno
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import minimind
+from minimind.errors import DivergenceError, OutOfMemoryError, TrainingError, TrainingInterruptedError
+from minimind.training.plan import Plan
+from minimind.training.process import STOP_SECONDS, ExitCode, RunFolder
+
+logger = logging.getLogger(__name__)
+
+WATCH_SECONDS = 0.5
+LOG_LINES = 30  # of a failed process, for the error
+
+
+def run_training_process(
+    folder: RunFolder, plan: Plan, watch: Callable[[], None], arguments: tuple[str, ...] = ()
+) -> None:
+    """Returns when the process has done its work; `watch` is called about twice a second meanwhile.
+
+    Raises TrainingInterruptedError if it was told to stop, DivergenceError, OutOfMemoryError, OSError for a full disk,
+    and TrainingError with the end of its log for every other end. However this is left, the process is gone.
+    """
+    end_leftover(folder)
+    with started_process(folder, plan, arguments) as process:
+        while process.poll() is None:
+            watch()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(WATCH_SECONDS)
+        watch()
+    if process.returncode != ExitCode.DONE:
+        raise error_for(process.returncode, folder, plan)
+
+
+@contextmanager
+def started_process(folder: RunFolder, plan: Plan, arguments: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
+    """The process in a session of its own, writing to a file: it holds no pipe or terminal of its supervisor."""
+    command = [sys.executable, "-m", "minimind.training", str(folder.path), "--supervisor", str(os.getpid())]
+    with folder.log.open("ab") as log:
+        process = subprocess.Popen(
+            [*command, *arguments],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            env=environment_of(plan), start_new_session=True,
+        )  # fmt: skip
+    try:
+        folder.worker.write_text(json.dumps({"pid": process.pid}) + "\n")
+        yield process
+    finally:
+        stop(process)
+
+
+def environment_of(plan: Plan) -> Mapping[str, str]:
+    """The numeric libraries read their threads when they are loaded; cuBLAS its workspace."""
+    environment = os.environ | {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "MKL_DYNAMIC": "FALSE", "OMP_DYNAMIC": "FALSE"}
+    if plan.threads:
+        environment |= {"OMP_NUM_THREADS": str(plan.threads), "MKL_NUM_THREADS": str(plan.threads)}
+    library = str(Path(minimind.__file__).parent.parent)
+    return environment | {"PYTHONPATH": os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))}
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """TERM, then KILL of the whole session. Interrupted while it waits, it kills at once."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS + 5)
+    except subprocess.TimeoutExpired:
+        logger.warning("the training process %d did not end on SIGTERM and is killed", process.pid)
+    finally:
+        if process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def end_leftover(folder: RunFolder) -> None:
+    """Ends a process that still trains in this folder after its supervisor was killed."""
+    try:
+        pid = int(json.loads(folder.worker.read_bytes())["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if not trains_in(folder, pid):
+        return
+    logger.warning("process %d still trains in %s after its supervisor ended; it is told to stop", pid, folder.path)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        deadline = time.monotonic() + STOP_SECONDS + 5
+        while trains_in(folder, pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def trains_in(folder: RunFolder, pid: int) -> bool:
+    """True if this pid is a living training process of this folder, and not another one that got its number."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"minimind.training" in words and os.fsencode(folder.path) in words
+
+
+def error_for(code: int, folder: RunFolder, plan: Plan) -> Exception:
+    """The error that tells how the process ended."""
+    lines = folder.log.read_text(errors="replace").splitlines()
+    if code in (ExitCode.INTERRUPTED, -signal.SIGTERM):
+        return TrainingInterruptedError("training was told to stop; run again to continue from its last checkpoint")
+    if code == ExitCode.DIVERGED:
+        return DivergenceError(next((line.partition(" ERROR ")[2] for line in reversed(lines)), "training diverged"))
+    if code == ExitCode.OUT_OF_MEMORY:
+        return OutOfMemoryError(describe_memory(plan))
+    if code == ExitCode.DISK_FULL:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.path))
+    ending = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    if code == -signal.SIGKILL:
+        ending += " (the kernel does this when memory runs out: then lower training.micro_batch_sequences)"
+    tail = "\n".join(lines[-LOG_LINES:])
+    return TrainingError(f"the training process {ending} and left no model; the end of its log:\n{tail}")
+
+
+def describe_memory(plan: Plan) -> str:
+    sequences = plan.micro_batch_sequences
+    change = (
+        f"lower training.micro_batch_sequences (it is {sequences}); batch_tokens can stay as it is"
+        if sequences > 1
+        else "training.micro_batch_sequences is 1 already: choose a smaller model or training.sequence_length"
+    )
+    return f"training does not fit into the memory of this {plan.device}; {change}"

@@ -1,0 +1,135 @@
+import os
+
+import pytest
+import torch
+from conftest import make_documents, small_inputs, training_config, training_inputs
+
+from minimind.errors import ConfigError, CorpusTooSmallError, DeviceError
+from minimind.store import Store
+from minimind.training import budget
+from minimind.training.budget import make_plan, with_steps
+from minimind.training.device import physical_cores
+from minimind.training.process import RunFolder
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store", "made")
+
+
+@pytest.fixture
+def shards(store):
+    return small_inputs(store).shards
+
+
+def test_budgets_of_tokens_and_epochs_become_steps(store, shards):
+    tokens = shards.counts["train_tokens"]
+    for text, steps in (("2k tokens", 2000 // 128), ("128 tokens", 1), ("3 epochs", 3 * tokens // 128)):
+        plan = make_plan(training_config(budget=text), shards, store)
+        assert (plan.steps, plan.accumulation, plan.batch_tokens) == (steps, 2, 128)
+        assert plan.tokens == steps * 128
+    assert not (store.root / "plans").exists()
+
+
+def test_plan_changes_with_all_that_moves_a_sum_and_with_nothing_else(store, shards):
+    plan = make_plan(training_config(), shards, store)
+    assert make_plan(training_config(checkpoint_seconds=99, budget="2.0k tokens"), shards, store) == plan
+    for change in ({"threads": 2}, {"seed": 2}, {"budget": "3k tokens"}, {"micro_batch_sequences": 4}):
+        assert make_plan(training_config(**change), shards, store).sha256 != plan.sha256
+    other = training_inputs(store, make_documents(5, 60, 120), make_documents(2, 8, 100)).shards
+    assert make_plan(training_config(), other, store).sha256 != plan.sha256
+
+
+def test_plan_names_threads_instruction_set_and_torch(store, shards):
+    plan = make_plan(training_config(threads="auto"), shards, store)
+    assert plan.threads == physical_cores() <= len(os.sched_getaffinity(0))
+    assert (plan.device, plan.precision) == ("cpu", "fp32")
+    assert plan.hardware == torch.backends.cpu.get_cpu_capability()
+    assert plan.torch == torch.__version__
+
+
+def test_plan_survives_its_file(store, shards, tmp_path):
+    plan = make_plan(training_config(), shards, store)
+    plan.write(tmp_path / "plan.json")
+    read = type(plan).read(tmp_path / "plan.json")
+    assert read == plan
+    assert read.sha256 == plan.sha256
+
+
+def test_large_holdout_is_scored_in_part_during_training(store, shards):
+    plan = make_plan(training_config(), shards, store)
+    few = with_steps(plan, 10, windows=100_000, budget="")
+    many = with_steps(plan, 100_000, windows=100_000, budget="")
+    assert few.evaluation_windows * 32 == budget.MIN_EVALUATED_TOKENS
+    evaluated = many.evaluation_windows * 32 * many.evaluations
+    assert evaluated == pytest.approx(budget.EVALUATED_SHARE * many.tokens, rel=1e-3)
+
+
+class MeasuredOnce:
+    """Stands in for the measuring process: writes figures, and counts how often it was asked."""
+
+    asked = 0
+
+    def __init__(self, **figures):
+        self.figures = figures
+
+    def __call__(self, folder: RunFolder, plan, watch, arguments):
+        self.asked += 1
+        figures = ", ".join(f'"{name}": {value}' for name, value in self.figures.items())
+        folder.summary.write_text(f"{{{figures}}}")
+
+
+def test_time_budget_is_measured_once_and_then_kept(store, shards, monkeypatch):
+    process = MeasuredOnce(step_seconds=0.1, window_seconds=0.01, checkpoint_seconds=0.2)
+    monkeypatch.setattr(budget, "run_training_process", process)
+    config = training_config(budget="100s", checkpoint_seconds=20)
+    plan = make_plan(config, shards, store)
+    evaluating = plan.evaluations * plan.evaluation_windows * 0.01
+    assert 0.95 * 100 < plan.steps * 0.1 + evaluating + 100 / 20.2 * 0.2 < 100
+    assert make_plan(config, shards, store) == plan
+    assert make_plan(training_config(budget="100s", checkpoint_seconds=5), shards, store) == plan
+    assert process.asked == 1
+    assert [path.suffix for path in (store.root / "plans").iterdir()] == [".json"]
+    make_plan(training_config(budget="100s", seed=2), shards, store)
+    assert process.asked == 2
+
+
+def test_unreadable_kept_plan_is_made_anew(store, shards, monkeypatch):
+    process = MeasuredOnce(step_seconds=0.1, window_seconds=0.01, checkpoint_seconds=0.2)
+    monkeypatch.setattr(budget, "run_training_process", process)
+    plan = make_plan(training_config(budget="100s"), shards, store)
+    next((store.root / "plans").iterdir()).write_text("{}")
+    assert make_plan(training_config(budget="100s"), shards, store) == plan
+    assert process.asked == 2
+
+
+def test_budget_below_one_step_is_refused(store, shards, monkeypatch):
+    with pytest.raises(ConfigError, match=r"'100 tokens' is less than one step of 128 tokens"):
+        make_plan(training_config(budget="100 tokens"), shards, store)
+    process = MeasuredOnce(step_seconds=3.0, window_seconds=0.01, checkpoint_seconds=0.2)
+    monkeypatch.setattr(budget, "run_training_process", process)
+    with pytest.raises(ConfigError, match=r"'2s' is less than one step"):
+        make_plan(training_config(budget="2s"), shards, store)
+
+
+def test_corpus_below_one_batch_is_refused(store):
+    shards = training_inputs(store, make_documents(1, 4, 10), make_documents(2, 8, 100)).shards
+    with pytest.raises(CorpusTooSmallError, match=r"tokens, fewer than one batch of 128; add documents, or lower"):
+        make_plan(training_config(), shards, store)
+
+
+def test_holdout_without_a_token_to_score_is_refused(store):
+    shards = training_inputs(store, make_documents(1, 60, 100), [make_documents(2, 1, 5)[0][:1]] * 3).shards
+    with pytest.raises(CorpusTooSmallError, match="3 holdout documents have no token to score"):
+        make_plan(training_config(), shards, store)
+
+
+def test_gpu_that_is_not_there_is_refused(store, shards, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match=r"training.device is cuda, but .* set training.device to auto or cpu"):
+        make_plan(training_config(device="cuda"), shards, store)
+
+
+def test_fp16_on_a_cpu_is_refused(store, shards):
+    with pytest.raises(DeviceError, match=r"training.precision is fp16, .* but training runs on the CPU"):
+        make_plan(training_config(precision="fp16"), shards, store)
