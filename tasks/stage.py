@@ -77,5 +77,6 @@ class ProgressArtifact:
 def describe(manifest: Manifest) -> str:
     """The figures of a build as a Markdown table."""
     state = "reused" if manifest.reused else f"built in {manifest.seconds:,.1f} s"
-    rows = "\n".join(f"| {name.replace('_', ' ')} | {number_in_words(value)} |" for name, value in manifest.counts.items())
+    counts = ((name.replace("_", " "), number_in_words(value)) for name, value in manifest.counts.items())
+    rows = "\n".join(f"| {name} | {value} |" for name, value in counts)
     return f"**{manifest.stage}** `{manifest.fingerprint}`, {state}\n\n| | |\n|---|---|\n{rows}\n\n`{manifest.path}`\n"
