@@ -1,6 +1,6 @@
 """Shards -> model, in a process of its own whose metrics go to MLflow as they appear."""
 
-from minimind.registry.tracking import MetricForwarder
+from minimind.registry.forwarding import MetricForwarder
 from minimind.store import Manifest
 from minimind.training.build import TrainingInputs, build
 from tasks.stage import Run, stage_task
