@@ -33,12 +33,25 @@ def tokenized_documents(tokenizer: Tokenizer, path: Path) -> Iterator[TokenizedD
     waiting: deque[tuple[str, str, int]] = deque()
 
     def texts() -> Iterator[str]:
-        for document_id, source, text_bytes, text in _rows(path):
+        for document_id, source, text_bytes, text in read_rows(path):
             waiting.append((document_id, source, text_bytes))
             yield text
 
     for tokens in encode_documents(tokenizer, texts()):
         yield TokenizedDocument(*waiting.popleft(), tokens)
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, str, int, str]]:
+    """(document_id, source, text_bytes, text) of each row of a Parquet file of cleaning, a few in memory at a time."""
+    with pq.ParquetFile(path) as parquet:
+        for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=["document_id", "source", "text"]):
+            ids, sources, texts = batch.column("document_id"), batch.column("source"), batch.column("text")
+            sizes = pc.binary_length(texts)
+            yield from zip(*(column.to_pylist() for column in (ids, sources, sizes, texts)), strict=True)
+
+
+def read_texts(path: Path) -> Iterator[str]:
+    return (text for _, _, _, text in read_rows(path))
 
 
 def encode_documents(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[NDArray[np.uint32]]:
@@ -54,11 +67,6 @@ def encode_documents(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[NDA
                 parts = [start]
 
 
-def read_texts(path: Path) -> Iterator[str]:
-    """The texts of a Parquet file of cleaning, in its order, a few in memory at a time."""
-    return (text for _, _, _, text in _rows(path))
-
-
 def pieces(text: str, max_chars: int = PIECE_CHARS) -> Iterator[str]:
     """`text` in pieces of about `max_chars`, cut where the tokens stay the same as without a cut.
 
@@ -71,15 +79,6 @@ def pieces(text: str, max_chars: int = PIECE_CHARS) -> Iterator[str]:
         start = cut.end()
     if start < len(text) or not text:
         yield text[start:]
-
-
-def _rows(path: Path) -> Iterator[tuple[str, str, int, str]]:
-    """(document_id, source, text_bytes, text) of each row."""
-    with pq.ParquetFile(path) as parquet:
-        for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=["document_id", "source", "text"]):
-            ids, sources, texts = batch.column("document_id"), batch.column("source"), batch.column("text")
-            sizes = pc.binary_length(texts)
-            yield from zip(*(column.to_pylist() for column in (ids, sources, sizes, texts)), strict=True)
 
 
 def _pieces_with_ends(texts: Iterable[str]) -> Iterator[tuple[str, bool]]:

@@ -1,0 +1,74 @@
+"""Texts that the model writes: continuations of the YAML's prompts and of holdout documents' beginnings."""
+
+import hashlib
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tokenizers import Tokenizer
+
+from minimind.config import SamplingConfig
+from minimind.evaluation.holdout import HoldoutDocument
+from minimind.model.generate import stream
+from minimind.model.transformer import Transformer
+from minimind.tokenizer.bpe import END_OF_TEXT_ID
+
+HOLDOUT_PROMPT_CHARS = 160
+
+
+@dataclass(frozen=True)
+class Prompt:
+    text: str
+    kind: Literal["prompt", "holdout"]
+    document_id: str | None = None  # of the holdout document that begins so
+    continuation: str = ""  # what follows in that document
+
+
+@dataclass(frozen=True)
+class Sample:
+    prompt: Prompt
+    tokens: list[int]
+    text: str
+    ended: bool  # the model ended the text itself
+    seconds: float
+
+
+def write_samples(
+    model: Transformer, tokenizer: Tokenizer, prompts: Sequence[Prompt], section: SamplingConfig
+) -> Iterator[Sample]:
+    """One sample a prompt, each with its own seed: the section's, then counted up."""
+    for number, prompt in enumerate(prompts):
+        started = time.perf_counter()
+        tokens = list(
+            stream(
+                model,
+                [END_OF_TEXT_ID, *tokenizer.encode(prompt.text).ids],
+                max_new_tokens=section.max_new_tokens,
+                temperature=section.temperature,
+                top_p=section.top_p,
+                seed=section.seed + number,
+            )
+        )
+        seconds = time.perf_counter() - started
+        text = tokenizer.decode(tokens, skip_special_tokens=False)
+        yield Sample(prompt, tokens, text, len(tokens) < section.max_new_tokens, seconds)
+
+
+def all_prompts(section: SamplingConfig, documents: Sequence[HoldoutDocument]) -> list[Prompt]:
+    """The YAML's prompts, then beginnings of holdout documents, chosen by the hashes of their ids.
+
+    A space at a prompt's end is dropped: a token of text begins with its space, so none would continue that prompt.
+    """
+    prompts = [Prompt(text.rstrip(" "), "prompt") for text in section.prompts]
+    by_hash = sorted(documents, key=lambda document: hashlib.sha256(document.document_id.encode()).digest())
+    return prompts + [_beginning(document) for document in by_hash[: section.holdout_prompts]]
+
+
+def _beginning(document: HoldoutDocument) -> Prompt:
+    """The first words of a document as a prompt; half of it at most."""
+    limit = min(HOLDOUT_PROMPT_CHARS, len(document.text) // 2)
+    words = [match.end() for match in re.finditer(r"\S+(?=\s)", document.text[: limit + 1])]
+    end = words[-1] if words else limit
+    return Prompt(document.text[:end], "holdout", document.document_id, document.text[end:])

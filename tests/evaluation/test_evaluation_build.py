@@ -1,0 +1,151 @@
+import json
+import math
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from minimind.config import EvaluationConfig
+from minimind.errors import UserError
+from minimind.evaluation.build import EvaluationInputs, build
+from minimind.evaluation.holdout import read_holdout
+from minimind.evaluation.references import make_dictionary, xz_bytes, zstd_bytes
+from minimind.evaluation.samples import all_prompts, write_samples
+from minimind.model.generate import stream
+from minimind.model.hugging_face import load_model
+from minimind.tokenizer.bpe import load_tokenizer
+
+
+@pytest.fixture
+def evaluation(training, cleaning, sampling, store):
+    return build(EvaluationConfig(sampling=sampling), EvaluationInputs(training, cleaning), store)
+
+
+def test_counts_are_those_of_the_documents(evaluation, cleaning):
+    counts = evaluation.counts
+    table = pq.read_table(evaluation.file("documents.parquet"))
+    columns = {name: table[name].to_numpy() for name in ("text_bytes", "tokens", "nats", "xz_bytes", "zstd_bytes")}
+    assert counts["documents"] == table.num_rows == 9
+    assert counts["bytes"] == columns["text_bytes"].sum() == cleaning.counts["holdout_bytes"]
+    assert counts["tokens"] == columns["tokens"].sum()
+    assert counts["loss"] == pytest.approx(columns["nats"].sum() / counts["tokens"])
+    assert counts["bits_per_byte"] == pytest.approx(columns["nats"].sum() / math.log(2) / counts["bytes"])
+    for name in ("xz", "zstd"):
+        assert counts[f"{name}_bits_per_byte"] == pytest.approx(8 * columns[f"{name}_bytes"].sum() / counts["bytes"])
+
+
+def test_references_are_computed_over_the_same_documents(evaluation, cleaning):
+    texts = [document.text.encode() for document in read_holdout(cleaning.file("holdout.parquet")).documents]
+    table = pq.read_table(evaluation.file("documents.parquet"))
+    dictionary = make_dictionary(cleaning.file("train.parquet"))
+    assert table["xz_bytes"].to_pylist() == xz_bytes(texts).tolist()
+    assert table["zstd_bytes"].to_pylist() == zstd_bytes(texts, dictionary).tolist()
+    assert dictionary.kind in evaluation.details["references"]["zstd"]
+
+
+def test_sources_agree_with_the_total(evaluation):
+    sources, counts = evaluation.details["sources"], evaluation.counts
+    assert set(sources) == {"law", "tax"}
+    for name in ("documents", "bytes", "tokens"):
+        assert sum(source[name] for source in sources.values()) == counts[name]
+    for name in ("bits_per_byte", "xz_bits_per_byte", "zstd_bits_per_byte"):
+        assert sum(source[name] * source["bytes"] for source in sources.values()) / counts["bytes"] == pytest.approx(
+            counts[name]
+        )
+    assert sum(source["loss"] * source["tokens"] for source in sources.values()) / counts["tokens"] == pytest.approx(
+        counts["loss"]
+    )
+
+
+def test_files_say_what_the_manifest_says(evaluation):
+    results = json.loads(evaluation.file("evaluation.json").read_text())
+    assert results["model"]["bits_per_byte"] == evaluation.counts["bits_per_byte"]
+    assert results["sources"] == evaluation.details["sources"]
+    assert json.loads(evaluation.file("samples.json").read_text()) == evaluation.details["samples"]
+    assert evaluation.counts["generated_tokens_per_second"] > 0
+
+
+def test_files_have_the_same_bytes_when_built_again(evaluation, training, cleaning, sampling, store):
+    (evaluation.path / "manifest.json").unlink()
+    again = build(EvaluationConfig(sampling=sampling), EvaluationInputs(training, cleaning), store)
+    assert not again.reused
+    assert again.files == evaluation.files
+
+
+def test_samples_come_from_the_prompts_and_from_holdout_beginnings(evaluation, cleaning):
+    samples = evaluation.details["samples"]
+    assert [sample["kind"] for sample in samples] == ["prompt", "prompt", "holdout", "holdout"]
+    assert [sample["prompt"] for sample in samples[:2]] == ["bada", "Ä"]
+    texts = {
+        document.document_id: document.text for document in read_holdout(cleaning.file("holdout.parquet")).documents
+    }
+    for sample in samples[2:]:
+        assert texts[sample["document_id"]].startswith(sample["prompt"] + sample["original"])
+
+
+def test_samples_are_what_stream_yields_for_the_seed(evaluation, training, sampling):
+    folder = training.path / "model"
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    for number, sample in enumerate(evaluation.details["samples"]):
+        ids = list(
+            stream(
+                model,
+                [0, *tokenizer.encode(sample["prompt"]).ids],
+                max_new_tokens=12,
+                temperature=0.8,
+                top_p=0.95,
+                seed=7 + number,
+            )
+        )
+        assert sample["text"] == tokenizer.decode(ids, skip_special_tokens=False)
+        assert (sample["tokens"], sample["ended"]) == (len(ids), len(ids) < 12)
+
+
+def test_another_seed_gives_other_samples(training, cleaning, sampling):
+    folder = training.path / "model"
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    prompts = all_prompts(sampling, read_holdout(cleaning.file("holdout.parquet")).documents)
+    texts = []
+    for seed in (7, 7, 8):
+        section = sampling.model_copy(update={"seed": seed})
+        texts.append([sample.text for sample in write_samples(model, tokenizer, prompts, section)])
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_no_prompts_means_no_samples_and_no_figures_about_them(training, cleaning, sampling, store):
+    section = EvaluationConfig(sampling=sampling.model_copy(update={"prompts": [], "holdout_prompts": 0}))
+    evaluation = build(section, EvaluationInputs(training, cleaning), store)
+    assert evaluation.details["samples"] == []
+    assert not {name for name in evaluation.counts if "repeated" in name or "generated" in name}
+
+
+def test_holdout_prompts_are_whole_words_and_half_of_a_document_at_most(cleaning, sampling):
+    documents = read_holdout(cleaning.file("holdout.parquet")).documents
+    section = sampling.model_copy(update={"holdout_prompts": 100})
+    prompts = all_prompts(section, documents)[2:]
+    assert len(prompts) == len(documents)
+    for prompt in prompts:
+        text = next(document.text for document in documents if document.document_id == prompt.document_id)
+        assert prompt.text + prompt.continuation == text
+        assert len(prompt.text) <= max(len(text) // 2, 0)
+        if len(text) > 100:
+            assert prompt.continuation[0].isspace()
+
+
+def test_diverged_model_is_refused_by_name_of_a_document(training, cleaning, sampling, store):
+    path = training.path / "model" / "model.safetensors"
+    save_file({name: torch.full_like(tensor, math.nan) for name, tensor in load_file(path).items()}, path)
+    with pytest.raises(UserError, match=r"to 9 of 9 holdout documents, law/h0 among them.*learning_rate"):
+        build(EvaluationConfig(sampling=sampling), EvaluationInputs(training, cleaning), store)
+    assert list((store.root / "evaluation").iterdir()) == []
+
+
+def test_progress_names_what_is_being_done(training, cleaning, sampling, store):
+    seen = []
+    reporting = type(store)(store.root, store.domain, lambda *report: seen.append(report))
+    build(EvaluationConfig(sampling=sampling), EvaluationInputs(training, cleaning), reporting)
+    texts = [text for _, _, _, text in seen]
+    for text in ("scoring", "compressing with xz -9", "compressing with zstd -19", "writing samples"):
+        assert text in texts
+    assert seen[-1] == ("evaluation", 4, 4, "writing samples")
