@@ -1,0 +1,282 @@
+"""The door of the stage: the run in MLflow is completed, the model registered, and the champion decided."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minimind.config import Config, RegistryConfig
+from minimind.errors import UserError
+from minimind.evaluation.scoring import score_folder
+from minimind.model.hugging_face import load_model
+from minimind.registry import lineage
+from minimind.registry.forwarding import MetricForwarder
+from minimind.registry.model_card import model_card
+from minimind.registry.packaged_model import download, save_packaged_model
+from minimind.registry.promotion import ChampionUnreadableError, Decision, aliases_of, champion_of, promote
+from minimind.registry.tracking import connect, find_experiment, masked, refusals_said
+from minimind.store import Manifest, Outcome, Recipe, Store, recipe, sha256_of_json
+from minimind.tokenizer.bpe import load_tokenizer
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
+
+EARLIER_STAGES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation")
+MAX_BATCH_PARAMETERS = 100  # MLflow's limit
+
+
+@dataclass(frozen=True)
+class RegistryInputs:
+    config: Config
+    stages: Mapping[str, Manifest]  # the six earlier ones
+    tracking_uri: str
+
+
+def build(section: RegistryConfig, inputs: RegistryInputs, store: Store) -> Manifest:
+    """Registers the model, once however often it is called, and settles who is champion.
+
+    `decision.json`; counts: version; details: name, version, uri, aliases, run_id, decision. A stored build is used
+    again only if MLflow still says what it says. Raises ServerError if MLflow does not answer.
+    """
+    inputs = RegistryInputs(
+        inputs.config, {stage: inputs.stages[stage] for stage in EARLIER_STAGES}, inputs.tracking_uri
+    )
+    _refuse_diverged(inputs.stages["evaluation"])
+    with refusals_said(inputs.tracking_uri):
+        client = connect(inputs.tracking_uri)
+        made = _recipe(section, inputs)
+        found = store.find(made.stage, made.fingerprint)
+        return store.build(
+            made,
+            partial(_register, client, section, inputs, store),
+            refresh=found is not None and not _still_true(client, found),
+        )
+
+
+def _refuse_diverged(evaluation: Manifest) -> None:
+    score = evaluation.counts["bits_per_byte"]
+    if not 0 <= score < float("inf"):
+        raise UserError(
+            f"the model scores {score} bits per byte on the holdout, a finite number was expected: its training "
+            "diverged, and it is not registered; lower training.optimizer.learning_rate"
+        )
+
+
+def _recipe(section: RegistryConfig, inputs: RegistryInputs) -> Recipe:
+    """What decides: the model, its score, the holdout, the name, the run and the server; not who is champion."""
+    training, evaluation, cleaning = (inputs.stages[stage] for stage in ("training", "evaluation", "cleaning"))
+    files = {
+        **training.matching("model/"),
+        **evaluation.matching("evaluation.json"),
+        **cleaning.matching("holdout.parquet"),
+        "name": sha256_of_json(inputs.config.name),
+        "run": training.fingerprint,
+        "tracking server": sha256_of_json(masked(inputs.tracking_uri)),
+    }
+    parents = {stage: manifest.fingerprint for stage, manifest in inputs.stages.items()}
+    return recipe("registry", section, files, ("mlflow",), parents)
+
+
+def _still_true(client: "MlflowClient", found: Manifest) -> bool:
+    """Whether MLflow has the version, with the model and the aliases, that a stored build describes.
+
+    It has not if its database is another one by now, or if somebody has moved the champion's alias since.
+    """
+    from mlflow.exceptions import MlflowException
+
+    name, version = str(found.details["name"]), str(found.details["version"])
+    try:
+        registered = client.get_model_version(name, version)
+        aliases, champion = aliases_of(client, name, version), champion_of(client, name)
+        run = client.get_run(str(found.details["run_id"]))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    return bool(
+        run.info.lifecycle_stage == "active"
+        and registered.tags.get(lineage.MODEL_TAG) == found.details["model_sha256"]
+        and aliases == found.details["aliases"]
+        and champion == found.details["decision"]["champion"]
+    )
+
+
+# --- the build --------------------------------------------------------------------------------------------------------
+
+
+def _register(
+    client: "MlflowClient", section: RegistryConfig, inputs: RegistryInputs, store: Store, folder: Path
+) -> Outcome:
+    name, training = inputs.config.name, inputs.stages["training"]
+    store.report("registry", 0, 4, "sending the metrics")
+    run_id = MetricForwarder(store, section.experiment, inputs.tracking_uri).finish(training.path, training.fingerprint)
+    store.report("registry", 1, 4, "describing the run")
+    _describe_run(client, run_id, inputs)
+    with store.lock(f"champion-{name}"):
+        store.report("registry", 2, 4, "registering the model")
+        version = _find_or_create_version(client, run_id, section, inputs, store)
+        store.report("registry", 3, 4, "measuring the champion")
+        decision = promote(
+            client,
+            name,
+            version,
+            inputs.stages["evaluation"].counts["bits_per_byte"],
+            section.min_improvement,
+            partial(_score_champion, client, inputs, store),
+        )
+        aliases = aliases_of(client, name, version)
+    _note_decision(client, name, version, decision)
+    client.set_terminated(run_id, "FINISHED")
+    store.report("registry", 4, 4, f"version {version}: {decision.outcome.replace('_', ' ')}")
+    logger.info("registry: %s version %s, %s: %s", name, version, decision.outcome, "; ".join(decision.reasons))
+    (folder / "decision.json").write_text(json.dumps(asdict(decision), indent=1, ensure_ascii=False) + "\n")
+    details = {
+        "name": name,
+        "version": version,
+        "uri": f"models:/{name}/{version}",
+        "aliases": aliases,
+        "run_id": run_id,
+        "model_sha256": lineage.model_digest(training),
+        "decision": asdict(decision),
+    }
+    return Outcome({"version": int(version)}, details)
+
+
+def _describe_run(client: "MlflowClient", run_id: str, inputs: RegistryInputs) -> None:
+    """Everything but the series of metrics; all of it may be said twice without changing anything."""
+    from mlflow.entities import Metric, RunTag
+
+    stages = inputs.stages
+    _log_parameters(client, run_id, lineage.parameters(inputs.config))
+    evaluated_at = round(datetime.fromisoformat(stages["evaluation"].created_at).timestamp() * 1000)
+    last_step = int(stages["training"].counts.get("steps", 0))
+    metrics = [Metric(key, value, evaluated_at, last_step) for key, value in lineage.final_metrics(stages).items()]
+    tags = [RunTag(key, value) for key, value in lineage.lineage_tags(stages).items()]
+    client.log_batch(run_id, metrics=metrics, tags=tags)
+    client.log_inputs(run_id, lineage.dataset_inputs(stages))
+    client.log_text(run_id, lineage.resolved_yaml(inputs.config), "config.yaml")
+    client.log_text(run_id, model_card(inputs.config, stages), "README.md")
+    for file in ("evaluation.json", "samples.json"):
+        if file in stages["evaluation"].files:
+            client.log_artifact(run_id, str(stages["evaluation"].file(file)))
+    for name, path in lineage.lineage_files(stages).items():
+        with tempfile.TemporaryDirectory() as temporary:
+            renamed = Path(temporary) / name
+            renamed.symlink_to(path.resolve())
+            client.log_artifact(run_id, str(renamed), "lineage")
+
+
+def _log_parameters(client: "MlflowClient", run_id: str, parameters: Mapping[str, str]) -> None:
+    """MLflow never changes a parameter; where a later evaluation or margin differs, config.yaml has the present one."""
+    from mlflow.entities import Param
+
+    logged = client.get_run(run_id).data.params
+    changed = sorted(key for key, value in parameters.items() if logged.get(key, value) != value)
+    if changed:
+        logger.info("registry: run %s keeps its first values of %s; config.yaml is current", run_id, ", ".join(changed))
+    missing = [Param(key, value) for key, value in parameters.items() if key not in logged]
+    for start in range(0, len(missing), MAX_BATCH_PARAMETERS):
+        client.log_batch(run_id, params=missing[start : start + MAX_BATCH_PARAMETERS])
+
+
+def _find_or_create_version(
+    client: "MlflowClient", run_id: str, section: RegistryConfig, inputs: RegistryInputs, store: Store
+) -> str:
+    """The one version of these weights under this name. A kill leaves at most an upload, which the next run ends."""
+    name, digest = inputs.config.name, lineage.model_digest(inputs.stages["training"])
+    _ensure_registered_model(client, inputs.config)
+    versions = client.search_model_versions(f"name = '{name}' and tags.`{lineage.MODEL_TAG}` = '{digest}'")
+    if versions:
+        return str(min(int(version.version) for version in versions))
+    experiment_id = find_experiment(client, section.experiment, inputs.tracking_uri, store)
+    model_id, location = _find_or_log_model(client, run_id, experiment_id, digest, inputs)
+    card = model_card(inputs.config, inputs.stages)
+    tags = lineage.lineage_tags(inputs.stages) | {"minimind.model_id": model_id}
+    version = client.create_model_version(
+        name, source=location, run_id=run_id, tags=tags, description=card, model_id=model_id
+    )
+    return str(version.version)
+
+
+def _ensure_registered_model(client: "MlflowClient", config: Config) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(config.name, description=config.description)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _find_or_log_model(
+    client: "MlflowClient", run_id: str, experiment_id: str, digest: str, inputs: RegistryInputs
+) -> tuple[str, str]:
+    """Id and place of the logged model; uploads that were cut short are removed."""
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+    from mlflow.models import Model
+
+    for earlier in client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'"):
+        if earlier.status == LoggedModelStatus.READY and earlier.tags.get(lineage.MODEL_TAG) == digest:
+            return str(earlier.model_id), str(earlier.artifact_location)
+        if earlier.status != LoggedModelStatus.READY:
+            client.delete_logged_model(earlier.model_id)
+    logged = client.create_logged_model(
+        experiment_id, name=inputs.config.name, source_run_id=run_id, tags=lineage.lineage_tags(inputs.stages)
+    )
+    description = Model(
+        artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run_id, model_id=logged.model_id
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        packed = Path(temporary) / "model"
+        save_packaged_model(inputs.stages["training"].path / "model", packed, description)
+        client.log_model_artifacts(logged.model_id, str(packed))
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+    return str(logged.model_id), str(logged.artifact_location)
+
+
+def _score_champion(client: "MlflowClient", inputs: RegistryInputs, store: Store, version: str) -> float:
+    """Bits per byte of a registered version on this run's holdout, by its own tokenizer. A stored score is never used.
+
+    Raises ChampionUnreadableError where its files are gone or broken; not where MLflow does not answer.
+    """
+    folder = _champion_folder(client, inputs, store, version)
+    holdout = inputs.stages["cleaning"].file("holdout.parquet")
+    return float(score_folder(folder, holdout, inputs.config.training.device).bits_per_byte)
+
+
+def _champion_folder(client: "MlflowClient", inputs: RegistryInputs, store: Store, version: str) -> Path:
+    """The champion's exported folder, once it has been seen to load."""
+    registered = client.get_model_version(inputs.config.name, version)
+    try:
+        folder = download(client, registered, inputs.tracking_uri, store.root)
+        load_model(folder)
+        load_tokenizer(folder)
+    except Exception as error:  # tokenizers raises no narrower one
+        client.get_model_version(inputs.config.name, version)  # fails where it is MLflow that is away
+        raise ChampionUnreadableError(" ".join(str(error).split())) from error
+    return folder
+
+
+def _note_decision(client: "MlflowClient", name: str, version: str, decision: Decision) -> None:
+    """Puts the decision on the version; `already_champion` leaves the one that made it champion."""
+    if decision.outcome == "already_champion":
+        return
+    tags: dict[str, Any] = {
+        "minimind.decision": decision.outcome,
+        "minimind.decision_reasons": "; ".join(decision.reasons),
+    }
+    if decision.previous_champion:
+        tags["minimind.measured_against_version"] = decision.previous_champion
+    for row in decision.rows:
+        key = "bits_per_byte" if row.role == "this version" else "champion_bits_per_byte"
+        tags[f"minimind.{key}"] = f"{row.value:.6f}"
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version, key, value)

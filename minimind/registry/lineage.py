@@ -1,0 +1,112 @@
+"""Where a registered model comes from: tags, parameters, data sets and files that its run and version carry."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from minimind.config import Config
+from minimind.registry.tracking import FINGERPRINT_TAG, masked
+from minimind.store import Manifest, sha256_of_json
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+
+MODEL_TAG = "minimind.model_sha256"
+MAX_PARAMETER_CHARS = 6000  # MLflow's limit
+MAX_DIGEST_CHARS = 36  # MLflow's limit
+TRAINING_COSTS = ("tokens", "steps", "epochs", "parameters", "holdout_loss", "tokens_per_second", "training_seconds")
+
+Stages = Mapping[str, Manifest]
+
+
+def model_digest(training: Manifest) -> str:
+    """One hash for weights, sizes and tokenizer: two models with the same one answer alike."""
+    return sha256_of_json(training.matching("model/"))
+
+
+def lineage_tags(stages: Stages) -> dict[str, str]:
+    """Fingerprints of all stages, commit, plan, data: enough to find everything again in the store."""
+    training, cleaning = stages["training"], stages["cleaning"]
+    tags = {f"minimind.{stage}_fingerprint": manifest.fingerprint for stage, manifest in stages.items()}
+    tags |= {
+        FINGERPRINT_TAG: training.fingerprint,
+        MODEL_TAG: model_digest(training),
+        "minimind.domain": training.domain,
+        "minimind.git_commit": training.git_commit or "unknown",
+        "minimind.device": str(training.details.get("device", training.machine.get("processor", "unknown"))),
+    }
+    named = {"plan": (training, "plan.json"), "train": (cleaning, "train.parquet")}
+    named |= {"holdout": (cleaning, "holdout.parquet"), "ledger": (cleaning, "ledger.parquet")}
+    for key, (manifest, file) in named.items():
+        if file in manifest.files:
+            tags[f"minimind.{key}_sha256"] = manifest.files[file].sha256
+    return tags
+
+
+def lineage_files(stages: Stages) -> dict[str, Path]:
+    """Name under `lineage/` in MLflow -> file: every stage's manifest, the plan and the split ledger."""
+    files = {f"{stage}.json": manifest.path / "manifest.json" for stage, manifest in stages.items()}
+    wanted = [("training", "plan.json"), ("cleaning", "ledger.parquet")]
+    return files | {file: stages[stage].file(file) for stage, file in wanted if file in stages[stage].files}
+
+
+def resolved_yaml(config: Config) -> str:
+    return masked(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def parameters(config: Config) -> dict[str, str]:
+    """The whole config, flat: `training.optimizer.beta1` -> `0.9`; lists as JSON."""
+    flat = _flatten(config.model_dump(mode="json"))
+    return {key: _shortened(masked(value)) for key, value in flat.items()}
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return flat
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_PARAMETER_CHARS else text[: MAX_PARAMETER_CHARS - 1] + "…"
+
+
+def final_metrics(stages: Stages) -> dict[str, float]:
+    """The figures of a retraining by the names of the manifests: scores of the evaluation, costs of the training.
+
+    `loss` and `bits_per_byte` are the evaluation's, on the holdout; `tokens` are those trained on. What a training
+    measured over its steps bears `training/` before its name.
+    """
+    evaluation, training = stages["evaluation"].counts, stages["training"].counts
+    costs = {name: training[name] for name in TRAINING_COSTS if name in training}
+    return {name: float(value) for name, value in {**evaluation, **costs}.items()}
+
+
+def dataset_inputs(stages: Stages) -> list["DatasetInput"]:
+    """Train and holdout documents: their place, their sha256 (MLflow keeps 36 of its digits), their size."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    cleaning = stages["cleaning"]
+    inputs = []
+    for split, context in (("train", "training"), ("holdout", "evaluation")):
+        entry = cleaning.files[f"{split}.parquet"]
+        profile = {
+            name: cleaning.counts[f"{split}_{name}"]
+            for name in ("documents", "bytes")
+            if f"{split}_{name}" in cleaning.counts
+        }
+        dataset = Dataset(
+            name=f"{cleaning.domain}-{split}",
+            digest=entry.sha256[:MAX_DIGEST_CHARS],
+            source_type="local",
+            source=json.dumps({"uri": cleaning.file(f"{split}.parquet").as_uri()}),
+            profile=json.dumps(profile | {"sha256": entry.sha256}),
+        )
+        inputs.append(DatasetInput(dataset, tags=[InputTag("mlflow.data.context", context)]))
+    return inputs

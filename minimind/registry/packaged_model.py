@@ -1,0 +1,157 @@
+"""A model as MLflow holds it: packed with the code that runs it, and found again by its name."""
+
+import importlib.metadata
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minimind.errors import ModelNotFoundError
+from minimind.registry.tracking import connect, quieten, refusals_said
+from minimind.store import LIBRARY, Store, sha256_of_json
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import Model, ModelSignature
+
+LIBRARIES = ("torch", "tokenizers", "safetensors", "numpy", "mlflow")
+PACKED_CODE = ("__init__.py", "errors.py", "model", "tokenizer/__init__.py", "tokenizer/bpe.py")
+MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+LOCAL_COPIES = "models"  # folder in the store, for what had to be downloaded
+
+
+# --- packing ----------------------------------------------------------------------------------------------------------
+
+
+def save_packaged_model(model_folder: Path, destination: Path, description: "Model") -> None:
+    """Writes an MLflow pyfunc folder: code, safetensors, tokenizer, signature, requirements; nothing is pickled.
+
+    `model_folder` has to be called `model`: it keeps its name, as `artifacts/model`.
+    """
+    assert model_folder.name == "model"
+    quieten()
+    import mlflow.pyfunc
+    import pandas as pd  # type: ignore[import-untyped]
+
+    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings(record=True):
+        # recorded, hence not shown: MLflow urges to use type hints, which would drop the parameters
+        code = _collect_code(Path(temporary))
+        mlflow.pyfunc.save_model(
+            path=str(destination),
+            mlflow_model=description,
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"model": str(model_folder)},
+            code_paths=[str(code)],
+            signature=signature(),
+            input_example=(pd.DataFrame({"prompt": ["Once upon a time"]}), default_parameters()),
+            pip_requirements=requirements(),
+        )
+
+
+def signature() -> "ModelSignature":
+    """In: a column `prompt`, and parameters of the draw with defaults. Out: the continuations."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+    types = {int: "long", float: "double"}
+    parameters = [ParamSpec(name, types[type(value)], value) for name, value in default_parameters().items()]
+    return ModelSignature(
+        inputs=Schema([ColSpec("string", "prompt")]),
+        outputs=Schema([ColSpec("string")]),
+        params=ParamSchema(parameters),
+    )
+
+
+def default_parameters() -> dict[str, Any]:
+    return {"max_new_tokens": 128, "temperature": 0.8, "top_p": 0.95, "seed": 0}
+
+
+def requirements() -> list[str]:
+    """What the packed code imports, at the versions that run here; `+cpu` and the like are choices of a machine."""
+    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in LIBRARIES]
+
+
+def _collect_code(folder: Path) -> Path:
+    """A package `minimind` with no more than the served model needs, so that it runs where the project is not."""
+    package = folder / "minimind"
+    for name in PACKED_CODE:
+        source, target = LIBRARY / name, package / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, target)
+    return package
+
+
+# --- finding ----------------------------------------------------------------------------------------------------------
+
+
+def resolve_model(model: str, uri: str, store_root: Path) -> Path:
+    """The local folder (config.json, model.safetensors, tokenizer.json) of `models:/NAME@ALIAS`, `models:/NAME/3` or a
+    folder. Raises ModelNotFoundError, which says what there is instead, or ServerError."""
+    if not model.startswith("models:/"):
+        return model_folder(Path(model))
+    with refusals_said(uri):
+        client = connect(uri)
+        version = find_version(client, model)
+        return download(client, version, uri, store_root)
+
+
+def model_folder(folder: Path) -> Path:
+    """`folder`, or where an exported model lies inside a build of the training stage or an MLflow model."""
+    for candidate in (folder, folder / "model", folder / "artifacts" / "model"):
+        if all((candidate / name).is_file() for name in MODEL_FILES):
+            return candidate
+    missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
+    raise ModelNotFoundError(
+        f"{folder} is no model folder: {', '.join(missing)} missing; "
+        "give models:/NAME@champion, models:/NAME/3 or the folder of an exported model"
+    )
+
+
+def find_version(client: "MlflowClient", model: str) -> "ModelVersion":
+    """The version that `models:/NAME@ALIAS` or `models:/NAME/VERSION` means."""
+    from mlflow.exceptions import MlflowException
+
+    name, at, alias = model.removeprefix("models:/").partition("@")
+    name, slash, number = name.partition("/")
+    if not name or bool(at) == bool(slash) or (slash and not number.isdigit()) or (at and not alias):
+        raise ModelNotFoundError(f"{model!r} names no version; write models:/NAME@champion or models:/NAME/3")
+    try:
+        return client.get_model_version_by_alias(name, alias) if at else client.get_model_version(name, number)
+    except MlflowException as error:
+        if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+            raise
+        raise ModelNotFoundError(f"{model} does not exist: {what_exists(client, name)}") from error
+
+
+def what_exists(client: "MlflowClient", name: str) -> str:
+    """In words: the versions and aliases of a name, or the names that there are."""
+    versions = sorted(int(version.version) for version in client.search_model_versions(f"name = '{name}'"))
+    if versions:
+        aliases = client.get_registered_model(name).aliases
+        said = ", ".join(f"@{alias} (version {version})" for alias, version in sorted(aliases.items()))
+        return f"{name} has the versions {', '.join(map(str, versions))} and the aliases {said or 'none'}"
+    names = sorted(model.name for model in client.search_registered_models(max_results=20))
+    return f"the registered models are {', '.join(names)}" if names else "no model is registered yet; `minimind run`"
+
+
+def download(client: "MlflowClient", version: "ModelVersion", uri: str, store_root: Path) -> Path:
+    """The version's exported folder: in place where MLflow's artifacts are files here, else a copy in the store."""
+    from mlflow.artifacts import download_artifacts
+
+    address = f"{client.get_model_version_download_uri(version.name, version.version)}/artifacts/model"
+    local = Path(address.removeprefix("file://"))
+    if local.is_absolute():
+        return model_folder(local)
+    kept = store_root / LOCAL_COPIES / f"{version.name}-{version.version}-{sha256_of_json(address)[:8]}"
+    with Store(store_root, "").lock(f"download-{kept.name}"):
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".") as temporary:
+                got = download_artifacts(artifact_uri=address, dst_path=temporary, tracking_uri=uri)
+                Path(got).rename(kept)
+    return model_folder(kept)
