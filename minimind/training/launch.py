@@ -65,7 +65,8 @@ def environment_of(plan: Plan) -> Mapping[str, str]:
     if plan.threads:
         environment |= {"OMP_NUM_THREADS": str(plan.threads), "MKL_NUM_THREADS": str(plan.threads)}
     library = str(Path(minimind.__file__).parent.parent)
-    return environment | {"PYTHONPATH": os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))}
+    path = os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))
+    return environment | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}  # no module is taken from the current folder
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -140,6 +140,7 @@ class Keeper:
         self.checkpoint_seconds = checkpoint_seconds
         self.metrics = MetricsFile(folder.metrics, plan.batch_tokens, norm_may_overflow=plan.precision == "fp16")
         self.started = self.saved = time.monotonic()
+        self.saved_step = 0
         self.seconds_before = 0.0
 
     def resume(self) -> None:
@@ -152,10 +153,13 @@ class Keeper:
         progress = self.trainer.progress
         self.metrics.cut_back(progress.step, held=progress.held_metrics is not None)
         self.started = self.saved = time.monotonic()
+        self.saved_step = progress.step
         self.metrics.start_clock()
 
     def is_due(self) -> bool:
-        return time.monotonic() - self.saved >= self.checkpoint_seconds
+        """However slow the disk, at least one step is taken between two checkpoints."""
+        waited = time.monotonic() - self.saved >= self.checkpoint_seconds
+        return waited and self.trainer.progress.step > self.saved_step
 
     def save(self) -> None:
         """Raises DivergenceError instead of keeping weights that are not finite."""
@@ -165,7 +169,7 @@ class Keeper:
         trainer.progress.seconds = self.seconds()
         trainer.progress.scaler = trainer.scaler.state_dict()
         self.checkpoints.save(gather_tensors(trainer.model, trainer.optimizer), trainer.progress)
-        self.saved = time.monotonic()
+        self.saved, self.saved_step = time.monotonic(), trainer.progress.step
         self.metrics.start_clock()
 
     def seconds(self) -> float:

@@ -6,17 +6,18 @@ import pytest
 import torch
 from conftest import make_documents, training_config
 
-from minimind.errors import DivergenceError
+from minimind.errors import DivergenceError, TrainingError
 from minimind.model.bits_per_byte import document_nats
 from minimind.model.transformer import ModelConfig
 from minimind.shards.reader import ShardReader
 from minimind.training.checkpoint import CheckpointFolder, gather_tensors
 from minimind.training.holdout import Holdout, holdout_windows
-from minimind.training.loop import Trainer
+from minimind.training.loop import Trainer, train
 from minimind.training.metrics import MetricsFile, StepMetrics, read_metrics
 from minimind.training.optimizer import OptimizerSettings
-from minimind.training.plan import Plan
-from minimind.training.process import StopRequest, StopRequestedError
+from minimind.training.plan import Options, Plan
+from minimind.training.precision import choose_precision
+from minimind.training.process import RunFolder, StopRequest, StopRequestedError
 
 
 class NeverStop(StopRequest):
@@ -121,6 +122,72 @@ def test_part_of_the_holdout_is_spread_over_all_of_it(shards):
         if window.tobytes() in reader.document(number).tobytes()
     }
     assert max(found) - min(found) >= reader.documents // 2
+
+
+@pytest.fixture
+def torch_settings():
+    """`train` sets threads and determinism for its whole process; here they are put back."""
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = fill
+
+
+class StopAt(NeverStop):
+    """Asks to stop at one check; each micro-batch and each batch of an evaluation has one."""
+
+    def __init__(self, check):
+        super().__init__()
+        self.left = check
+
+    def check(self):
+        self.left -= 1
+        if self.left == 0:
+            raise StopRequestedError
+
+
+def run_folder(path, plan, shards):
+    path.mkdir()
+    folder = RunFolder(path)
+    plan.write(folder.plan)
+    folder.options.write_text(Options(shards=shards, checkpoint_seconds=1e-6).model_dump_json())
+    return folder
+
+
+def results(folder):
+    lines = [
+        {name: value for name, value in line.items() if name not in ("time", "tokens_per_second")}
+        for line in read_metrics(folder.metrics)
+    ]
+    return lines, (folder.model / "model.safetensors").read_bytes()
+
+
+def test_stop_at_any_moment_and_resumption_change_nothing(shards, tmp_path, torch_settings):
+    hardware = torch.backends.cpu.get_cpu_capability()
+    plan = small_plan(steps=4, evaluations=2, evaluation_windows=5, hardware=hardware)
+    undisturbed = run_folder(tmp_path / "undisturbed", plan, shards)
+    train(undisturbed, NeverStop())
+    checks = 4 * 2 + 2 * 3  # two micro-batches a step, three batches an evaluation
+    for check in range(1, checks + 1):
+        folder = run_folder(tmp_path / str(check), plan, shards)
+        with pytest.raises(StopRequestedError):
+            train(folder, StopAt(check))
+        train(folder, StopAt(checks + 1))
+        assert results(folder) == results(undisturbed)
+
+
+def test_plan_of_another_machine_is_refused(shards, tmp_path):
+    folder = run_folder(tmp_path / "run", small_plan(hardware="Z80"), shards)
+    with pytest.raises(TrainingError, match=r"the plan was made for .*Z80"):
+        train(folder, NeverStop())
+
+
+@pytest.mark.gpu
+def test_gpu_learns_as_the_cpu_does(shards):
+    precision = choose_precision("auto", torch.device("cuda"))
+    gpu, cpu = Trainer(small_plan(device="cuda", precision=precision), shards), Trainer(small_plan(), shards)
+    assert run_steps(gpu, 5) == pytest.approx(run_steps(cpu, 5), rel=0.05)
+    assert {parameter.dtype for parameter in gpu.model.parameters()} == {torch.float32}
 
 
 def step_metrics(step, loss=1.0, norm=1.0):

@@ -1,0 +1,145 @@
+"""The stage through its door, with the real training process. Each start of one costs seconds, so few are started."""
+
+import json
+import logging
+import os
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import small_inputs, training_config, weights
+
+from minimind.errors import DivergenceError, TrainingError, TrainingInterruptedError
+from minimind.model.hugging_face import load_model
+from minimind.store import Store, load_manifest
+from minimind.training.build import build
+from minimind.training.metrics import read_metrics
+
+CONFIG = training_config(budget="50k tokens")  # 390 steps, some seconds
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("store"), "made")
+    return build(CONFIG, small_inputs(store), store)
+
+
+class Disturber:
+    """A watcher that sends the training process a signal as soon as `after_checkpoints` checkpoints were written."""
+
+    def __init__(self, number: signal.Signals, after_checkpoints: int = 1) -> None:
+        self.number, self.after_checkpoints = number, after_checkpoints
+        self.pid = 0
+
+    def __call__(self, folder, fingerprint):
+        names = {path.name for path in (folder / "checkpoints").glob("step-*.json")}
+        if not self.pid and len(names) >= self.after_checkpoints:
+            self.pid = json.loads((folder / "worker.json").read_text())["pid"]
+            os.kill(self.pid, self.number)
+
+
+def metrics_without_clock(manifest):
+    lines = read_metrics(manifest.file("metrics.jsonl"))
+    return [
+        {name: value for name, value in line.items() if name not in ("time", "tokens_per_second")} for line in lines
+    ]
+
+
+def test_build_publishes_a_model_its_plan_and_its_metrics(undisturbed):
+    assert set(undisturbed.files) == {
+        "plan.json", "metrics.jsonl", "model/config.json", "model/model.safetensors", "model/generation_config.json",
+        "model/tokenizer.json", "model/tokenizer_config.json",
+    }  # fmt: skip
+    counts = undisturbed.counts
+    assert (counts["steps"], counts["tokens"], counts["resumed"]) == (390, 49_920, 0)
+    model = load_model(undisturbed.path / "model")
+    assert counts["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert model.config.max_positions == 32
+    lines = list(read_metrics(undisturbed.file("metrics.jsonl")))
+    assert [line["step"] for line in lines] == list(range(1, 391))
+    assert [line["step"] for line in lines if "holdout_loss" in line] == [130, 260, 390]
+    assert counts["holdout_loss"] == lines[-1]["holdout_loss"] < 0.6 * lines[0]["loss"]
+    assert undisturbed.details["section"] == CONFIG.model_dump(mode="json")
+
+
+def test_same_plan_is_reused_under_another_wording_of_its_budget(undisturbed):
+    store = Store(undisturbed.path.parents[1], "made")
+    again = build(CONFIG.model_copy(update={"budget": "0.05M tokens"}), small_inputs(store), store)
+    assert again.reused
+    assert again.fingerprint == undisturbed.fingerprint
+
+
+def test_resumed_run_matches_uninterrupted_run(undisturbed, tmp_path):
+    store = Store(tmp_path, "made")
+    inputs = small_inputs(store)
+    disturber = Disturber(signal.SIGTERM)
+    with pytest.raises(TrainingInterruptedError):
+        build(CONFIG, replace(inputs, watch=disturber), store)
+    assert load_manifest(tmp_path / "training" / undisturbed.fingerprint) is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(disturber.pid, 0)
+    check_resumed(build(CONFIG, inputs, store), undisturbed)
+
+
+def test_killed_run_with_a_damaged_newest_checkpoint_matches_uninterrupted_run(undisturbed, tmp_path):
+    store = Store(tmp_path, "made")
+    inputs = small_inputs(store)
+    with pytest.raises(TrainingError, match="was killed by signal 9"):
+        build(CONFIG, replace(inputs, watch=Disturber(signal.SIGKILL, after_checkpoints=2)), store)
+    newest = max((tmp_path / "training").glob(".building-*/checkpoints/*.json")).with_suffix(".safetensors")
+    newest.write_bytes(newest.read_bytes()[:1000])
+    check_resumed(build(CONFIG, inputs, store), undisturbed)
+
+
+def check_resumed(resumed, undisturbed):
+    assert resumed.counts["resumed"] == 1
+    assert weights(resumed) == weights(undisturbed)
+    assert metrics_without_clock(resumed) == metrics_without_clock(undisturbed)
+    assert set(resumed.files) == set(undisturbed.files)
+
+
+def test_interrupted_supervisor_stops_the_process_and_passes_the_interrupt_on(tmp_path):
+    store = Store(tmp_path, "made")
+    pids = []
+
+    def interrupt(folder, fingerprint):
+        if list((folder / "checkpoints").glob("*.json")):
+            pids.append(json.loads((folder / "worker.json").read_text())["pid"])
+            raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        build(training_config(budget="100M tokens"), replace(small_inputs(store), watch=interrupt), store)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+    assert time.monotonic() - started < 60
+    log = next((tmp_path / "training").glob(".building-*/training.log")).read_text()
+    assert "with a checkpoint" in log
+
+
+def test_loss_that_explodes_is_said_with_the_learning_rate(tmp_path):
+    store = Store(tmp_path, "made")
+    optimizer = training_config().optimizer.model_copy(update={"learning_rate": 1e30, "max_gradient_norm": 1e30})
+    with pytest.raises(
+        DivergenceError, match=r"^training diverged at step \d+: .* lower training.optimizer.learning_rate"
+    ):
+        build(training_config().model_copy(update={"optimizer": optimizer}), small_inputs(store), store)
+
+
+def test_time_budget_is_measured_by_the_process_that_trains(tmp_path, caplog):
+    said = []
+    store = Store(tmp_path, "made", lambda stage, done, total, text: said.append((stage, done, total, text)))
+    inputs = small_inputs(store)
+    config = training_config(budget="3s", checkpoint_seconds=20)
+    with caplog.at_level(logging.INFO):
+        first, second = build(config, inputs, store), build(config, inputs, store)
+    assert second.reused
+    assert second.fingerprint == first.fingerprint
+    assert "as planned before" in caplog.text
+    assert ("training", 0, None, "measuring how many steps 3s allows") in said
+    assert said[-1][:3] == ("training", first.counts["steps"], first.counts["steps"])
+    assert "tokens/s, 0 s left" in said[-1][3]
+    assert first.config["hardware"] == torch.backends.cpu.get_cpu_capability()
+    assert 0.2 < first.counts["training_seconds"] < 15  # this machine may be busy with other things
