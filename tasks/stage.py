@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -55,6 +56,7 @@ class ProgressArtifact:
         self.listener = listener
         self.artifact: UUID | None = None
         self.sent_at = 0.0
+        self.context = copy_context()  # of the task run: a library may report from a thread of its own
 
     def __call__(self, stage: str, done: float, total: float | None, text: str) -> None:
         self.listener(stage, done, total, text)
@@ -68,10 +70,10 @@ class ProgressArtifact:
     def _send(self, percent: float, text: str) -> None:
         self.sent_at = time.monotonic()
         if self.artifact is None:
-            created = create_progress_artifact(progress=percent, key=self.key, description=text)
+            created = self.context.run(create_progress_artifact, percent, key=self.key, description=text)
             self.artifact = created if isinstance(created, UUID) else None
         else:
-            update_progress_artifact(self.artifact, progress=percent, description=text)
+            self.context.run(update_progress_artifact, self.artifact, progress=percent, description=text)
 
 
 def describe(manifest: Manifest) -> str:
