@@ -1,5 +1,6 @@
 """The document, its Arrow schema, and the writer that sorts any number of them into Parquet parts."""
 
+from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,7 +53,7 @@ class DocumentWriter:
         self._spill = pa.ipc.new_file(str(self._spill_path), SCHEMA)
         self._rows: list[Document] = []
         self._row_bytes = 0
-        self._text_bytes: list[int] = []
+        self._text_bytes = array("q")
 
     def add(self, document: Document, text_bytes: int) -> None:
         self._rows.append(document)
@@ -68,7 +69,7 @@ class DocumentWriter:
         with pa.memory_map(str(self._spill_path)) as mapped:
             spilled = pa.ipc.open_file(mapped)
             batches = [spilled.get_batch(number) for number in range(spilled.num_record_batches)]
-            paths = write_parts(batches, np.array(self._text_bytes, dtype=np.int64), self._folder)
+            paths = write_parts(batches, np.frombuffer(self._text_bytes, dtype=np.int64), self._folder)
             del batches, spilled
         self._spill_path.unlink()
         return paths

@@ -140,13 +140,14 @@ class Downloader:
                 part.unlink()
                 raise RetryableError("it answered that the partial download does not fit")
             check_status(response, url)
+            name = name_of(url, response)
             if not continues_at(response, offset):
                 offset = 0
             validators = begun if offset else validators_of(response)
             write_record(part.with_suffix(".part.json"), {} if is_encoded(response) else asdict(validators))
             self._receive(response, url, part, offset)
             part.with_suffix(".part.json").unlink()
-            return name_of(url, response), validators
+            return name, validators
 
     def _receive(self, response: httpx.Response, url: str, part: Path, offset: int) -> None:
         length = content_length(response)
@@ -180,10 +181,12 @@ class Downloader:
             try:
                 with client_for(url) as client:
                     return once(client)
-            except (httpx.TransportError, RetryableError) as error:
-                problem = str(error) or type(error).__name__
+            except RetryableError as error:
+                problem = str(error)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise SourceError(f"{mask_url(url)} cannot be read: {error}; check the URL in corpus.sources") from None
+                problem = str(error) or type(error).__name__
+                if isinstance(error, httpx.UnsupportedProtocol) or not isinstance(error, httpx.TransportError):
+                    raise SourceError(f"{mask_url(url)} cannot be read: {problem}; check the URL") from None
             if delay is not None:
                 logger.warning("%s: %s; trying again in %g s", mask_url(url), problem, delay)
                 time.sleep(delay)
@@ -242,7 +245,14 @@ def content_length(response: httpx.Response) -> int | None:
 
 
 def is_encoded(response: httpx.Response) -> bool:
-    return bool(response.headers.get("Content-Encoding", "identity") != "identity")
+    """True if the bytes on the wire are not those of the file.
+
+    A .gz file whose own compression the server declares as an encoding is left as it is.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    asked = response.history[0].url if response.history else response.url
+    of_the_file = encoding in ("gzip", "x-gzip") and asked.path.lower().endswith(".gz")
+    return encoding != "identity" and not of_the_file
 
 
 def continues_at(response: httpx.Response, offset: int) -> bool:

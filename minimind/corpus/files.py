@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 from minimind.corpus.archives import Member, list_archive, open_members
 from minimind.corpus.formats import Place, read_stream, unreadable_if_damaged
 from minimind.corpus.globs import MemberGlobs, names_suffix
-from minimind.corpus.sources.protocol import FileRead, Item, Skipped, Unreadable
+from minimind.corpus.sources.protocol import FileRead, Item, Meter, Skipped, Unreadable
 from minimind.errors import SourceError
 from minimind.store import sha256_of_file
 
@@ -29,14 +29,16 @@ class FileOnDisk:
     member_prefix: str  # stands before a member's path in document ids
     members: MemberGlobs
     max_expanded_bytes: int
-    watch: Callable[[BinaryIO], None]  # is given the open file, to see how far it is
+    meter: Meter
 
 
 def read_file(file: FileOnDisk) -> Iterator[Item]:
     """The file's documents, what of it cannot be read, and at the end one FileRead."""
     counts: Counter[str] = Counter()
     yield from unreadable_if_damaged(read_by_suffix(file, counts), file.place)
-    yield FileRead(file.place.path, file.path.stat().st_size, sha256_or_nothing(file.path), counts["members"])
+    size = file.path.stat().st_size if file.path.exists() else 0
+    file.meter.finish(size)
+    yield FileRead(file.place.path, size, sha256_or_nothing(file.path), counts["members"])
 
 
 def sha256_or_nothing(path: Path) -> str:
@@ -53,7 +55,7 @@ def read_by_suffix(file: FileOnDisk, counts: Counter[str]) -> Iterator[Item]:
         yield from read_archive(file, counts)
         return
     with file.path.open("rb") as stream:
-        file.watch(stream)
+        file.meter.watch(stream)
         yield from read_stream(stream, suffix, file.place, file.max_expanded_bytes)
 
 

@@ -29,7 +29,7 @@ BUFFER_BYTES = 1 << 20
 PARQUET_BATCH_ROWS = 512
 FIELDS = ("id", "text", "title", "source", "license", "date")
 DATE = re.compile(r"\d{4}(-\d{2})?")
-JSON_TYPES = {
+TYPES = {
     bool: "a truth value",
     int: "a number",
     float: "a number",
@@ -46,6 +46,7 @@ DAMAGED = (
     zipfile.BadZipFile,
     tarfile.TarError,
     pa.ArrowException,
+    UnicodeError,  # pyarrow: a column name that is no UTF-8
     NotImplementedError,  # zipfile: a compression it does not know
 )
 
@@ -170,12 +171,30 @@ def read_parquet(stream: BinaryIO, place: Place) -> Iterator[Item]:
         columns = [name for name in FIELDS if name in names]
         number = 0
         for batch in table.iter_batches(batch_size=PARQUET_BATCH_ROWS, columns=columns):
-            for row in batch.to_pylist():
+            for row in rows_of(batch):
                 number += 1
                 try:
+                    if isinstance(row, UnfitError):
+                        raise row
                     yield make_document(row, place)
                 except UnfitError as problem:
                     yield Unreadable(place.path, number, str(problem), "line")
+
+
+def rows_of(batch: Any) -> list[dict[str, Any] | UnfitError]:
+    """Each row, or what is wrong with it: Parquet does not check that a string is UTF-8."""
+    try:
+        return list(batch.to_pylist())
+    except UnicodeDecodeError:
+        return [row_of(batch.slice(position, 1)) for position in range(len(batch))]
+
+
+def row_of(batch: Any) -> dict[str, Any] | UnfitError:
+    try:
+        row: dict[str, Any] = batch.to_pylist()[0]
+    except UnicodeDecodeError as error:
+        return UnfitError(f"a string in it is not UTF-8: {error.reason} at byte {error.start:,}")
+    return row
 
 
 # --- records ----------------------------------------------------------------------------------------------------------
@@ -234,7 +253,7 @@ def date_of(value: Any) -> Any:
 
 
 def kind_of(value: Any) -> str:
-    return "null" if value is None else JSON_TYPES.get(type(value), f"of the type {type(value).__name__}")
+    return "null" if value is None else TYPES.get(type(value), f"of the type {type(value).__name__}")
 
 
 # --- gzip -------------------------------------------------------------------------------------------------------------

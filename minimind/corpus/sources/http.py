@@ -1,6 +1,7 @@
 """Files and archives by URL; read like local files once they are in the store's download folder."""
 
 from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
 from minimind.config import CorpusConfig, HttpFile, HttpSource
 from minimind.corpus.download import Downloader, Validators
@@ -19,6 +20,7 @@ class Http:
     """
 
     def __init__(self, source: HttpSource, section: CorpusConfig, store: Store) -> None:
+        check_urls(source)
         self._source = source
         self._section = section
         self._downloader = Downloader(store, section.max_download_bytes)
@@ -52,8 +54,7 @@ class Http:
         for file in sorted(self._source.files, key=lambda file: file.url):
             downloaded = self._downloader.fetch(file.url, file.sha256, self._current.get(file.url))
             shown, name = mask_url(file.url), downloaded.path.name.partition("-")[2]
-            size = downloaded.path.stat().st_size
-            self._meter.total += size
+            self._meter.total += downloaded.path.stat().st_size
             archives |= name.lower().endswith((".zip", ".tar.gz"))
             yield from read_file(
                 FileOnDisk(
@@ -69,10 +70,9 @@ class Http:
                     member_prefix="",
                     members=members,
                     max_expanded_bytes=self._section.max_expanded_bytes,
-                    watch=self._meter.watch,
+                    meter=self._meter,
                 )
             )
-            self._meter.finish(size)
         if archives and members.unmatched:
             raise SourceError(
                 f"source {self._source.name}: nothing in its archives matches {', '.join(members.unmatched)}; "
@@ -81,3 +81,15 @@ class Http:
 
     def progress(self) -> tuple[float, float | None]:
         return self._meter.progress()
+
+
+def check_urls(source: HttpSource) -> None:
+    """Raises SourceError for what is no URL; names its position, for a URL that cannot be read cannot be masked."""
+    for position, file in enumerate(source.files):
+        try:
+            parts = urlsplit(file.url)
+            valid = bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            valid = False
+        if not valid:
+            raise SourceError(f"source {source.name}: files.{position}.url is no valid URL; correct it")

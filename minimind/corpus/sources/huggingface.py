@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import httpx
-
 from minimind.config import HuggingFaceSource
 from minimind.corpus.formats import Place, UnfitError, make_document, words_of
 from minimind.corpus.sources.protocol import FileRead, Item, Unreadable
@@ -124,6 +122,9 @@ class HuggingFace:
 
 def hub_errors() -> tuple[type[Exception], ...]:
     """What the hub's libraries raise for a network, a name, a file or a permission that is not there."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from datasets.exceptions import DatasetsError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # whichever HTTP library the hub has chosen
 
-    return HfHubHTTPError, OfflineModeIsEnabled, HFValidationError, httpx.HTTPError, OSError, ValueError
+    dataset_with_a_script = RuntimeError
+    return HfHubHTTPError, HFValidationError, DatasetsError, httpx.HTTPError, OSError, ValueError, dataset_with_a_script

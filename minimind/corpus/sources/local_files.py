@@ -35,7 +35,10 @@ class LocalFiles:
         """Size and modification time of every file."""
         states = {}
         for found in self._found[0]:
-            status = os.stat(found.path)
+            try:
+                status = os.stat(found.path)
+            except OSError as error:
+                raise SourceError(f"{printable(found.path)} has just gone ({error.strerror}); run again") from None
             states[printable(found.path)] = f"{status.st_size} bytes, modified {status.st_mtime_ns}"
             self._meter.total += status.st_size
         if len(states) > MAX_PROBED_FILES:
@@ -65,10 +68,9 @@ class LocalFiles:
                     member_prefix=f"{found.relative}/",
                     members=MemberGlobs(["**"]),
                     max_expanded_bytes=self._section.max_expanded_bytes,
-                    watch=self._meter.watch,
+                    meter=self._meter,
                 )
             )
-            self._meter.finish(os.stat(found.path).st_size)
 
     def progress(self) -> tuple[float, float | None]:
         return self._meter.progress()

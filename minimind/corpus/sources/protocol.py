@@ -64,18 +64,21 @@ class Meter:
 
     total: int = 0
     _finished: int = 0
+    _position: int = 0
     _handle: BinaryIO | None = field(default=None, repr=False)
 
     def watch(self, handle: BinaryIO) -> None:
         self._handle = handle
 
     def finish(self, size: int) -> None:
+        """Counts a whole file, of which `watch` had the handle if there was one."""
         self._finished += size
-        self._handle = None
+        self._position, self._handle = 0, None
 
     def progress(self) -> tuple[float, float | None]:
-        position = self._handle.tell() if self._handle is not None and not self._handle.closed else 0
-        return self._finished + position, self.total
+        if self._handle is not None and not self._handle.closed:
+            self._position = self._handle.tell()
+        return self._finished + self._position, self.total
 
 
 SECRET_PARAMETER = re.compile(
