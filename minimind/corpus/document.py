@@ -62,17 +62,19 @@ class DocumentWriter:
         if self._row_bytes >= SPILL_BYTES or len(self._rows) >= SPILL_DOCUMENTS:
             self._flush()
 
-    def finish(self) -> list[Path]:
-        """The parts, written; an empty corpus has one part without rows."""
+    def finish(self) -> Iterator[int]:
+        """Writes the parts, and yields after each row group how many documents are written.
+
+        An empty corpus has one part without rows.
+        """
         self._flush()
         self._spill.close()
         with pa.memory_map(str(self._spill_path)) as mapped:
             spilled = pa.ipc.open_file(mapped)
             batches = [spilled.get_batch(number) for number in range(spilled.num_record_batches)]
-            paths = write_parts(batches, np.frombuffer(self._text_bytes, dtype=np.int64), self._folder)
+            yield from write_parts(batches, np.frombuffer(self._text_bytes, dtype=np.int64), self._folder)
             del batches, spilled
         self._spill_path.unlink()
-        return paths
 
     def _flush(self) -> None:
         if self._rows:
@@ -94,17 +96,14 @@ def to_batch(documents: list[Document]) -> Any:
     return pa.record_batch(arrays, schema=SCHEMA)
 
 
-def write_parts(batches: list[Any], text_bytes: np.ndarray, folder: Path) -> list[Path]:
+def write_parts(batches: list[Any], text_bytes: np.ndarray, folder: Path) -> Iterator[int]:
     order = sorted_order(batches)
-    paths: list[Path] = []
-    for groups in cut_parts(text_bytes[order]):
-        path = folder / f"documents-{len(paths):05}.parquet"
-        with parquet_writer(path) as writer:
+    for number, groups in enumerate(cut_parts(text_bytes[order])):
+        with parquet_writer(folder / f"documents-{number:05}.parquet") as writer:
             for start, stop in groups:
                 rows = gather(batches, order[start:stop])
                 writer.write_table(rows, row_group_size=max(1, len(rows)))
-        paths.append(path)
-    return paths
+                yield stop
 
 
 def parquet_writer(path: Path) -> Any:

@@ -1,20 +1,29 @@
 """Downloads into the store: limited, resumed, retried, checked, and kept until the server has something newer."""
 
-import hashlib
 import json
 import logging
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from email.message import Message
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from minimind.corpus.files import SUFFIXES, suffix_of
+from minimind.corpus.answers import (
+    RetryableError,
+    Validators,
+    check_status,
+    content_length,
+    continues_at,
+    is_encoded,
+    key_of,
+    name_of,
+    validators_of,
+    without_user,
+)
 from minimind.corpus.progress import Progress
 from minimind.corpus.sources.protocol import mask_url
 from minimind.errors import SourceError
@@ -25,30 +34,7 @@ logger = logging.getLogger(__name__)
 RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0)  # seconds between tries
 TIMEOUT_SECONDS = 30.0  # without a byte
 BLOCK_BYTES = 1 << 18
-RETRIED_STATUS = {408, 425, 429, 500, 502, 503, 504}
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Validators:
-    """What a server says about the version of a file that it has."""
-
-    etag: str | None = None
-    last_modified: str | None = None
-    length: int | None = None
-
-    @property
-    def tell_versions(self) -> bool:
-        return bool(self.etag or self.last_modified)
-
-    @property
-    def for_resuming(self) -> str | None:
-        """The value of If-Range; a weak ETag does not promise equal bytes."""
-        return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
-
-    def __str__(self) -> str:
-        parts = (("ETag", self.etag), ("modified", self.last_modified), ("bytes", self.length))
-        return ", ".join(f"{name} {value}" for name, value in parts if value is not None)
 
 
 @dataclass(frozen=True)
@@ -58,10 +44,6 @@ class Downloaded:
     path: Path
     sha256: str
     validators: Validators
-
-
-class RetryableError(Exception):
-    """A failure that another try may not meet again; carries the reason in words."""
 
 
 class Downloader:
@@ -93,7 +75,9 @@ class Downloader:
         with self._store.lock(f"download-{key_of(url)}"):
             kept = self._kept(url)
             if kept is not None:
-                expected = kept.sha256 == sha256 if sha256 else current is not None and kept.validators == current
+                expected = (
+                    kept.sha256 == sha256 if sha256 else current is not None and current.same_version(kept.validators)
+                )
                 if expected and sha256_of_file(kept.path) == kept.sha256:
                     return kept
             return self._download(url, sha256)
@@ -196,87 +180,33 @@ class Downloader:
         )
 
 
-# --- URLs and answers -------------------------------------------------------------------------------------------------
+def is_wanted(kept: Downloaded, sha256: str | None, current: Validators | None) -> bool:
+    if sha256 is not None:
+        return kept.sha256 == sha256
+    return current is not None and current.same_version(kept.validators)
 
 
-def client_for(url: str) -> httpx.Client:
-    """A client that sends the URL's user and password, if it has them, as a header."""
+@contextmanager
+def client_for(url: str) -> Iterator[httpx.Client]:
+    """A client that sends the URL's user and password, if it has them, as a header.
+
+    While it is open, the HTTP library does not log: it would log whole URLs, with the secrets among their parameters
+    and with those of the places that they are redirected to.
+    """
     parts = urlsplit(url)
     auth = (unquote(parts.username or ""), unquote(parts.password or "")) if "@" in parts.netloc else None
     headers = {"Accept-Encoding": "identity"}  # the bytes of the file, so that they can be counted and resumed
-    return httpx.Client(auth=auth, headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=True)
+    log = logging.getLogger("httpx")
+    log.addFilter(drop)
+    try:
+        with httpx.Client(auth=auth, headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=True) as client:
+            yield client
+    finally:
+        log.removeFilter(drop)
 
 
-def without_user(url: str) -> str:
-    """The URL that may be logged by the HTTP library: without user and password."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def key_of(url: str) -> str:
-    return hashlib.sha256(without_user(url).encode()).hexdigest()[:16]
-
-
-def check_status(response: httpx.Response, url: str) -> None:
-    status = response.status_code
-    said = f"{status} {response.reason_phrase}".strip()
-    if response.is_success:
-        return
-    if status in RETRIED_STATUS:
-        raise RetryableError(f"the server answered {said}")
-    what = {
-        401: "it wants a login",
-        403: "access is denied",
-        404: "there is no such file; check the URL in corpus.sources",
-        410: "the file has been taken away; look for its new place",
-    }
-    raise SourceError(f"{mask_url(url)}: the server answered {said}; {what.get(status, 'check the URL')}")
-
-
-def validators_of(response: httpx.Response) -> Validators:
-    headers = response.headers
-    return Validators(headers.get("ETag"), headers.get("Last-Modified"), content_length(response))
-
-
-def content_length(response: httpx.Response) -> int | None:
-    """Bytes that the server announces; None if it does not, or if they are those of an encoding."""
-    text = response.headers.get("Content-Length", "")
-    return int(text) if text.isdecimal() and not is_encoded(response) else None
-
-
-def is_encoded(response: httpx.Response) -> bool:
-    """True if the bytes on the wire are not those of the file.
-
-    A .gz file whose own compression the server declares as an encoding is left as it is.
-    """
-    encoding = response.headers.get("Content-Encoding", "identity").lower()
-    asked = response.history[0].url if response.history else response.url
-    of_the_file = encoding in ("gzip", "x-gzip") and asked.path.lower().endswith(".gz")
-    return encoding != "identity" and not of_the_file
-
-
-def continues_at(response: httpx.Response, offset: int) -> bool:
-    if response.status_code != httpx.codes.PARTIAL_CONTENT:
-        return False
-    if response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
-        return True
-    raise RetryableError("it answered with another range than was asked for")
-
-
-def name_of(url: str, response: httpx.Response) -> str:
-    """A file name that is safe on this disk: the URL's key, and the last part of its path, or what the server names."""
-    named = unquote(urlsplit(url).path).rpartition("/")[2]
-    if suffix_of(named) not in SUFFIXES:
-        disposition = Message()
-        disposition["Content-Disposition"] = response.headers.get("Content-Disposition", "")
-        named = disposition.get_filename() or named
-    if suffix_of(named) not in SUFFIXES:
-        raise SourceError(
-            f"{mask_url(url)} names no format that can be read; these can: {' '.join(SUFFIXES)}. "
-            "Use a URL that ends in one of them"
-        )
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", named.replace("\\", "/").rpartition("/")[2]).lstrip(".")
-    return f"{key_of(url)}-{plain[-100:]}"
+def drop(_: logging.LogRecord) -> bool:
+    return False
 
 
 # --- records beside the files -----------------------------------------------------------------------------------------

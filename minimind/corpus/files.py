@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from minimind.corpus.archives import Member, list_archive, open_members
-from minimind.corpus.formats import Place, read_stream, unreadable_if_damaged
+from minimind.corpus.formats import read_stream, unreadable_if_damaged
 from minimind.corpus.globs import MemberGlobs, names_suffix
+from minimind.corpus.records import Place
 from minimind.corpus.sources.protocol import FileRead, Item, Meter, Skipped, Unreadable
 from minimind.errors import SourceError
 from minimind.store import sha256_of_file

@@ -1,9 +1,11 @@
 """Archives: members become documents under stable ids, and whatever leads out, links out or swells is refused."""
 
+import contextlib
 import glob
 import gzip
 import io
 import json
+import random
 import tarfile
 from pathlib import Path
 
@@ -12,7 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from packed import pack
 
+from minimind.corpus.files import FileOnDisk, read_file
 from minimind.corpus.globs import MemberGlobs
+from minimind.corpus.records import Place
+from minimind.corpus.sources.protocol import FileRead, Meter
 from minimind.errors import SourceError
 
 KINDS = ["zip", "tar.gz"]
@@ -185,3 +190,27 @@ def test_member_globs_mean_what_globs_on_disk_mean(pattern, matching, others, tm
         if path.is_file()
     }
     assert on_disk == set(matching)
+
+
+def test_random_damage_is_reported_and_never_a_traceback(tmp_path):
+    lines = b"".join(json.dumps({"id": f"i{number}", "text": "Text."}).encode() + b"\n" for number in range(20))
+    members = [
+        ("s/a.md", "Law."),
+        ("s/l.jsonl.gz", gzip.compress(lines)),
+        ("s/t.parquet", parquet_bytes(id=["p"], text=["x"])),
+    ]
+    whole = {kind: pack(tmp_path / f"whole.{kind}", members, {"s/b.md": "a.md"}).read_bytes() for kind in KINDS}
+    whole |= {"jsonl.gz": gzip.compress(lines), "parquet": parquet_bytes(id=["p", "q"], text=["x" * 50, "y"])}
+    chance = random.Random(1)
+    for turn in range(400):
+        kind = sorted(whole)[turn % len(whole)]
+        inside = kind == "tar.gz" and chance.random() < 0.5  # the damage, of the compression
+        content = bytearray(gzip.decompress(whole[kind]) if inside else whole[kind])
+        for _ in range(chance.choice([1, 2, 5])):
+            content[chance.randrange(len(content))] = chance.randrange(256)
+        path = tmp_path / f"bad.{kind}"
+        path.write_bytes(gzip.compress(content, 1) if inside else content)
+        place = Place("own", "bad", "whole", "file", metadata={"path": "bad"})
+        with contextlib.suppress(SourceError):
+            *_, last = read_file(FileOnDisk(path, place, "bad/", MemberGlobs(["**"]), 10**7, Meter()))
+            assert isinstance(last, FileRead)

@@ -141,15 +141,16 @@ def test_full_disk_is_said_in_one_sentence(laws, build_corpus, monkeypatch):
         build_corpus(laws / "**")
 
 
-def test_progress_is_reported_in_bytes_and_ends_with_sorting(laws, tmp_path, build_corpus, monkeypatch):
+def test_progress_is_reported_in_bytes_and_then_in_documents(laws, tmp_path, build_corpus, monkeypatch):
     monkeypatch.setattr("minimind.corpus.progress.SECONDS_BETWEEN_REPORTS", 0.0)
     seen = []
     build_corpus(laws / "**", store=Store(tmp_path / "store", "tests", lambda *told: seen.append(told)))
     size = sum(path.stat().st_size for path in laws.rglob("*.*"))
-    done = [done for stage, done, total, text in seen if total == size]
+    done = [done for stage, done, total, text in seen if text.startswith("own: ")]
+    assert {total for stage, done, total, text in seen[:-1]} == {size}
     assert done == sorted(done)
     assert 0 < done[-1] <= size
-    assert seen[-1][3] == "sorting 33 documents"
+    assert seen[-1] == ("corpus", 33, 33, "writing documents in order")
 
 
 def test_importing_the_stage_brings_in_neither_torch_nor_datasets():

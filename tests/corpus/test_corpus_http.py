@@ -280,14 +280,15 @@ def test_url_is_masked(url, masked):
     assert mask_url(url) == masked
 
 
-def test_password_of_a_url_reaches_the_server_and_nothing_else(server, store, build_corpus, archive, caplog):
+def test_secrets_of_a_url_reach_the_server_and_nothing_else(server, store, build_corpus, archive, caplog):
     caplog.set_level(logging.DEBUG)
     server.serve("/laws.zip", archive)
     url = server.url.replace("http://", "http://reader:geheim@")
-    build_corpus(http_source(f"{url}/laws.zip"))
+    build_corpus(http_source(f"{url}/laws.zip?access_token=geheim"))
     server.fail("/gone.zip", 500)
     with pytest.raises(SourceError) as error:
         build_corpus(http_source(f"{url}/gone.zip"))
+    assert server.requests[0][1] == "/laws.zip?access_token=geheim"
     assert server.requests[0][2]["Authorization"] == httpx.BasicAuth("reader", "geheim")._auth_header
     said = caplog.text + str(error.value)
     for path in store.root.rglob("*"):

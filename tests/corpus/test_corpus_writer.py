@@ -20,7 +20,8 @@ def write(documents: list[Document], folder: Path) -> list[Path]:
         writer = DocumentWriter(folder, Path(scratch))
         for each in documents:
             writer.add(each, len(each.text.encode()))
-        return writer.finish()
+        assert [0, *writer.finish()][-1] == len(documents)
+    return sorted(folder.glob("documents-*.parquet"))
 
 
 def made_of(identifier: str) -> Document:

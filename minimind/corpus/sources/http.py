@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from minimind.config import CorpusConfig, HttpFile, HttpSource
-from minimind.corpus.download import Downloader, Validators
+from minimind.corpus.answers import Validators
+from minimind.corpus.download import Downloader
 from minimind.corpus.files import FileOnDisk, read_file
-from minimind.corpus.formats import Place
 from minimind.corpus.globs import MemberGlobs
+from minimind.corpus.records import Place
 from minimind.corpus.sources.protocol import Item, Meter, mask_url
 from minimind.errors import SourceError
 from minimind.store import Store

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from minimind.config import HuggingFaceSource
-from minimind.corpus.formats import Place, UnfitError, make_document, words_of
+from minimind.corpus.formats import words_of
+from minimind.corpus.records import Place, UnfitError, make_document
 from minimind.corpus.sources.protocol import FileRead, Item, Unreadable
 from minimind.errors import SourceError
 

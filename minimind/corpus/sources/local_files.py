@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from minimind.config import CorpusConfig, LocalFilesSource
 from minimind.corpus.files import FileOnDisk, printable, read_file, sha256_or_nothing, unread_suffix
-from minimind.corpus.formats import Place
 from minimind.corpus.globs import MemberGlobs, fixed_part, has_wildcard
+from minimind.corpus.records import Place
 from minimind.corpus.sources.protocol import Item, Meter, Skipped
 from minimind.errors import SourceError
 from minimind.store import sha256_of_json
