@@ -15,15 +15,15 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minimind.errors import ServerError
+from minimind.errors import DiskFullError
 from minimind.registry.tracking import (
+    as_user_error,
     connect,
     find_or_create_run,
     masked,
     outages,
     problem_in_words,
     quick_requests,
-    unreachable,
 )
 from minimind.store import Store
 
@@ -85,10 +85,10 @@ class MetricForwarder:
             except outages() as error:
                 self._note_outage(training_fingerprint, error)
                 left = deadline - time.monotonic()
-                if left <= 0 or getattr(error, "error_code", None) in NOT_WAITED_FOR:
-                    raise ServerError(
-                        f"{unreachable(self.uri, error)}. The training is kept: run again, and it is forwarded"
-                    ) from error
+                said = as_user_error(self.uri, error)
+                hopeless = isinstance(said, DiskFullError) or getattr(error, "error_code", None) in NOT_WAITED_FOR
+                if left <= 0 or hopeless:
+                    raise type(said)(f"{said}. The training is kept: run again, and it is forwarded") from error
                 self.store.report("registry", 0, None, f"waiting for MLflow at {masked(self.uri)}")
                 time.sleep(min(PAUSE_SECONDS / 5, left))
             else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minimind.errors import ModelNotFoundError
-from minimind.registry.tracking import connect, quieten, refusals_said
+from minimind.registry.tracking import connect, initialise, quieten, refusals_said
 from minimind.store import LIBRARY, Store, sha256_of_json
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LIBRARIES = ("torch", "tokenizers", "safetensors", "numpy", "mlflow")
 PACKED_CODE = ("__init__.py", "errors.py", "model", "tokenizer/__init__.py", "tokenizer/bpe.py")
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+NO_MODEL_YET = "no model is registered yet; `minimind run` makes one"
 LOCAL_COPIES = "models"  # folder in the store, for what had to be downloaded
 
 
@@ -94,6 +95,11 @@ def resolve_model(model: str, uri: str, store_root: Path) -> Path:
     folder. Raises ModelNotFoundError, which says what there is instead, or ServerError."""
     if not model.startswith("models:/"):
         return model_folder(Path(model))
+    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise ModelNotFoundError(
+            f"{model} does not exist: no model is registered in {uri} yet; `minimind run` makes one"
+        )
+    initialise(uri, store_root)
     with refusals_said(uri):
         client = connect(uri)
         version = find_version(client, model)
@@ -136,7 +142,11 @@ def what_exists(client: "MlflowClient", name: str) -> str:
         said = ", ".join(f"@{alias} (version {version})" for alias, version in sorted(aliases.items()))
         return f"{name} has the versions {', '.join(map(str, versions))} and the aliases {said or 'none'}"
     names = sorted(model.name for model in client.search_registered_models(max_results=20))
-    return f"the registered models are {', '.join(names)}" if names else "no model is registered yet; `minimind run`"
+    return (
+        f"the registered models are {', '.join(names)}"
+        if names
+        else "no model is registered yet; `minimind run` makes one"
+    )
 
 
 def download(client: "MlflowClient", version: "ModelVersion", uri: str, store_root: Path) -> Path:

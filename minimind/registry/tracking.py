@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minimind.errors import ServerError
+from minimind.errors import DiskFullError, ServerError, UserError
 from minimind.store import Store
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ def initialise(uri: str, store_root: Path) -> None:
     scheme = uri.partition(":")[0].partition("+")[0]
     with Store(store_root, "").lock(DATABASE_LOCK):  # processes that set up one fresh database together break it
         if scheme == "sqlite":
-            _prepare_sqlite(uri)
+            with refusals_said(uri):
+                _prepare_sqlite(uri)
         elif scheme in DATABASES:
             _check_database(uri)
         elif scheme not in ("http", "https"):
@@ -108,10 +109,7 @@ def _prepare_sqlite(uri: str) -> None:
             connection.execute("begin immediate")  # fails where the file is no database or may not be written
             connection.execute("rollback")
     except (OSError, sqlite3.Error) as error:
-        raise ServerError(
-            f"the MLflow database {path} cannot be used: {error}; mend or move it away, "
-            "or set MLFLOW_TRACKING_URI to another one"
-        ) from error
+        raise as_user_error(uri, error) from error
 
 
 def _create_sqlite(path: Path) -> None:
@@ -136,7 +134,7 @@ def _check_database(uri: str) -> None:
             pass
         engine.dispose()
     except (SQLAlchemyError, ModuleNotFoundError) as error:
-        raise ServerError(unreachable(uri, error)) from error
+        raise as_user_error(uri, error) from error
 
 
 @contextmanager
@@ -156,15 +154,22 @@ def quick_requests() -> Iterator[None]:
 
 @contextmanager
 def refusals_said(uri: str) -> Iterator[None]:
-    """Turns what MLflow's client raises into a ServerError with one sentence."""
+    """Turns what MLflow's client raises into a ServerError (or DiskFullError) with one sentence."""
     try:
         yield
     except outages() as error:
-        raise ServerError(unreachable(uri, error)) from error
+        raise as_user_error(uri, error) from error
 
 
-def unreachable(uri: str, error: Exception) -> str:
-    return (
+def as_user_error(uri: str, error: Exception) -> UserError:
+    if "disk is full" in str(error) or "No space left" in str(error):
+        return DiskFullError(f"the disk that holds {masked(uri)} is full; free some space and run again")
+    if uri.startswith("sqlite:"):
+        return ServerError(
+            f"the MLflow database {uri.removeprefix('sqlite:///')} cannot be used: {problem_in_words(error)}; "
+            "mend it or move it away, or set MLFLOW_TRACKING_URI to another one"
+        )
+    return ServerError(
         f"MLflow at {masked(uri)} does not answer as it should: {problem_in_words(error)}; start it (`make up`), "
         "set MLFLOW_TRACKING_URI to a server that runs, or unset it to use the database in the store"
     )

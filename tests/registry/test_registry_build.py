@@ -1,0 +1,365 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from metric_lines import arrived, expected, lines
+from mlflow import MlflowClient
+
+from minimind.config import Config
+from minimind.errors import ModelNotFoundError, ServerError, UserError
+from minimind.evaluation.scoring import score_folder
+from minimind.registry import promotion, tracking
+from minimind.registry.build import RegistryInputs, build
+from minimind.registry.packaged_model import resolve_model
+from minimind.store import Manifest, Store
+
+Stages = dict[str, Manifest]
+MakeStages = Callable[[str], Stages]
+Register = Callable[..., Manifest]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing that runs in the process catches it."""
+
+
+@pytest.fixture
+def client(uri: str) -> MlflowClient:
+    return tracking.connect(uri)
+
+
+@pytest.fixture
+def register(store: Store, config: Config, uri: str) -> Register:
+    def register(stages: Stages, uri: str = uri, config: Config = config) -> Manifest:
+        return build(config.registry, RegistryInputs(config, stages, uri), store)
+
+    return register
+
+
+def aliases(client: MlflowClient) -> dict[str, str]:
+    return {name: str(version) for name, version in client.get_registered_model("tests").aliases.items()}
+
+
+def versions(client: MlflowClient) -> list[int]:
+    return sorted(int(version.version) for version in client.search_model_versions("name = 'tests'"))
+
+
+# --- champion and challenger ------------------------------------------------------------------------------------------
+
+
+def test_first_version_becomes_champion(register: Register, make_stages: MakeStages, client: MlflowClient) -> None:
+    manifest = register(make_stages("20"))
+    assert manifest.counts == {"version": 1}
+    details = manifest.details
+    assert (details["name"], details["version"], details["uri"]) == ("tests", "1", "models:/tests/1")
+    assert details["aliases"] == ["champion"]
+    assert details["decision"]["outcome"] == "first"
+    assert json.loads(manifest.file("decision.json").read_text()) == details["decision"]
+    assert aliases(client) == {"champion": "1"}
+    assert client.get_model_version("tests", "1").tags["minimind.decision"] == "first"
+
+
+def test_same_model_twice_makes_one_version(register: Register, make_stages: MakeStages, client: MlflowClient) -> None:
+    first, again = register(make_stages("20")), register(make_stages("20"))
+    assert again.reused
+    assert again.details == first.details
+    assert versions(client) == [1]
+
+
+def test_better_model_takes_the_champions_place(
+    register: Register, make_stages: MakeStages, client: MlflowClient
+) -> None:
+    register(make_stages("20"))
+    manifest = register(make_stages("40"))
+    assert manifest.details["decision"]["outcome"] == "promoted"
+    assert manifest.details["aliases"] == ["champion"]
+    assert aliases(client) == {"champion": "2"}
+    assert "the champion (version 1)" in manifest.details["decision"]["reasons"][0]
+    assert register(make_stages("40")).reused
+
+
+def test_worse_model_stays_challenger(register: Register, make_stages: MakeStages, client: MlflowClient) -> None:
+    register(make_stages("40"))
+    manifest = register(make_stages("20"))
+    assert manifest.details["decision"]["outcome"] == "kept_champion"
+    assert manifest.details["decision"]["champion"] == "1"
+    assert manifest.details["aliases"] == ["challenger"]
+    assert aliases(client) == {"champion": "1", "challenger": "2"}
+    assert "worse" in client.get_model_version("tests", "2").tags["minimind.decision_reasons"]
+    assert register(make_stages("20")).reused
+
+
+def test_model_better_by_less_than_the_margin_stays_challenger(
+    register: Register, make_stages: MakeStages, config: Config, client: MlflowClient
+) -> None:
+    """21 steps are better than 20, by about a per cent; half is asked for."""
+    strict = config.model_copy(update={"registry": config.registry.model_copy(update={"min_improvement": 0.5})})
+    register(make_stages("20"))
+    manifest = register(make_stages("21"), config=strict)
+    mine, champions = manifest.details["decision"]["rows"]
+    assert mine["value"] < champions["value"]
+    assert mine["limit"] == pytest.approx(champions["value"] / 2)
+    assert mine["holds"] is False
+    assert aliases(client) == {"champion": "1", "challenger": "2"}
+
+
+def test_champion_is_measured_on_the_holdout_of_this_run(
+    register: Register, make_stages: MakeStages, make_cleaning: Any, texts: list[str]
+) -> None:
+    """What was stored about the champion is never used: here the holdout is another one."""
+    first = make_stages("20")
+    register(first)
+    stages = make_stages("40")
+    stages["cleaning"] = make_cleaning({"texts/00": texts[0]}, {"texts/01": texts[1], "texts/02": texts[2]})
+    rows = register(stages).details["decision"]["rows"]
+    holdout = stages["cleaning"].file("holdout.parquet")
+    there = score_folder(first["training"].path / "model", holdout, "cpu").bits_per_byte
+    assert {row["role"]: row["value"] for row in rows}["champion"] == there
+    assert there != first["evaluation"].counts["bits_per_byte"]
+
+
+def damage_by_removal(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def damage_weights(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"\0" * 100)
+
+
+def damage_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+
+
+@pytest.mark.parametrize("damage", [damage_by_removal, damage_weights, damage_tokenizer])
+def test_champion_that_cannot_be_loaded_does_not_block(
+    damage: Callable[[Path], None], register: Register, make_stages: MakeStages, client: MlflowClient, store: Store,
+    uri: str,
+) -> None:  # fmt: skip
+    register(make_stages("40"))
+    damage(resolve_model("models:/tests@champion", uri, store.root))
+    decision = register(make_stages("20")).details["decision"]
+    assert decision["outcome"] == "promoted"
+    assert "could not be measured and does not block" in decision["reasons"][0]
+    assert aliases(client) == {"champion": "2"}
+
+
+def test_challenger_that_lost_gives_its_alias_to_the_next(
+    register: Register, make_stages: MakeStages, client: MlflowClient
+) -> None:
+    register(make_stages("40"))
+    register(make_stages("20"))
+    register(make_stages("0"))
+    assert aliases(client) == {"champion": "1", "challenger": "3"}
+
+
+def test_champion_that_changes_while_it_is_measured_is_decided_anew(
+    register: Register, make_stages: MakeStages, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody makes version 2 champion in the UI while version 3 is measured against version 1."""
+    for steps in ("0", "20"):
+        register(make_stages(steps))
+    client.set_registered_model_alias("tests", "champion", "1")
+    decide, seen = promotion.decide, []
+
+    def slow(version: str, champion: str | None, *rest: Any) -> promotion.Decision:
+        seen.append(champion)
+        decision = decide(version, champion, *rest)
+        client.set_registered_model_alias("tests", "champion", "2")
+        return decision
+
+    monkeypatch.setattr(promotion, "decide", slow)
+    manifest = register(make_stages("40"))
+    assert seen == ["1", "2"]
+    assert manifest.details["decision"]["previous_champion"] == "2"
+    assert aliases(client) == {"champion": "3"}
+
+
+def test_stored_decision_is_made_again_when_somebody_moved_the_champion(
+    register: Register, make_stages: MakeStages, client: MlflowClient
+) -> None:
+    register(make_stages("20"))
+    register(make_stages("40"))
+    client.set_registered_model_alias("tests", "champion", "1")
+    manifest = register(make_stages("40"))
+    assert not manifest.reused
+    assert aliases(client) == {"champion": "2"}
+    assert versions(client) == [1, 2]
+
+
+# --- once, whatever happens -------------------------------------------------------------------------------------------
+
+MOMENTS = (
+    "before create_run", "before log_batch", "before log_inputs", "before log_text", "before log_artifact",
+    "before create_registered_model", "before create_logged_model", "before log_model_artifacts",
+    "after log_model_artifacts", "before log_outputs", "before finalize_logged_model", "before create_model_version",
+    "after create_model_version", "before set_registered_model_alias", "after set_registered_model_alias",
+    "before set_terminated", "after set_terminated",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_registration_is_completed_by_the_next_run(
+    moment: str, register: Register, make_stages: MakeStages, client: MlflowClient
+) -> None:
+    when, call = moment.split()
+    stages = make_stages("20")
+    original = getattr(MlflowClient, call)
+
+    def deadly(*arguments: Any, **options: Any) -> Any:
+        if when == "after":
+            original(*arguments, **options)
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MlflowClient, call, deadly)
+        with pytest.raises(Killed):
+            register(stages)
+    manifest = register(stages)
+    assert manifest.details["aliases"] == ["champion"]
+    assert versions(client) == [1]
+    run = client.get_run(manifest.details["run_id"])
+    assert run.info.status == "FINISHED"
+    assert len(client.search_runs([run.info.experiment_id])) == 1
+    assert len(client.search_logged_models([run.info.experiment_id])) == 1
+    assert arrived(client, run.info.run_id) == expected(lines(1, 30))
+
+
+def test_old_store_with_a_new_database_registers_again(
+    register: Register, make_stages: MakeStages, tmp_path: Path, empty_database: Path, client: MlflowClient
+) -> None:
+    """As after the database was deleted: everything is sent again, and the champion is champion there too."""
+    stages = make_stages("20")
+    register(stages)
+    shutil.copy(empty_database, tmp_path / "other.db")
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    manifest = register(stages, uri=other)
+    assert not manifest.reused
+    there = tracking.connect(other)
+    assert aliases(there) == {"champion": "1"}
+    assert arrived(there, manifest.details["run_id"]) == expected(lines(1, 30))
+    assert register(stages, uri=other).reused
+    assert register(stages).reused, "and the first one is still good"
+
+
+def test_version_deleted_in_mlflow_is_registered_again(
+    register: Register, make_stages: MakeStages, client: MlflowClient
+) -> None:
+    register(make_stages("20"))
+    client.delete_model_version("tests", "1")
+    manifest = register(make_stages("20"))
+    assert manifest.details["version"] == "2"
+    assert aliases(client) == {"champion": "2"}
+
+
+def test_diverged_model_is_not_registered(register: Register, make_stages: MakeStages, client: MlflowClient) -> None:
+    stages = make_stages("20")
+    counts = stages["evaluation"].counts | {"bits_per_byte": float("nan")}
+    stages["evaluation"] = stages["evaluation"].model_copy(update={"counts": counts})
+    with pytest.raises(UserError, match="diverged"):
+        register(stages)
+    assert client.search_registered_models() == []
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+
+def test_run_tells_everything_about_the_retraining(
+    register: Register, make_stages: MakeStages, client: MlflowClient, config: Config
+) -> None:
+    stages = make_stages("20")
+    manifest = register(stages)
+    run = client.get_run(manifest.details["run_id"])
+    assert run.data.params["training.optimizer.beta1"] == "0.9"
+    assert run.data.params["name"] == "tests"
+    assert json.loads(run.data.params["evaluation.sampling.prompts"]) == config.evaluation.sampling.prompts
+    assert run.data.metrics["bits_per_byte"] == stages["evaluation"].counts["bits_per_byte"]
+    assert run.data.metrics["loss"] == stages["evaluation"].counts["loss"]
+    assert run.data.metrics["tokens"] == stages["training"].counts["tokens"]
+    assert len(client.get_metric_history(run.info.run_id, "training/loss")) == 30
+    for stage in ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation"):
+        assert run.data.tags[f"minimind.{stage}_fingerprint"] == stages[stage].fingerprint
+    datasets = {entry.dataset.name: entry.dataset for entry in run.inputs.dataset_inputs}
+    for split in ("train", "holdout"):
+        sha256 = stages["cleaning"].files[f"{split}.parquet"].sha256
+        assert datasets[f"tests-{split}"].digest == sha256[:36]
+        assert json.loads(datasets[f"tests-{split}"].profile)["sha256"] == sha256
+    artifacts = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"config.yaml", "README.md", "evaluation.json", "samples.json", "lineage"} <= artifacts
+    assert "lineage/plan.json" in {file.path for file in client.list_artifacts(run.info.run_id, "lineage")}
+    card = client.get_model_version("tests", "1").description
+    assert f"| Holdout, bits per byte | {stages['evaluation'].counts['bits_per_byte']:.4f} |" in card
+    assert "| texts | 20 | CC0-1.0 |" in card
+
+
+def test_describing_a_run_again_changes_nothing(
+    register: Register, make_stages: MakeStages, client: MlflowClient, config: Config
+) -> None:
+    """Another margin builds the registry anew: same run, same version, no second metric, data set or parameter."""
+    first = register(make_stages("20"))
+    before = client.get_run(first.details["run_id"])
+    changed = config.model_copy(update={"registry": config.registry.model_copy(update={"min_improvement": 0.2})})
+    second = register(make_stages("20"), config=changed)
+    assert not second.reused
+    assert second.details["decision"]["outcome"] == "already_champion"
+    after = client.get_run(second.details["run_id"])
+    assert after.info.run_id == before.info.run_id
+    assert after.data.params == before.data.params
+    assert len(after.inputs.dataset_inputs) == 2
+    assert len(client.get_metric_history(after.info.run_id, "bits_per_byte")) == 1
+    assert "min_improvement: 0.2" in Path(client.download_artifacts(after.info.run_id, "config.yaml")).read_text()
+    assert versions(client) == [1]
+
+
+def test_unreachable_server_is_said_without_the_password(
+    make_stages: MakeStages, store: Store, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr("minimind.registry.build.MetricForwarder.finish", lambda *arguments: "0" * 32)
+    with pytest.raises(ServerError, match="connection refused") as error:
+        build(config.registry, RegistryInputs(config, make_stages("20"), "http://me:hunter2@127.0.0.1:9"), store)
+    assert "hunter2" not in str(error.value)
+
+
+# --- finding models ---------------------------------------------------------------------------------------------------
+
+
+def test_model_is_found_by_alias_version_and_folder(
+    register: Register, make_stages: MakeStages, store: Store, uri: str
+) -> None:
+    stages = make_stages("20")
+    register(stages)
+    weights = (stages["training"].path / "model" / "model.safetensors").read_bytes()
+    for model in ("models:/tests@champion", "models:/tests/1", str(stages["training"].path)):
+        folder = resolve_model(model, uri, store.root)
+        assert (folder / "model.safetensors").read_bytes() == weights
+        assert (folder / "tokenizer.json").is_file()
+
+
+def test_looking_for_a_model_makes_no_database(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="no model is registered"):
+        resolve_model("models:/tests@champion", tracking.tracking_uri(tmp_path, {}), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_looking_for_a_model_on_a_dead_server_fails_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match="connection refused"):
+        resolve_model("models:/tests@champion", "http://127.0.0.1:9", tmp_path)
+
+
+def test_model_that_is_not_there_is_told_with_what_is(
+    register: Register, make_stages: MakeStages, store: Store, uri: str
+) -> None:
+    register(make_stages("20"))
+    for model, said in {
+        "models:/tests@challenger": r"has the versions 1 and the aliases @champion \(version 1\)",
+        "models:/tests/7": "has the versions 1",
+        "models:/other@champion": "the registered models are tests",
+        "models:/tests": "names no version",
+        "models:/tests/latest": "names no version",
+        "models:/tests@": "names no version",
+        "/nowhere": "is no model folder",
+    }.items():
+        with pytest.raises(ModelNotFoundError, match=said):
+            resolve_model(model, uri, store.root)
