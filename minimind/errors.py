@@ -30,6 +30,10 @@ class CorpusTooSmallError(UserError):
     """The corpus is empty, or too small for what the YAML asks of it."""
 
 
+class LedgerError(UserError):
+    """The split ledger that a cleaning goes on from is missing or damaged."""
+
+
 class DeviceError(UserError):
     """The device or precision that the YAML demands is not there."""
 

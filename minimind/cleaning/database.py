@@ -1,0 +1,137 @@
+"""DuckDB as this stage uses it: a bounded connection, numbered SQL files, text in Parquet."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+SQL = Path(__file__).parent / "sql"
+
+# Small row groups are what DuckDB's threads share out and what bounds a vector of long texts in memory; its own
+# tables and COPY know no group below 2,048 rows. What is published has few and large ones.
+WORKING_ROWS, WORKING_BYTES = 128, 4_000_000
+PUBLISHED_ROWS, PUBLISHED_BYTES = 2_048, 64_000_000
+BATCH_ROWS = 128  # that DuckDB hands over at once; their texts have to stay below 2 GiB
+
+Parameters = Mapping[str, Any]
+
+
+@contextmanager
+def connect(working: Path, threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database in memory that spills into `working`, with half of the machine's memory and every core at most.
+
+    Extensions are neither downloaded nor loaded, and no other file of the user's shapes it.
+    """
+    settings: dict[str, Any] = {
+        "threads": threads or cores(),
+        "memory_limit": f"{memory_bytes() // 2}B",
+        "temp_directory": str(working / "spilled"),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "preserve_insertion_order": False,  # every order that matters is asked for
+    }
+    with duckdb.connect(":memory:", config=settings) as connection:
+        connection.execute((SQL / "functions.sql").read_text())
+        yield connection
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory_bytes() -> int:
+    """Of this machine, or of the container that the process runs in."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):
+        return machine
+
+
+def numbered_files() -> list[tuple[str, str]]:
+    """(name of the table, query) of every numbered SQL file, in the order in which they run."""
+    found = [(match, path) for path in SQL.glob("*.sql") if (match := re.fullmatch(r"(\d+)_(\w+)", path.stem))]
+    return [(match[2], path.read_text()) for match, path in sorted(found, key=lambda pair: int(pair[0][1]))]
+
+
+def make_table(connection: duckdb.DuckDBPyConnection, name: str, query: str, parameters: Parameters) -> None:
+    connection.execute(f"create table {name} as {query}", used_by(query, parameters))
+
+
+def make_text_table(
+    connection: duckdb.DuckDBPyConnection, name: str, query: str, parameters: Parameters, path: Path, schema: pa.Schema
+) -> None:
+    """Like `make_table`, for a table that holds texts: its rows lie in Parquet at `path`."""
+    batches = connection.sql(query, params=used_by(query, parameters)).to_arrow_reader(BATCH_ROWS)
+    write_parquet(path, schema, batches, WORKING_ROWS, WORKING_BYTES)
+    read_as(connection, name, [path])
+
+
+def publish_table(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: Parameters, path: Path, schema: pa.Schema
+) -> None:
+    """Writes the rows of `query`, in its order, to a Parquet file whose bytes depend on nothing but the rows."""
+    batches = connection.sql(query, params=used_by(query, parameters)).to_arrow_reader(BATCH_ROWS)
+    write_parquet(path, schema, batches, PUBLISHED_ROWS, PUBLISHED_BYTES)
+
+
+def read_as(connection: duckdb.DuckDBPyConnection, name: str, paths: Sequence[Path]) -> None:
+    """Lets queries read Parquet files under the name of a table."""
+    connection.read_parquet([str(path) for path in paths]).create_view(name)
+
+
+def rows_of(connection: duckdb.DuckDBPyConnection, query: str, parameters: Parameters) -> list[dict[str, Any]]:
+    cursor = connection.execute(query, used_by(query, parameters))
+    names = [column[0] for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def used_by(query: str, parameters: Parameters) -> dict[str, Any]:
+    """The named parameters that a query asks for; DuckDB refuses others."""
+    code = re.sub(r"--.*", "", query)
+    return {name: parameters[name] for name in sorted(set(re.findall(r"\$([a-z]\w*)", code)))}
+
+
+def write_parquet(
+    path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], group_rows: int, group_bytes: int
+) -> None:
+    """Row groups depend on rows and their bytes alone, whatever the batches that DuckDB hands over."""
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for group in row_groups(batches, schema, group_rows, group_bytes):
+            writer.write_table(group, row_group_size=group_rows)
+
+
+def row_groups(
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, group_rows: int, group_bytes: int
+) -> Iterator[pa.Table]:
+    """Tables of at most `group_rows` rows and, beyond one row, about `group_bytes` of text."""
+    waiting: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        start = 0
+        for row, length in enumerate(text_bytes(batch)):
+            if rows and (rows == group_rows or size + length > group_bytes):
+                yield as_table([*waiting, batch.slice(start, row - start)], schema)
+                waiting, start, rows, size = [], row, 0, 0
+            rows, size = rows + 1, size + length
+        waiting.append(batch.slice(start))
+    if rows:
+        yield as_table(waiting, schema)
+
+
+def text_bytes(batch: pa.RecordBatch) -> list[int]:
+    if "text" not in batch.schema.names:
+        return [0] * batch.num_rows
+    return [length or 0 for length in pc.binary_length(batch["text"]).to_pylist()]
+
+
+def as_table(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_batches(batches, schema).combine_chunks()

@@ -1,0 +1,109 @@
+"""Which ledger a cleaning starts from, and what is remembered of each cleaning.
+
+A ledger is a Parquet table of every document ever assigned to train or holdout. `<store>/ledgers/<domain>.jsonl`
+records which ledger each cleaning left, and `<store>/ledgers/<sha256>.parquet` keeps the ledgers themselves, so that
+pruning a build loses none.
+
+A cleaning starts from the ledger of the last record of another corpus. Repeating a run therefore starts from the
+same ledger and changes nothing, and going back to an earlier corpus starts from all that was decided since.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from minimind.config import SplitConfig
+from minimind.errors import LedgerError
+from minimind.store import Manifest, Store, sha256_of_file, sha256_of_json
+
+LEDGER = "ledger.parquet"
+
+
+class LedgerRecord(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    corpus: str  # digest of the raw documents
+    cleaning: str  # fingerprint of the build that read them
+    ledger: str  # sha256 of the ledger that it left
+
+
+def split_parameters(section: SplitConfig) -> dict[str, Any]:
+    """The named parameters of the SQL files about the split."""
+    return section.model_dump()
+
+
+def corpus_digest(document_files: Mapping[str, str]) -> str:
+    """One digest for the contents of all document files, given as name -> sha256."""
+    return sha256_of_json(dict(document_files))
+
+
+def previous_ledger(store: Store, corpus: str) -> str | None:
+    """The sha256 of the ledger that the last cleaning of another corpus left; None if there was no such cleaning."""
+    others = [record for record in read_records(store) if record.corpus != corpus]
+    return others[-1].ledger if others else None
+
+
+def ledger_path(store: Store, sha256: str) -> Path:
+    """The kept ledger with that digest. Raises LedgerError if it is gone or changed."""
+    path = store.root / "ledgers" / f"{sha256}.parquet"
+    if not path.is_file() or sha256_of_file(path) != sha256:
+        raise LedgerError(
+            f"{path} is {'damaged' if path.is_file() else 'missing'}, but the split of {store.domain} goes on from it; "
+            f"put the file back, or remove {records_path(store)} to split anew: documents that were held out "
+            "may then be trained on, and earlier models can no longer be compared"
+        )
+    return path
+
+
+def record_ledger(store: Store, corpus: str, manifest: Manifest) -> None:
+    """Keeps the ledger of a published cleaning and appends its record, unless that is the last record already.
+
+    The ledger is on disk before the record that names it, and the records are replaced as a whole: a run that is
+    killed in between leaves the old state, and the next run, which reuses the build, records it.
+    """
+    ledger = manifest.files[LEDGER].sha256
+    record = LedgerRecord(corpus=corpus, cleaning=manifest.fingerprint, ledger=ledger)
+    records = read_records(store)
+    kept = store.root / "ledgers" / f"{ledger}.parquet"
+    if not kept.is_file() or sha256_of_file(kept) != ledger:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(manifest.file(LEDGER), kept.with_suffix(".partial"))
+        replace_durably(kept.with_suffix(".partial"), kept)
+    if not records or records[-1] != record:
+        lines = "".join(known.model_dump_json() + "\n" for known in [*records, record])
+        path = records_path(store)
+        path.with_suffix(".partial").write_text(lines)
+        replace_durably(path.with_suffix(".partial"), path)
+
+
+def read_records(store: Store) -> list[LedgerRecord]:
+    """This domain's records, oldest first. Raises LedgerError for a line that is none."""
+    path = records_path(store)
+    if not path.is_file():
+        return []
+    try:
+        return [LedgerRecord.model_validate_json(line) for line in path.read_text().splitlines()]
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise LedgerError(
+            f"{path} is damaged, but the split of {store.domain} goes on from it; put back a copy, or remove it to "
+            "split anew: documents that were held out may then be trained on"
+        ) from error
+
+
+def records_path(store: Store) -> Path:
+    return store.root / "ledgers" / f"{store.domain}.jsonl"
+
+
+def replace_durably(partial: Path, path: Path) -> None:
+    for written in (partial, partial.parent):
+        if written == partial.parent:
+            partial.replace(path)
+        descriptor = os.open(written, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,26 @@
+-- one row is a removed document with the step and the reason, and the kept document that stands in for it
+-- For an exact copy that is the survivor of the text it copies, which may be a near-duplicate's; none where that
+-- text is of too low quality.
+with reasons as (
+    select number, 1 as place, 'empty' as step, 'empty' as reason, null::uinteger as kept_number
+    from catalogue
+    where chars = 0
+    union all
+    select
+        exact_duplicates.number,
+        2,
+        'exact_duplicates',
+        'exact_duplicate',
+        case when quality_failures.number is null
+            then coalesce(near_duplicates.kept_number, exact_duplicates.kept_number) end
+    from exact_duplicates
+    left join quality_failures on quality_failures.number = exact_duplicates.kept_number
+    left join near_duplicates on near_duplicates.number = exact_duplicates.kept_number
+    union all
+    select number, 3, 'quality', reason, null from quality_failures
+    union all
+    select number, 4, 'near_duplicates', 'near_duplicate', kept_number from near_duplicates
+)
+select reasons.number, place, step, reason, kept.document_id as kept_document_id
+from reasons
+left join catalogue as kept on kept.number = reasons.kept_number

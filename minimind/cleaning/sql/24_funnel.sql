@@ -1,0 +1,14 @@
+-- one row is what one reason took away, in the order of the steps; the first is what normalisation shortened
+with rows as (
+    select 0 as place, 'normalize' as step, 'blanks_and_control_characters' as reason, 0 as documents,
+        coalesce(sum(raw_bytes - bytes), 0)::bigint as bytes
+    from catalogue
+    union all
+    select place, step, reason, count(*), sum(bytes)::bigint
+    from removals
+    join catalogue using (number)
+    group by place, step, reason
+)
+select step, reason, documents, bytes
+from rows
+order by place, documents desc, reason

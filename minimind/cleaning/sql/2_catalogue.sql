@@ -1,0 +1,19 @@
+-- one row is a document without its text; number is its place in the order in which survivors are picked
+-- Survivors: the newest known date first, then the smallest document_id.
+with dated as (
+    select
+        *,
+        case
+            when regexp_full_match(metadata['date'], '\d{4}(-\d{2}(-\d{2}([T ].*)?)?)?') then metadata['date']
+        end as known_date
+    from documents
+)
+select
+    row_number() over (order by known_date desc nulls last, document_id)::uinteger as number,
+    document_id,
+    source,
+    raw_bytes,
+    strlen(text)::bigint as bytes,
+    length(text)::bigint as chars,
+    md5_number(text) as text_md5
+from dated
