@@ -39,8 +39,7 @@ class EvaluationInputs:
 def build(section: EvaluationConfig, inputs: EvaluationInputs, store: Store) -> Manifest:
     """`evaluation.json`, `documents.parquet` and `samples.json`.
 
-    Runs on a GPU where there is one, unless the training's config asks for the CPU. Raises UserError if the model has
-    diverged.
+    Runs where the model was trained, if there is such a device. Raises UserError if the model has diverged.
     """
     training, cleaning = inputs.training, inputs.cleaning
     holdout_path, train_path = cleaning.file("holdout.parquet"), cleaning.file("train.parquet")
@@ -119,8 +118,8 @@ def _results(
             for source in sorted(set(scores.sources))
         },
         "references": {
-            "xz": "each document alone by `xz -9` (.xz container, CRC64)",
-            "zstd": f"each document alone by `zstd -19` with a dictionary: {dictionary.kind}",
+            "xz": "each document alone by xz -9, in the .xz container with CRC64",
+            "zstd": f"each document alone by zstd -19 with a dictionary of {dictionary.kind}",
             "dictionary_sample_documents": dictionary.sample_documents,
             "dictionary_sample_bytes": dictionary.sample_bytes,
         },

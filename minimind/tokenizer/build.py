@@ -11,6 +11,8 @@ from minimind.store import Manifest, Outcome, Store, recipe
 from minimind.tokenizer.bpe import SPECIAL_TOKENS, load_tokenizer, save_tokenizer, token_lengths, train_bpe
 from minimind.tokenizer.encoding import encode_documents, pieces, read_texts
 
+LONGEST_WORDS = 24  # to show
+
 
 @dataclass(frozen=True)
 class TokenizerInputs:
@@ -52,13 +54,12 @@ def _reported(texts: Iterator[str], total_bytes: float, store: Store) -> Iterato
 
 
 def _measure(tokenizer: Tokenizer, holdout: Path) -> Outcome:
-    """Bytes per token on the holdout, and the longest tokens learned."""
+    """Bytes per token on the holdout, and the longest words that became one token."""
     tokens = holdout_bytes = 0
     lengths = token_lengths(tokenizer)
     for ids in encode_documents(tokenizer, read_texts(holdout)):
         tokens += len(ids) - 1
         holdout_bytes += int(lengths[ids].sum())
-    longest = sorted(range(len(lengths)), key=lambda token_id: (-lengths[token_id], token_id))[:20]
     return Outcome(
         counts={
             "vocabulary_size": len(lengths),
@@ -67,6 +68,12 @@ def _measure(tokenizer: Tokenizer, holdout: Path) -> Outcome:
         },
         details={
             "special_tokens": list(SPECIAL_TOKENS),
-            "longest_tokens": [tokenizer.decode([token_id], skip_special_tokens=False) for token_id in longest],
+            "longest_words": _longest_words(tokenizer),
         },
     )
+
+
+def _longest_words(tokenizer: Tokenizer) -> list[str]:
+    texts = [tokenizer.decode([token_id]) for token_id in range(len(SPECIAL_TOKENS), tokenizer.get_vocab_size())]
+    found = {text[1:] for text in texts if text.startswith(" ") and text[1:].isalpha()}  # no ends of words
+    return sorted(found, key=lambda text: (-len(text), text))[:LONGEST_WORDS]

@@ -1,0 +1,427 @@
+"""What each part of the report shows, from the manifests; None where the stages for it are missing."""
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import yaml
+
+from minimind.config import Config
+from minimind.report_figures import (
+    Series,
+    count,
+    duration,
+    line_chart,
+    percent,
+    plural,
+    short,
+    size,
+    smoothed,
+    words,
+)
+from minimind.store import Manifest
+
+Stages = Mapping[str, Manifest]
+View = dict[str, Any]
+
+MAX_SOURCES = 12
+MAX_LICENSES = 8
+REFERENCES = {
+    "zstd": ("zstd -19", "with a dictionary of the training text"),
+    "xz": ("xz -9", "each document alone"),
+}
+
+
+# --- what came out ----------------------------------------------------------------------------------------------------
+
+
+def verdict(config: Config, stages: Stages) -> View:
+    """The headline, a sentence or two below it, and the tone they are shown in."""
+    heading, tone = _heading(config, stages)
+    registry = stages.get("registry")
+    details = registry.details if registry else {}
+    return {
+        "heading": heading,
+        "tone": tone,
+        "sentences": [sentence for sentence in (_what(config, stages), _how_good(stages)) if sentence],
+        "aliases": details.get("aliases", []),
+        "uri": details.get("uri"),
+        "reasons": details.get("decision", {}).get("reasons", []),
+        "created_at": max((manifest.created_at for manifest in stages.values()), default=""),
+    }
+
+
+def _heading(config: Config, stages: Stages) -> tuple[str, str]:
+    if "registry" in stages:
+        details = stages["registry"].details
+        version = f"Version {details['version']}"
+        return {
+            "first": (f"{version} is the first champion", "good"),
+            "promoted": (f"{version} is the new champion", "good"),
+            "already_champion": (f"{version} is the champion already", "good"),
+            "kept_champion": (f"{version} did not replace the champion", "held"),
+        }.get(details["decision"]["outcome"], (f"{version} is registered", "held"))
+    if "evaluation" in stages:
+        return "A model, measured and not registered", "held"
+    if "training" in stages:
+        return "A model, not measured yet", "held"
+    return "No model yet", "held"
+
+
+def _what(config: Config, stages: Stages) -> str | None:
+    if "training" not in stages:
+        return f"{config.description}." if config.description else None
+    trained = stages["training"].counts
+    return (
+        f"A model of {short(trained['parameters'])} parameters, trained on {short(trained['tokens'])} tokens "
+        f"({trained['epochs']:.2g} epochs) of: {config.description}."
+    )
+
+
+def _how_good(stages: Stages) -> str | None:
+    if "evaluation" not in stages:
+        return None
+    scored = stages["evaluation"].counts
+    value = scored["bits_per_byte"]
+    return (
+        f"It needs {value:.3f} bits for a byte of text that it never saw: "
+        f"{_compared(value, scored['zstd_bits_per_byte'])} zstd -19 with a dictionary of the training text, "
+        f"{_compared(value, scored['xz_bits_per_byte'])} xz -9."
+    )
+
+
+def _compared(value: float, other: float) -> str:
+    if f"{value:.3f}" == f"{other:.3f}":
+        return "just as many as"
+    return f"{percent(abs(1 - value / other))} {'fewer' if value < other else 'more'} than"
+
+
+def scores(stages: Stages) -> View | None:
+    """The bars: bits per byte of this model, of the champion if it was measured beside it, and of the compressors."""
+    if "evaluation" not in stages:
+        return None
+    scored = stages["evaluation"].counts
+    version = f", version {stages['registry'].details['version']}" if "registry" in stages else ""
+    promoted = "registry" in stages and stages["registry"].details["decision"]["outcome"] == "promoted"
+    champion = "Champion until now" if promoted else "Champion"
+    rows: list[View] = [_bar(f"This model{version}", "", scored["bits_per_byte"], "model")]
+    rows += [
+        _bar(f"{champion}, version {row['version']}", "measured now, on the same documents", row["value"], "champion")
+        for row in _measured(stages)
+        if row["role"] == "champion" and row["measure"] == "bits per byte"
+    ]
+    rows += [
+        _bar(label, note, scored[f"{name}_bits_per_byte"], "reference") for name, (label, note) in REFERENCES.items()
+    ]
+    highest = max(row["value"] for row in rows)
+    return {
+        "rows": [row | {"percent": 100 * row["value"] / highest} for row in rows],
+        "alt": "Bits per byte on the holdout. "
+        + "; ".join(" ".join(f"{row['label']} {row['note']}".split()) + f": {row['value']:.3f}" for row in rows),
+    }
+
+
+def _bar(label: str, note: str, value: float, style: str) -> View:
+    return {"label": label, "note": note, "value": value, "style": style}
+
+
+def _measured(stages: Stages) -> list[View]:
+    registry = stages.get("registry")
+    return list(registry.details["decision"].get("rows", [])) if registry else []
+
+
+def decision(stages: Stages) -> View | None:
+    """The table of what was measured for the promotion; None where there was nobody to measure against."""
+    rows = _measured(stages)
+    return {"rows": rows} if len(rows) > 1 else None
+
+
+def numbers(stages: Stages) -> list[tuple[str, str, str]]:
+    """(value, its name, a remark) for the strip below the headline."""
+    found = []
+    if "cleaning" in stages:
+        counts = stages["cleaning"].counts
+        found.append((count(counts["documents"]), "documents kept", f"of {count(counts['documents_in'])} read"))
+    if "training" in stages:
+        counts = stages["training"].counts
+        found += [
+            (short(counts["parameters"]), "parameters", "one decoder of the Qwen3 family"),
+            (short(counts["tokens"]), "tokens trained on", f"{counts['epochs']:.2g} epochs"),
+            (duration(counts["training_seconds"]), "of training", f"{count(counts['tokens_per_second'])} tokens/s"),
+        ]
+    if "evaluation" in stages:
+        counts = stages["evaluation"].counts
+        found.append((f"{counts['loss']:.3f}", "holdout loss", "nats per token"))
+        if "generated_tokens_per_second" in counts:
+            found.append((count(counts["generated_tokens_per_second"]), "tokens/s written", "one text at a time"))
+    return found
+
+
+# --- the text ---------------------------------------------------------------------------------------------------------
+
+
+def funnel(stages: Stages) -> View | None:
+    """What was read, what each step removed and why, what is left for training and for the holdout."""
+    if "cleaning" not in stages:
+        return None
+    counts = stages["cleaning"].counts
+    total, left = counts["documents_in"], counts["documents_in"]
+    steps = []
+    removed_rows = [row for row in stages["cleaning"].details["funnel"] if row["reason"] not in ("read", "kept")]
+    for step, group in groupby(removed_rows, key=lambda row: str(row["step"])):
+        reasons = [row for row in group if row["documents"]]
+        removed = sum(row["documents"] for row in reasons)
+        steps.append(
+            {
+                "name": words(step),
+                "removed": removed,
+                "bytes": sum(row["bytes"] for row in reasons),
+                "reasons": sorted(reasons, key=lambda row: (-row["documents"], row["reason"])),
+                "before_percent": _share(left, total),
+                "left_percent": _share(left - removed, total),
+            }
+        )
+        left -= removed
+    return {
+        "counts": counts,
+        "steps": steps,
+        "kept_percent": _share(counts["documents"], total),
+        "train_percent": _share(counts["train_documents"], total),
+        "holdout_percent": _share(counts["holdout_documents"], total),
+        "alt": f"{plural(total, 'document')} read; "
+        + "".join(f"{step['name']} removed {count(step['removed'])}; " for step in steps)
+        + f"{count(counts['train_documents'])} kept for training, {count(counts['holdout_documents'])} as holdout.",
+    }
+
+
+def lengths(stages: Stages) -> View | None:
+    """Documents read and kept by length, from the shortest bin that holds one to the longest."""
+    if "cleaning" not in stages:
+        return None
+    bins = list(stages["cleaning"].details["lengths"])
+    while bins and not bins[0]["documents_in"]:
+        bins.pop(0)
+    while bins and not bins[-1]["documents_in"]:
+        bins.pop()
+    if not bins:
+        return None
+    highest = max(row["documents_in"] for row in bins)
+    every = -(-len(bins) // 6)
+    return {
+        "bins": [
+            row
+            | {
+                "in_percent": _share(row["documents_in"], highest),
+                "kept_percent": _share(row["documents_kept"], highest),
+                "label": _binary(row["min_chars"]) if index % every == 0 else "",
+            }
+            for index, row in enumerate(bins)
+        ],
+        "highest": highest,
+        "alt": "Documents by length in characters, read and kept. "
+        + "; ".join(
+            f"from {count(row['min_chars'])}: {count(row['documents_in'])} and {count(row['documents_kept'])}"
+            for row in bins
+        ),
+    }
+
+
+def _binary(number: int) -> str:
+    """A power of two, such as `512` or `4k`."""
+    return f"{number // 1024}k" if number >= 1024 else str(number)
+
+
+def sources(stages: Stages) -> View | None:
+    """Documents and text kept by source, and the licences of what was read."""
+    if "cleaning" not in stages:
+        return None
+    by_name = stages["cleaning"].details["sources"]
+    read = stages["corpus"].details.get("sources", {}) if "corpus" in stages else {}
+    rows = [
+        {
+            "name": name,
+            "documents": row["train_documents"] + row["holdout_documents"],
+            "holdout": row["holdout_documents"],
+            "bytes": row["bytes"],
+            "read": read.get(name, {}).get("documents"),
+        }
+        for name, row in by_name.items()
+    ]
+    rows.sort(key=lambda row: (-row["bytes"], row["name"]))
+    highest = max((row["bytes"] for row in rows), default=0)
+    return {
+        "rows": [row | {"percent": _share(row["bytes"], highest)} for row in rows[:MAX_SOURCES]],
+        "more": len(rows) - MAX_SOURCES,
+        "licenses": _licenses(read),
+        "alt": "Text kept by source. "
+        + "; ".join(f"{row['name']}: {size(row['bytes'])}" for row in rows[:MAX_SOURCES]),
+    }
+
+
+def _licenses(read: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """The commonest licences of the documents read, and how many documents bear another one."""
+    totals: dict[str, int] = {}
+    for source in read.values():
+        for name, documents in source.get("licenses", {}).items():
+            totals[name] = totals.get(name, 0) + documents
+    ranked = sorted(totals.items(), key=lambda item: (-item[1], item[0]))
+    rest = sum(documents for _, documents in ranked[MAX_LICENSES:])
+    return ranked[:MAX_LICENSES] + ([(f"{len(ranked) - MAX_LICENSES} others", rest)] if rest else [])
+
+
+def _share(part: float, whole: float) -> float:
+    """Percent, 0 of nothing."""
+    return round(100 * part / whole, 3) if whole else 0.0
+
+
+# --- the model --------------------------------------------------------------------------------------------------------
+
+
+def tokenizer(stages: Stages) -> View | None:
+    if "tokenizer" not in stages:
+        return None
+    manifest = stages["tokenizer"]
+    return {
+        "counts": manifest.counts,
+        "longest": manifest.details.get("longest_words", []),
+        "shards": stages["shards"].counts if "shards" in stages else None,
+    }
+
+
+def training(stages: Stages) -> View | None:
+    """Curves over tokens: loss on training batches and on the holdout; learning rate, gradient norm and speed."""
+    if "training" not in stages:
+        return None
+    manifest = stages["training"]
+    lines = [json.loads(line) for line in manifest.file("metrics.jsonl").read_text().splitlines()]
+    return {
+        "plan": _plan(manifest.config),
+        "loss": _loss_chart(lines) if lines else None,
+        "small": _small_charts(lines),
+    }
+
+
+def _loss_chart(lines: Sequence[View]) -> View:
+    tokens, losses = [line["tokens"] for line in lines], [line["loss"] for line in lines]
+    width = max(1, len(lines) // 40)
+    series = [Series("each step", "faint", tokens, losses)] if width > 1 else []
+    name = f"training, mean of {width} steps" if width > 1 else "training"
+    series.append(Series(name, "train", tokens, smoothed(losses, width)))
+    scored = [line for line in lines if line.get("holdout_loss") is not None]
+    if scored:
+        held = [line["holdout_loss"] for line in scored]
+        series.append(Series("holdout", "holdout", [line["tokens"] for line in scored], held, dots=True))
+    ends = ", ".join(f"{one.name} from {one.ys[0]:.2f} to {one.ys[-1]:.2f}" for one in series if one.style != "faint")
+    return {
+        "chart": line_chart(series, digits=3),
+        "alt": f"Loss in nats per token over {short(tokens[-1])} tokens: {ends}.",
+    }
+
+
+def _small_charts(lines: Sequence[View]) -> list[View]:
+    charts = []
+    for key, title in (
+        ("learning_rate", "Learning rate"),
+        ("gradient_norm", "Gradient norm, before clipping"),
+        ("tokens_per_second", "Tokens per second"),
+    ):
+        known = [line for line in lines if line.get(key) is not None]
+        if known:
+            xs, ys = [line["tokens"] for line in known], [line[key] for line in known]
+            charts.append(
+                {
+                    "title": title,
+                    "chart": line_chart([Series(title, "train", xs, ys)], from_zero=True),
+                    "alt": f"{title} over tokens: between {min(ys):.3g} and {max(ys):.3g}, at the end {ys[-1]:.3g}.",
+                }
+            )
+    return charts
+
+
+def _plan(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The plan's values in plain words, as far as the manifest has them."""
+    model = plan.get("model", {})
+    shape = [
+        ("layers", model.get("layers")),
+        ("wide", model.get("hidden_size")),
+        ("heads", model.get("heads")),
+        ("key/value heads", model.get("kv_heads")),
+    ]
+    batch = [plan.get(key) for key in ("sequence_length", "micro_batch_sequences", "accumulation")]
+    rows = [
+        ("Shape", ", ".join(f"{value} {name}" for name, value in shape if value is not None)),
+        ("Steps", count(plan["steps"]) if "steps" in plan else ""),
+        ("One step", " × ".join(str(value) for value in batch) + " tokens" if None not in batch else ""),
+        ("Precision", str(plan.get("precision", ""))),
+        ("Device", " ".join(str(plan[key]) for key in ("device", "hardware") if key in plan)),
+        ("Threads", str(plan.get("threads") or "")),
+        ("Seed", str(plan.get("seed", ""))),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def evaluation(stages: Stages) -> View | None:
+    """The table by source, the whole last, each with its place on one scale."""
+    if "evaluation" not in stages:
+        return None
+    manifest = stages["evaluation"]
+    names = ("bits_per_byte", *(f"{name}_bits_per_byte" for name in REFERENCES))
+    rows = [{"name": name, **row} for name, row in sorted(manifest.details["sources"].items())]
+    if len(rows) != 1:
+        rows.append({"name": "all", **{key: manifest.counts[key] for key in ("documents", "bytes", "loss", *names)}})
+    highest = max(row[name] for row in rows for name in names if name in row)
+    for row in rows:
+        row["marks"] = [
+            (style, 100 * row[name] / highest)
+            for style, name in zip(("model", *REFERENCES), names, strict=True)
+            if name in row
+        ]
+    return {
+        "rows": rows,
+        "counts": manifest.counts,
+        "holdout": manifest.details.get("holdout"),
+        "references": manifest.details.get("references", {}),
+        "scale": f"{highest:.2f}",
+    }
+
+
+def samples(stages: Stages) -> list[View] | None:
+    return list(stages["evaluation"].details.get("samples", [])) if "evaluation" in stages else None
+
+
+# --- how it was made --------------------------------------------------------------------------------------------------
+
+
+def builds(stages: Stages) -> list[View]:
+    return [
+        {
+            "stage": stage,
+            "fingerprint": manifest.fingerprint,
+            "reused": manifest.reused,
+            "seconds": manifest.seconds,
+            "bytes": sum(entry.bytes for entry in manifest.files.values()),
+            "files": len(manifest.files),
+            "created_at": manifest.created_at[:16].replace("T", " "),
+        }
+        for stage, manifest in stages.items()
+    ]
+
+
+def provenance(config: Config, stages: Stages) -> View:
+    """The resolved config, and what each build was made with; more than one value where stages differ."""
+    manifests = list(stages.values())
+    libraries = {name: version for manifest in manifests for name, version in manifest.libraries.items()}
+    commits: dict[str, list[str]] = {}
+    for manifest in manifests:
+        commits.setdefault(manifest.git_commit or "unknown", []).append(manifest.stage)
+    return {
+        "config": yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100),
+        "libraries": sorted(libraries.items()),
+        "commits": list(commits.items()),
+        "machines": list(dict.fromkeys(_machine(manifest.machine) for manifest in manifests)),
+    }
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    return f"{machine['processor']}, {machine['cores']} cores, {machine['platform']}, Python {machine['python']}"

@@ -1,0 +1,301 @@
+"""The report, from manifests that are published to a real store with the details that the stages write."""
+
+import html
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from minimind.config import load_config
+from minimind.report import render_report
+from minimind.report_figures import (
+    Series,
+    duration,
+    line_chart,
+    nice_ticks,
+    percent,
+    short,
+    size,
+    smoothed,
+    thinned,
+)
+from minimind.store import STAGES, Outcome, Recipe
+
+DEMO = Path(__file__).parents[1] / "configs" / "demo.yaml"
+SCRIPT = "<script>alert('planted')</script>"
+
+
+def metrics(steps):
+    lines = [
+        {
+            "step": step,
+            "time": 1.7e9 + step,
+            "tokens": 4096 * step,
+            "loss": 8 - 4 * step / steps,
+            "learning_rate": 1e-3,
+            "gradient_norm": None if step == 2 else 1.5,
+            "tokens_per_second": 5_000.0 + step,
+        }
+        for step in range(1, steps + 1)
+    ]
+    for line in lines[steps // 4 - 1 :: steps // 4]:
+        line |= {"holdout_loss": line["loss"] + 0.25, "holdout_bits_per_byte": 2.0}
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+DECISION = {
+    "outcome": "promoted",
+    "reasons": ["version 3 has 1.8762 bits per byte, the champion 1.9876"],
+    "rows": [
+        {"measure": "bits per byte", "role": "this version", "version": "3", "value": 1.8762, "limit": 1.95,
+         "holds": True},
+        {"measure": "bits per byte", "role": "champion", "version": "2", "value": 1.9876, "limit": None,
+         "holds": None},
+    ],
+    "champion": "3",
+    "previous_champion": "2",
+}  # fmt: skip
+
+BUILDS = {
+    "corpus": Outcome(
+        {"documents": 1234, "bytes": 9_876_543, "files": 3, "unreadable": 0},
+        {"sources": {"law": {"documents": 1000, "bytes": 9e6, "licenses": {"CC0": 900, "MIT": 100}}}, "unreadable": []},
+    ),
+    "cleaning": Outcome(
+        {
+            "documents_in": 1234, "bytes_in": 9_876_543, "documents": 1000, "bytes": 8_000_000, "removed": 234,
+            "train_documents": 951, "train_bytes": 7_600_000, "holdout_documents": 49, "holdout_bytes": 400_000,
+        },
+        {
+            "funnel": [
+                {"step": "exact_duplicates", "reason": "exact_duplicate", "documents": 200, "bytes": 1_500_000},
+                {"step": "quality", "reason": "min_words", "documents": 30, "bytes": 300_000},
+                {"step": "quality", "reason": "max_symbol_word_ratio", "documents": 4, "bytes": 76_543},
+                {"step": "quality", "reason": "never_tripped", "documents": 0, "bytes": 0},
+            ],
+            "sources": {
+                "law": {"train_documents": 900, "holdout_documents": 40, "bytes": 7_500_000},
+                "tax": {"train_documents": 51, "holdout_documents": 9, "bytes": 500_000},
+            },
+            "lengths": [
+                {"min_chars": 2**n, "max_chars": 2 ** (n + 1) - 1, "documents_in": 10 * n, "documents_kept": 9 * n}
+                for n in range(14)
+            ],
+            "holdout_share": 0.05,
+        },
+    ),
+    "tokenizer": Outcome(
+        {"vocabulary_size": 4096, "holdout_tokens": 100_000, "holdout_bytes_per_token": 3.987},
+        {"longest_words": ["Rechtsverordnung", "<b>"]},
+    ),
+    "shards": Outcome({"train_tokens": 2_100_000, "holdout_tokens": 100_049, "vocabulary_size": 4096}),
+    "training": Outcome(
+        {
+            "steps": 200, "tokens": 819_200, "epochs": 0.39, "parameters": 1_312_128, "loss": 4.1,
+            "holdout_loss": 4.25, "tokens_per_second": 5100.0, "training_seconds": 161.0, "resumed": 0,
+        }
+    ),
+    "evaluation": Outcome(
+        {
+            "documents": 49, "bytes": 400_000, "tokens": 100_000, "loss": 4.2345, "bits_per_byte": 1.8762,
+            "xz_bits_per_byte": 2.7654, "zstd_bits_per_byte": 2.1357, "samples_repeated_4_grams": 0.031,
+            "holdout_repeated_4_grams": 0.0, "generated_tokens_per_second": 123.4, "scored_tokens_per_second": 9e3,
+        },
+        {
+            "holdout": {"documents": 49, "bytes": 400_000, "all_documents": 51, "all_bytes": 420_000},
+            "sources": {
+                name: {"documents": 20, "bytes": 2e5, "tokens": 5e4, "loss": 4.2, "bits_per_byte": value,
+                       "xz_bits_per_byte": 2.7, "zstd_bits_per_byte": 2.1}
+                for name, value in (("law", 1.8111), ("tax", 1.9222))
+            },
+            "references": {"xz": "each document alone by xz -9", "zstd": "each document alone by zstd -19"},
+            "samples": [
+                {"kind": "prompt", "prompt": "A & B", "text": f" goes {SCRIPT} on", "tokens": 9, "ended": True},
+                {"kind": "holdout", "prompt": "§ 1", "text": " of it", "tokens": 9, "ended": False,
+                 "document_id": "law/1", "original": " of the law"},
+            ],
+        },
+    ),
+    "registry": Outcome(
+        {"version": 3},
+        {"name": "demo", "version": "3", "uri": "models:/demo/3", "aliases": ["champion"], "run_id": "f00d",
+         "decision": DECISION},
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def config():
+    return load_config(DEMO, ["name=demo", f"description=Laws {SCRIPT}"])
+
+
+@pytest.fixture
+def stages(store):
+    def build(stage):
+        def write(folder):
+            if stage == "training":
+                (folder / "metrics.jsonl").write_text(metrics(200))
+            return BUILDS[stage]
+
+        return store.build(Recipe(stage, {"steps": 200, "seed": 1}, {}, {}, {"torch": "2.13.0"}), write)
+
+    return {stage: build(stage) for stage in STAGES}
+
+
+def rendered(config, stages, folder):
+    render_report(config, stages, folder / "reports" / "report.html")
+    return (folder / "reports" / "report.html").read_text()
+
+
+class Elements(HTMLParser):
+    def __init__(self, page):
+        super().__init__()
+        self.found = []
+        self.text = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def text_of(page):
+    return " ".join("".join(Elements(page).text).split())
+
+
+def test_report_tells_the_numbers_of_every_stage(config, stages, tmp_path):
+    text = text_of(rendered(config, stages, tmp_path))
+    for told in (
+        "Version 3 is the new champion", "models:/demo/3", "@champion", "1.31M parameters", "819k tokens",
+        "1.876", "2.136", "2.765", "1.988", "12% fewer than zstd -19", "32% fewer than xz -9",  # the scores
+        "1.8762", "1.9500", "1.9876",  # the decision
+        "1,234", "−200", "−34", "min words 30", "951", "49", "CC0 (900), MIT (100)",  # the funnel and the sources
+        "3.99 bytes", "4,096", "2.1M", "Rechtsverordnung",
+        "4.234", "1.811", "1.922", "123", "fixed sample of the holdout's 51",
+        "3.1% of its four-word sequences", "How the document really goes on", "law/1",
+        "2 min 41 s", "seed: 1", "torch 2.13.0", stages["corpus"].fingerprint,
+    ):  # fmt: skip
+        assert told in text, told
+    assert "never tripped" not in text
+
+
+def test_report_is_one_file_that_asks_nothing_of_a_network(config, stages, tmp_path):
+    page = rendered(config, stages, tmp_path)
+    elements = Elements(page).found
+    assert not {"script", "link", "img", "iframe", "object", "embed", "video"} & {tag for tag, _ in elements}
+    for _, attributes in elements:
+        assert not {"src", "href", "srcset", "data"} & attributes.keys()
+        assert not [name for name in attributes if name.startswith("on")]
+    style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
+    assert "url(" not in style
+    assert "@import" not in style
+    policy = next(attributes for tag, attributes in elements if "http-equiv" in attributes)
+    assert policy["content"] == "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def test_text_of_the_corpus_and_of_the_model_is_escaped(config, stages, tmp_path):
+    page = rendered(config, stages, tmp_path)
+    assert "<script" not in page
+    assert page.count(html.escape(SCRIPT, quote=False).replace("'", "&#39;")) == 3  # sentence, sample, config
+    assert "<b>" not in page.split('class="tokens"')[1].split("</p>")[0]
+    assert "A &amp; B" in page
+
+
+@pytest.mark.parametrize("last", STAGES)
+def test_report_of_an_unfinished_run_shows_what_there_is(config, stages, tmp_path, last):
+    built = {stage: stages[stage] for stage in STAGES[: STAGES.index(last) + 1]}
+    text = text_of(rendered(config, built, tmp_path))
+    headings = {
+        "corpus": "No model yet",
+        "training": "A model, not measured yet",
+        "evaluation": "A model, measured and not registered",
+        "registry": "Version 3 is the new champion",
+    }
+    assert headings.get(last, "No model yet") in text
+    assert ("From raw to clean" in text) == ("cleaning" in built)
+    assert ("What it writes" in text) == ("evaluation" in built)
+
+
+def test_report_of_no_stage_at_all_is_still_a_page(config, tmp_path):
+    assert "No model yet" in rendered(config, {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "heading"),
+    [
+        ("first", "Version 3 is the first champion"),
+        ("kept_champion", "Version 3 did not replace the champion"),
+        ("already_champion", "Version 3 is the champion already"),
+    ],
+)
+def test_headline_is_the_decision(config, stages, tmp_path, outcome, heading):
+    rows = DECISION["rows"][:1] if outcome == "first" else DECISION["rows"]
+    decision = DECISION | {"outcome": outcome, "rows": rows}
+    registry = stages["registry"].model_copy(update={"details": stages["registry"].details | {"decision": decision}})
+    page = rendered(config, stages | {"registry": registry}, tmp_path)
+    assert heading in page
+    assert ('class="held"' in page) == (outcome == "kept_champion")
+
+
+def test_model_worse_than_the_references_is_called_so(config, stages, tmp_path):
+    counts = stages["evaluation"].counts | {"bits_per_byte": 3.0, "zstd_bits_per_byte": 2.0, "xz_bits_per_byte": 3.0}
+    evaluation = stages["evaluation"].model_copy(update={"counts": counts})
+    text = text_of(rendered(config, stages | {"evaluation": evaluation}, tmp_path))
+    assert "50% more than zstd -19" in text
+    assert "just as many as xz -9" in text
+
+
+def test_same_manifests_give_the_same_page(config, stages, tmp_path):
+    assert rendered(config, stages, tmp_path / "a") == rendered(config, stages, tmp_path / "b")
+
+
+def test_every_drawing_says_in_words_what_it_shows(config, stages, tmp_path):
+    drawings = [
+        attributes for _, attributes in Elements(rendered(config, stages, tmp_path)).found if "role" in attributes
+    ]
+    labels = [attributes["aria-label"] for attributes in drawings]
+    assert len(labels) == 8
+    assert all(len(label) > 30 for label in labels)
+    assert any("This model, version 3: 1.876" in label for label in labels)
+    assert any("exact duplicates removed 200; quality removed 34" in label for label in labels)
+
+
+def test_curves_stay_inside_their_chart():
+    chart = line_chart([Series("a", "train", range(1, 2_001), [8 - n / 400 for n in range(2_000)])])
+    places = [tuple(map(float, place.split(","))) for place in chart.curves[0].points.split()]
+    assert len(places) <= 400
+    assert all(0 <= x <= 100 and 0 <= y <= 100 for x, y in places)
+    assert places[0][1] < places[-1][1]  # a falling curve goes down the page
+    assert [tick.at for tick in chart.y_ticks] == sorted(tick.at for tick in chart.y_ticks)
+    assert (chart.y_ticks[0].at, chart.y_ticks[-1].at) == (0, 100)
+
+
+def test_chart_of_a_single_or_constant_value_is_drawn():
+    for ys in ([3.0], [3.0, 3.0], [0.0, 0.0]):
+        chart = line_chart([Series("a", "train", range(1, len(ys) + 1), ys, dots=True)])
+        assert len(chart.curves[0].dots) == len(ys)
+
+
+def test_ticks_are_round_and_enclose_the_values():
+    assert nice_ticks(0, 1) == [0, 0.25, 0.5, 0.75, 1]
+    assert nice_ticks(4.13, 8.32) == [4, 6, 8, 10]
+    assert nice_ticks(0, 0.003) == [0, 0.001, 0.002, 0.003]
+
+
+def test_means_are_means():
+    assert thinned([1, 3, 5, 7, 100], max_points=3) == [2, 6, 100]
+    assert thinned([1, 2], max_points=3) == [1, 2]
+    assert smoothed([1, 3, 5, 7], 2) == [1, 2, 4, 6]
+
+
+def test_numbers_in_words():
+    assert [short(n) for n in (0, 12, 999, 1_312_128, 250_000, 2.5e9)] == ["0", "12", "999", "1.31M", "250k", "2.5B"]
+    assert [size(n) for n in (12, 1_500, 9_876_543, 3e9)] == ["12 bytes", "1.5 kB", "9.88 MB", "3 GB"]
+    assert [duration(n) for n in (0, 0.01, 3.21, 59.96, 61, 7_325)] == [
+        "0.0 s", "under 0.1 s", "3.2 s", "1 min 0 s", "1 min 1 s", "2 h 2 min",
+    ]  # fmt: skip
+    assert [percent(n) for n in (0, 0.0001, 0.031, 0.31, 0.9999, 1)] == ["0%", "0.01%", "3.1%", "31%", "99.99%", "100%"]
