@@ -1,5 +1,6 @@
 """The `minimind` command. Nothing heavy is imported until a command needs it."""
 
+import atexit
 import os
 import sys
 from collections.abc import Callable
@@ -32,7 +33,18 @@ STAGE_NAMES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluat
 
 def main() -> None:
     """The entry point: a user's mistake is one sentence and exit code 2, never a traceback."""
+    atexit.register(silence_teardown)  # registered first, so it runs last
     app()
+
+
+def silence_teardown() -> None:
+    """Closes stderr to what comes after everything else.
+
+    DuckDB's binding lists a hundred objects as leaked where a daemon thread lives at exit, and Prefect has some.
+    """
+    if "duckdb" in sys.modules:
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def told_plainly(command: Callable[..., None]) -> Callable[..., None]:
