@@ -40,7 +40,7 @@ def line_chart(series: Sequence[Series], digits: int | None = None, from_zero: b
     ys = [y for one in series for y in one.ys]
     x_low, x_high = 0.0, max(xs)
     y_low, y_high = 0.0 if from_zero else min(ys), max(ys)
-    y_ticks = nice_ticks(y_low, y_high)
+    y_ticks = nice_ticks(y_low, y_high, 5)
     y_low, y_high = min(y_low, y_ticks[0]), max(y_high, y_ticks[-1])
     curves = [_curve(one, (x_low, x_high), (y_low, y_high), digits) for one in series]
     return Chart(

@@ -69,13 +69,14 @@ def _heading(config: Config, stages: Stages) -> tuple[str, str]:
     return "No model yet", "held"
 
 
-def _what(config: Config, stages: Stages) -> str | None:
+def _what(config: Config, stages: Stages) -> str:
+    about = f"{config.description.rstrip('.')}."
     if "training" not in stages:
-        return f"{config.description}." if config.description else None
+        return about
     trained = stages["training"].counts
     return (
-        f"A model of {short(trained['parameters'])} parameters, trained on {short(trained['tokens'])} tokens "
-        f"({trained['epochs']:.2g} epochs) of: {config.description}."
+        f"{about} A model of {short(trained['parameters'])} parameters, trained on {short(trained['tokens'])} tokens "
+        f"({trained['epochs']:.2g} epochs)."
     )
 
 
@@ -170,14 +171,14 @@ def funnel(stages: Stages) -> View | None:
     steps = []
     removed_rows = [row for row in stages["cleaning"].details["funnel"] if row["reason"] not in ("read", "kept")]
     for step, group in groupby(removed_rows, key=lambda row: str(row["step"])):
-        reasons = [row for row in group if row["documents"]]
-        removed = sum(row["documents"] for row in reasons)
+        rows = list(group)
+        removed = sum(row["documents"] for row in rows)
         steps.append(
             {
                 "name": words(step),
                 "removed": removed,
-                "bytes": sum(row["bytes"] for row in reasons),
-                "reasons": sorted(reasons, key=lambda row: (-row["documents"], row["reason"])),
+                "bytes": sum(row["bytes"] for row in rows),
+                "reasons": _reasons(step, rows),
                 "before_percent": _share(left, total),
                 "left_percent": _share(left - removed, total),
             }
@@ -195,15 +196,18 @@ def funnel(stages: Stages) -> View | None:
     }
 
 
+def _reasons(step: str, rows: Sequence[View]) -> list[View]:
+    """The reasons that removed something, the commonest first; none where the step's name says it all."""
+    if len(rows) == 1 and step.startswith(rows[0]["reason"]):
+        return []
+    return sorted((row for row in rows if row["documents"]), key=lambda row: (-row["documents"], row["reason"]))
+
+
 def lengths(stages: Stages) -> View | None:
     """Documents read and kept by length, from the shortest bin that holds one to the longest."""
     if "cleaning" not in stages:
         return None
-    bins = list(stages["cleaning"].details["lengths"])
-    while bins and not bins[0]["documents_in"]:
-        bins.pop(0)
-    while bins and not bins[-1]["documents_in"]:
-        bins.pop()
+    bins = _without_gaps(stages["cleaning"].details["lengths"])
     if not bins:
         return None
     highest = max(row["documents_in"] for row in bins)
@@ -225,6 +229,17 @@ def lengths(stages: Stages) -> View | None:
             for row in bins
         ),
     }
+
+
+def _without_gaps(rows: Sequence[View]) -> list[View]:
+    """The bins from the shortest that holds a document to the longest, with the empty ones between them."""
+    held = sorted((row for row in rows if row["documents_in"]), key=lambda row: int(row["min_chars"]))
+    bins: list[View] = []
+    for row in held:
+        while bins and (follows := 2 * bins[-1]["min_chars"] or 1) < row["min_chars"]:
+            bins.append({"min_chars": follows, "max_chars": 2 * follows - 1, "documents_in": 0, "documents_kept": 0})
+        bins.append(row)
+    return bins
 
 
 def _binary(number: int) -> str:

@@ -220,6 +220,29 @@ def test_report_of_an_unfinished_run_shows_what_there_is(config, stages, tmp_pat
     assert ("What it writes" in text) == ("evaluation" in built)
 
 
+def test_empty_bins_between_lengths_are_drawn_and_the_outer_ones_not(config, stages, tmp_path):
+    rows = [(0, 1), (2, 5), (16, 3), (32, 0)]
+    lengths = [
+        {"min_chars": n, "max_chars": max(2 * n - 1, 0), "documents_in": k, "documents_kept": 0} for n, k in rows
+    ]
+    details = stages["cleaning"].details | {"lengths": lengths}
+    cleaning = stages["cleaning"].model_copy(update={"details": details})
+    page = rendered(config, stages | {"cleaning": cleaning}, tmp_path)
+    labels = [attributes.get("aria-label", "") for _, attributes in Elements(page).found]
+    (lengths,) = [label for label in labels if label.startswith("Documents by length")]
+    assert re.findall(r"from (\d+): (\d+)", lengths) == [
+        ("0", "1"), ("1", "0"), ("2", "5"), ("4", "0"), ("8", "0"), ("16", "3"),
+    ]  # fmt: skip
+
+
+def test_step_that_removes_nothing_says_so(config, stages, tmp_path):
+    row = {"step": "normalize", "reason": "blanks", "documents": 0, "bytes": 2_345}
+    details = stages["cleaning"].details | {"funnel": [row, *stages["cleaning"].details["funnel"]]}
+    cleaning = stages["cleaning"].model_copy(update={"details": details})
+    text = text_of(rendered(config, stages | {"cleaning": cleaning}, tmp_path))
+    assert "normalize 2.35 kB none exact duplicates 1.5 MB −200 quality 377 kB −34 min words 30" in text
+
+
 def test_report_of_no_stage_at_all_is_still_a_page(config, tmp_path):
     assert "No model yet" in rendered(config, {}, tmp_path)
 
