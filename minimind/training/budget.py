@@ -28,7 +28,6 @@ from minimind.training.process import RunFolder
 logger = logging.getLogger(__name__)
 
 EVALUATED_SHARE = 0.3  # of the tokens trained, over all evaluations: about a tenth of the time
-MIN_EVALUATED_TOKENS = 16_384  # in one evaluation, where the holdout has as many
 MEASURED_SHARE = 0.1  # of a time budget, at most MAX_MEASURED_SECONDS
 MAX_MEASURED_SECONDS = 12.0
 UNMEASURED_SHARE = 0.02  # of a time budget: metrics, start, small disturbances
@@ -101,9 +100,10 @@ def with_steps(plan: Plan, steps: int, windows: int, budget: str) -> Plan:
             "training.budget",
             [f"{budget!r} is less than one step of {plan.batch_tokens:,} tokens; raise it or lower batch_tokens"],
         )
-    tokens = max(MIN_EVALUATED_TOKENS, EVALUATED_SHARE * steps * plan.batch_tokens / plan.evaluations)
-    evaluation_windows = min(windows, math.ceil(tokens / plan.sequence_length))
-    return plan.model_copy(update={"steps": steps, "evaluation_windows": evaluation_windows})
+    planned = plan.model_copy(update={"steps": steps})
+    allowed = round(EVALUATED_SHARE * planned.tokens / plan.evaluations / plan.sequence_length)
+    evaluation_windows = min(windows, max(allowed, plan.micro_batch_sequences))
+    return planned.model_copy(update={"evaluation_windows": evaluation_windows})
 
 
 # --- a budget of time -------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ The training process knows nothing but its plan, so this module imports neither 
 
 import hashlib
 import json
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,12 +48,12 @@ class Plan(BaseModel):
     def tokens(self) -> int:
         return self.steps * self.batch_tokens
 
-    @cached_property
+    @property
     def evaluation_steps(self) -> frozenset[int]:
         """After how many steps the holdout is scored: evenly spread, the last step included."""
         return frozenset(-(-self.steps * (number + 1) // self.evaluations) for number in range(self.evaluations))
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()
 
