@@ -35,7 +35,12 @@ def stage_task(build: Callable[[Run], Manifest]) -> Task[Any, Any]:
     Prefect's own cache stays off: the store decides, and a result here is a manifest.
     """
 
-    @task(name=build.__name__, description=build.__doc__, cache_policy=NO_CACHE)
+    @task(
+        name=build.__name__,
+        task_run_name=build.__name__,
+        description=build.__doc__,
+        cache_policy=NO_CACHE,
+    )
     def run_stage(run: Run) -> Any:
         progress = ProgressArtifact(run.config.name, build.__name__, run.store.report)
         manifest = build(replace(run, store=replace(run.store, report=progress)))
