@@ -117,9 +117,9 @@ def _register(
     name, training = inputs.config.name, inputs.stages["training"]
     store.report("registry", 0, 4, "sending the metrics")
     run_id = MetricForwarder(store, section.experiment, inputs.tracking_uri).finish(training.path, training.fingerprint)
-    store.report("registry", 1, 4, "describing the run")
-    _describe_run(client, run_id, inputs)
     with store.lock(f"champion-{name}"):
+        store.report("registry", 1, 4, "describing the run")
+        _describe_run(client, run_id, inputs)  # MLflow fails where two runs name a new data set at once
         store.report("registry", 2, 4, "registering the model")
         version = _find_or_create_version(client, run_id, section, inputs, store)
         store.report("registry", 3, 4, "measuring the champion")
@@ -133,6 +133,7 @@ def _register(
         )
         aliases = aliases_of(client, name, version)
     _note_decision(client, name, version, decision)
+    client.set_tag(run_id, "minimind.model", f"models:/{name}/{version}")  # two runs may yield one version
     client.set_terminated(run_id, "FINISHED")
     store.report("registry", 4, 4, f"version {version}: {decision.outcome.replace('_', ' ')}")
     logger.info("registry: %s version %s, %s: %s", name, version, decision.outcome, "; ".join(decision.reasons))

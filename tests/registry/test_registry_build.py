@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,16 @@ def test_champion_that_changes_while_it_is_measured_is_decided_anew(
     assert aliases(client) == {"champion": "3"}
 
 
+def test_two_runs_that_finish_together_leave_the_better_one_as_champion(
+    register: Register, make_stages: MakeStages, client: MlflowClient
+) -> None:
+    both = [make_stages("20"), make_stages("40")]
+    with ThreadPoolExecutor(2) as pool:
+        manifests = list(pool.map(register, both))
+    assert sorted(manifest.details["version"] for manifest in manifests) == ["1", "2"]
+    assert aliases(client)["champion"] == manifests[1].details["version"]
+
+
 def test_stored_decision_is_made_again_when_somebody_moved_the_champion(
     register: Register, make_stages: MakeStages, client: MlflowClient
 ) -> None:
@@ -273,6 +284,7 @@ def test_run_tells_everything_about_the_retraining(
     run = client.get_run(manifest.details["run_id"])
     assert run.data.params["training.optimizer.beta1"] == "0.9"
     assert run.data.params["name"] == "tests"
+    assert run.data.tags["minimind.model"] == "models:/tests/1"
     assert json.loads(run.data.params["evaluation.sampling.prompts"]) == config.evaluation.sampling.prompts
     assert run.data.metrics["bits_per_byte"] == stages["evaluation"].counts["bits_per_byte"]
     assert run.data.metrics["loss"] == stages["evaluation"].counts["loss"]
