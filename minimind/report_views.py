@@ -243,8 +243,12 @@ def _without_gaps(rows: Sequence[View]) -> list[View]:
 
 
 def _binary(number: int) -> str:
-    """A power of two, such as `512` or `4k`."""
-    return f"{number // 1024}k" if number >= 1024 else str(number)
+    """A power of two, such as `512`, `4k` or `1M`."""
+    for unit in ("", "k"):
+        if number < 1024:
+            return f"{number}{unit}"
+        number //= 1024
+    return f"{number}M"
 
 
 def sources(stages: Stages) -> View | None:
