@@ -18,7 +18,7 @@ from minimind.cleaning.database import (
     read_as,
     rows_of,
 )
-from minimind.cleaning.duplicates import near_duplicate_parameters
+from minimind.cleaning.duplicates import ROUND, compare_in_rounds, near_duplicate_parameters
 from minimind.cleaning.split import (
     corpus_digest,
     ledger_path,
@@ -120,7 +120,9 @@ def run_files(
             publish_table(connection, query, parameters, folder / f"{name}.parquet", PUBLISHED[name])
         elif name in COUNTED:
             results[name] = rows_of(connection, query, parameters)
-        else:
+        elif name == ROUND[0]:
+            compare_in_rounds(connection, dict(files), parameters)
+        elif name not in ROUND:
             make_table(connection, name, query, parameters)
         if name in CHECKS:
             CHECKS[name](connection, parameters)
@@ -163,8 +165,8 @@ def check_holdout(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str
     found = f"of {documents:,} documents {documents - removed:,} are left ({removal_reasons(connection)})"
     if not row["enough"]:
         raise CorpusTooSmallError(
-            f"the holdout has {row['documents']:,} documents with {row['bytes']:,} bytes at its largest share "
-            f"({row['share']:g}), at least {parameters['min_documents']:,} documents and "
+            f"the holdout, at most a fifth of the documents, would have {row['documents']:,} documents with "
+            f"{row['bytes']:,} bytes, at least {parameters['min_documents']:,} documents and "
             f"{parameters['min_bytes']:,} bytes are needed: {found}; add documents, or lower "
             "cleaning.split.min_documents and min_bytes in the YAML"
         )

@@ -63,7 +63,7 @@ def numbered_files() -> list[tuple[str, str]]:
 
 
 def make_table(connection: duckdb.DuckDBPyConnection, name: str, query: str, parameters: Parameters) -> None:
-    connection.execute(f"create table {name} as {query}", used_by(query, parameters))
+    connection.execute(f"create or replace table {name} as {query}", used_by(query, parameters))
 
 
 def make_text_table(

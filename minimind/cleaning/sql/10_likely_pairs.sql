@@ -1,19 +1,39 @@
--- one row is a candidate pair whose signatures agree in about as many bins as the least similarity asks for
--- The share of agreeing bins among those of the larger signature is at least an estimate of J. With $bins bins its
--- standard deviation is below 0.03 at J = 0.7, so a margin of $estimate_margin loses nothing that counts.
-with lows as (
-    select number, list(low) as lows
+-- one row is a candidate pair whose signatures look like J >= $min_pair_jaccard or little less, with the estimate
+-- A document's sketch: which bins it fills, and four bits of the lowest hash in each. Bins that are filled in both and
+-- hold the same hash, by bins that are filled in either, estimate J (Li, Owen and Zhang 2012); different hashes share
+-- their four bits in one case of 16, which is subtracted. Bits from the middle: the first ones of a lowest hash are
+-- mostly zeros, and the last ones are the bin. As bit strings, a pair costs less than a microsecond.
+with sketches as (
+    select
+        number,
+        bitstring_agg(bin, 0, $bins - 1) as filled,
+        coalesce(bitstring_agg(bin, 0, $bins - 1) filter (where (low >> 32) & 1 = 1), bitstring('0', $bins)) as bit_0,
+        coalesce(bitstring_agg(bin, 0, $bins - 1) filter (where (low >> 33) & 1 = 1), bitstring('0', $bins)) as bit_1,
+        coalesce(bitstring_agg(bin, 0, $bins - 1) filter (where (low >> 34) & 1 = 1), bitstring('0', $bins)) as bit_2,
+        coalesce(bitstring_agg(bin, 0, $bins - 1) filter (where (low >> 35) & 1 = 1), bitstring('0', $bins)) as bit_3
     from signatures
-    where number in (select i from candidates union select j from candidates)
     group by number
 ),
-agreement as (
-    select i, j, len(list_intersect(a.lows, b.lows)) / greatest(len(a.lows), len(b.lows)) as estimate
+compared as (
+    select
+        i,
+        j,
+        a.filled & b.filled as filled_in_both,
+        bit_count(a.filled | b.filled) as filled_in_either,
+        xor(a.bit_0, b.bit_0) | xor(a.bit_1, b.bit_1) | xor(a.bit_2, b.bit_2) | xor(a.bit_3, b.bit_3) as different
     from candidates
-    join lows as a on a.number = candidates.i
-    join lows as b on b.number = candidates.j
-    where least(len(a.lows), len(b.lows)) >= greatest(len(a.lows), len(b.lows)) * ($min_pair_jaccard - $estimate_margin)
+    join sketches as a on a.number = candidates.i
+    join sketches as b on b.number = candidates.j
+),
+counted as (
+    select i, j, bit_count(filled_in_both) as filled_in_both, bit_count(filled_in_both & ~different) as alike,
+        filled_in_either
+    from compared
+),
+estimated as (
+    select i, j, (16 * alike - filled_in_both) / (15 * filled_in_either) as estimate
+    from counted
 )
-select i, j
-from agreement
+select i, j, estimate
+from estimated
 where estimate >= $min_pair_jaccard - $estimate_margin

@@ -1,9 +1,10 @@
--- one row is a document in a group: documents whose signatures agree in all bins of a band
+-- one row is a document, not removed so far, in a group: documents whose signatures agree in all bins of a band
 -- A band begins with $band_rows bins. Where more than $crowd documents agree, as all copies of one template do, the
 -- band is carried on bin by bin, up to twice its length, and the crowd falls into smaller groups.
 with recursive first_bins as (
     select number, (bin // $band_rows)::usmallint as band, bit_xor(low) as band_key
     from signatures
+    where number not in (select number from near_duplicates)
     group by all
 ),
 grown as (

@@ -2,7 +2,7 @@
 -- In order of number: a document is kept unless an earlier kept one has J >= $max_jaccard with it. Each round
 -- decides the documents whose fate is settled by those decided before; a removed document removes nothing.
 with recursive edges as (
-    select i, j from verified_pairs where jaccard >= $max_jaccard
+    select i, j from compared_pairs where jaccard >= $max_jaccard
 ),
 decisions(number, kept) using key (number) as (
     select distinct i, true from edges where i not in (select j from edges)

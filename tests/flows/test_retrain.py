@@ -1,0 +1,130 @@
+"""`minimind run` as a user calls it: everything once, nothing twice, and one sentence for a mistake."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from domain import Domain
+
+from minimind.store import STAGES
+
+AFTER_TRAINING_CHANGED = ("training", "evaluation", "registry")
+
+
+@pytest.fixture(scope="module")
+def domain(make_domain: Callable[..., Domain]) -> Domain:
+    return make_domain("retrained")
+
+
+@pytest.fixture(scope="module")
+def first(domain: Domain) -> dict[str, Any]:
+    return domain.run()
+
+
+def test_first_run_registers_a_champion(first: dict[str, Any], domain: Domain) -> None:
+    assert list(first["stages"]) == list(STAGES)
+    assert not any(row["reused"] for row in first["stages"].values())
+    model = first["model"]
+    assert (model["name"], model["aliases"]) == ("retrained", ["champion"])
+    assert Path(model["path"]).is_relative_to(domain.store)
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {
+        path.name for path in Path(model["path"]).iterdir()
+    }
+    metrics = first["metrics"]
+    assert 0 < metrics["bits_per_byte"] < 8
+    assert metrics["tokens"] == metrics["steps"] * 512
+    assert "retrained" in Path(first["report"]).read_text()
+
+
+def test_second_run_reuses_every_stage(first: dict[str, Any], domain: Domain) -> None:
+    second = domain.run()
+    assert all(row["reused"] for row in second["stages"].values())
+    assert second["model"] == first["model"]
+    assert second["metrics"] == first["metrics"]
+
+
+def test_changed_setting_rebuilds_from_its_stage_on_and_makes_a_challenger(
+    first: dict[str, Any], domain: Domain
+) -> None:
+    changed = domain.run("--set", "training.budget=20k tokens")
+    rebuilt = [stage for stage, row in changed["stages"].items() if not row["reused"]]
+    assert rebuilt == list(AFTER_TRAINING_CHANGED)
+    assert changed["model"]["version"] == "2"
+    assert changed["model"]["decision"] == "kept_champion"
+    assert changed["model"]["aliases"] == ["challenger"]
+    again = domain.run()
+    assert again["model"]["version"] == first["model"]["version"]
+    assert again["model"]["aliases"] == ["champion"]
+
+
+def test_until_stops_early_and_says_null_for_the_rest(domain: Domain) -> None:
+    result = domain.run("--until", "shards")
+    reached = [stage for stage, row in result["stages"].items() if row]
+    assert reached == ["corpus", "cleaning", "tokenizer", "shards"]
+    assert (result["model"], result["metrics"], result["report"]) == (None, None, None)
+
+
+def test_prefect_keeps_reused_stages_and_json_results_without_pickle(first: dict[str, Any], domain: Domain) -> None:
+    domain.run("--until", "cleaning")
+    with closing(sqlite3.connect(domain.store / "prefect" / "prefect.db")) as database:
+        states = {row[0] for row in database.execute("select name from task_run_state")}
+        kinds = {row[0] for row in database.execute("select type from artifact")}
+        running = database.execute("select count(*) from flow_run where state_type = 'RUNNING'").fetchone()
+    assert "Reused" in states
+    assert {"markdown", "link"} <= kinds
+    assert running == (0,)
+    stored = [path for path in (domain.store / "prefect" / "storage").rglob("*") if path.is_file()]
+    assert stored
+    for path in stored:
+        json.loads(path.read_text())
+
+
+def test_mlflow_has_one_run_for_a_retraining_with_its_metrics_and_report(first: dict[str, Any], domain: Domain) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{domain.store / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("retrained")
+    assert experiment
+    version = client.get_model_version("retrained", first["model"]["version"])
+    run = client.get_run(version.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["bits_per_byte"] == pytest.approx(first["metrics"]["bits_per_byte"])
+    history = client.get_metric_history(version.run_id, "training/loss")
+    assert len(history) == first["metrics"]["steps"]
+    assert "report.html" in {artifact.path for artifact in client.list_artifacts(version.run_id)}
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", "no document"),
+        ('{"id": "1", "text": "short"}\n', "holdout"),
+        ("{not json\n" * 3, "texts.jsonl, line 1"),
+    ],
+    ids=["empty", "too small", "unreadable"],
+)
+def test_bad_corpus_is_one_sentence_and_exit_code_2(
+    make_domain: Callable[..., Domain], line: str, expected: str
+) -> None:
+    domain = make_domain("broken", 1)
+    domain.corpus.write_text(line)
+    said = domain.run(expect=2)
+    assert said["stdout"] == ""
+    assert expected in said["stderr"]
+    assert "Traceback" not in said["stderr"]
+    assert "leaked" not in said["stderr"]
+    assert not list((domain.store / "cleaning").glob("*/manifest.json"))
+
+
+def test_source_replaces_the_sources_of_the_config(domain: Domain, tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text(domain.corpus.read_text())
+    result = domain.run("--source", str(other), "--until", "corpus")
+    files = [json.loads(line) for line in (Path(result["stages"]["corpus"]["path"]) / "files.jsonl").open()]
+    assert [file["path"] for file in files] == [str(other)]
+    assert yaml.safe_load(domain.config.read_text())["corpus"]["sources"][0]["paths"] == [str(domain.corpus)]
