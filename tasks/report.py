@@ -7,7 +7,7 @@ from prefect.artifacts import create_link_artifact
 from prefect.cache_policies import NO_CACHE
 
 from minimind.registry.tracking import log_report
-from minimind.report import render_report
+from minimind.report.page import render_report
 from tasks.stage import Run
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from minimind.config import load_config
-from minimind.report import render_report
-from minimind.report_figures import (
+from minimind.report.figures import (
     Series,
     duration,
     line_chart,
@@ -21,9 +20,10 @@ from minimind.report_figures import (
     smoothed,
     thinned,
 )
+from minimind.report.page import render_report
 from minimind.store import STAGES, Outcome, Recipe
 
-DEMO = Path(__file__).parents[1] / "configs" / "demo.yaml"
+DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
 SCRIPT = "<script>alert('planted')</script>"
 
 

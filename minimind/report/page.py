@@ -9,9 +9,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from minimind import report_figures as figures
-from minimind import report_views as views
 from minimind.config import Config
+from minimind.report import figures, views
 from minimind.store import STAGES, Manifest
 
 FOLDER = Path(__file__).parent
@@ -23,7 +22,7 @@ def render_report(config: Config, stages: Mapping[str, Manifest], path: Path) ->
     ordered = {stage: stages[stage] for stage in STAGES if stage in stages}
     page = (
         _environment()
-        .get_template("report.html.jinja")
+        .get_template("page.html.jinja")
         .render(
             config=config,
             stages=ordered,
@@ -40,7 +39,7 @@ def render_report(config: Config, stages: Mapping[str, Manifest], path: Path) ->
             samples=views.samples(ordered),
             builds=views.builds(ordered),
             provenance=views.provenance(config, ordered),
-            style=Markup((FOLDER / "report.css").read_text()),
+            style=Markup((FOLDER / "page.css").read_text()),
         )
     )
     path.parent.mkdir(parents=True, exist_ok=True)

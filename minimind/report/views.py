@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from minimind.config import Config
-from minimind.report_figures import (
+from minimind.report.figures import (
     Series,
     count,
     duration,
