@@ -188,10 +188,10 @@ def counts_of_removals(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]
 
 
 def removal_reasons(connection: duckdb.DuckDBPyConnection) -> str:
-    """Such as `removed: exact_duplicates 3, quality min_words 2`."""
-    query = "select step, reason, count(*) from removals group by place, step, reason order by place, 3 desc, reason"
+    """Such as `removed: exact_duplicate 3, min_words 2`."""
+    query = "select reason, count(*) from removals group by place, reason order by place, 2 desc, reason"
     rows = connection.execute(query).fetchall()
-    return "removed: " + (", ".join(f"{step} {reason} {count:,}" for step, reason, count in rows) or "none")
+    return "removed: " + (", ".join(f"{reason} {count:,}" for reason, count in rows) or "none")
 
 
 # --- counts -----------------------------------------------------------------------------------------------------------

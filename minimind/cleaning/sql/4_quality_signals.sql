@@ -65,8 +65,10 @@ select
     -- Gopher, table A1: lines that repeat an earlier one, by lines and by characters of the text
     (lines - different_lines) / lines as duplicate_line_ratio,
     (line_chars - different_line_chars) / chars as duplicate_line_char_ratio,
-    -- Gopher, table A1: characters in the occurrences of the top 2-gram; one that occurs once repeats nothing
-    case when top_bigram_count > 1 then top_bigram_count * top_bigram_chars / chars else 0 end as top_2_gram_char_ratio,
+    -- Gopher, table A1: characters in the occurrences of the top 2-gram; one that occurs once repeats nothing, and
+    -- occurrences that overlap may come to more than the text has
+    case when top_bigram_count > 1 then least(top_bigram_count * top_bigram_chars / chars, 1) else 0 end
+        as top_2_gram_char_ratio,
     -- FineWeb: lines that end in a terminal punctuation mark, lines of at most 30 characters, line breaks by words
     punctuated_lines / lines as punctuated_line_ratio,
     short_lines / lines as short_line_ratio,

@@ -1,0 +1,75 @@
+"""Configs that a test names only the interesting keys of, and cleanings read back as rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from minimind.config import CleaningConfig
+from minimind.store import Manifest
+
+PERMIT_ALL: dict[str, Any] = {
+    "min_words": 0,
+    "max_words": 10_000_000,
+    "min_mean_word_length": 0,
+    "max_mean_word_length": 1e9,
+    "max_symbol_word_ratio": 1e9,
+    "max_bullet_line_ratio": 1,
+    "max_ellipsis_line_ratio": 1,
+    "min_alpha_word_ratio": 0,
+    "stop_words": ["the", "and", "für"],
+    "min_stop_words": 0,
+    "max_duplicate_line_ratio": 1,
+    "max_duplicate_line_char_ratio": 1,
+    "max_top_2_gram_char_ratio": 1,
+    "min_punctuated_line_ratio": 0,
+    "max_short_line_ratio": 1,
+    "max_newline_word_ratio": 1e9,
+}
+
+
+def config(
+    *, shingle_words: int = 5, max_jaccard: float = 0.8, quality: Mapping[str, Any] | None = None, **split: Any
+) -> CleaningConfig:
+    """A cleaning that permits everything and splits anything, but for what is given."""
+    return CleaningConfig.model_validate(
+        {
+            "near_duplicates": {"shingle_words": shingle_words, "max_jaccard": max_jaccard},
+            "quality": PERMIT_ALL | dict(quality or {}),
+            "split": {"holdout_share": 0.2, "min_documents": 1, "min_bytes": 1} | split,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A cleaning's files as rows."""
+
+    manifest: Manifest
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        return pq.read_table(self.manifest.file(f"{name}.parquet")).to_pylist()
+
+    def ids(self, name: str) -> set[str]:
+        return {row["document_id"] for row in self.rows(name)}
+
+    @property
+    def kept(self) -> dict[str, str]:
+        return {row["document_id"]: row["text"] for name in ("train", "holdout") for row in self.rows(name)}
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        return {row["document_id"]: row["reason"] for row in self.rows("removed")}
+
+    @property
+    def pairs(self) -> dict[tuple[str, str], float]:
+        return {(row["document_id_a"], row["document_id_b"]): row["jaccard"] for row in self.rows("pairs")}
+
+    @property
+    def ledger(self) -> dict[str, str]:
+        return {row["document_id"]: row["split"] for row in self.rows("ledger")}
+
+    @property
+    def digests(self) -> dict[str, str]:
+        return {name: entry.sha256 for name, entry in self.manifest.files.items()}

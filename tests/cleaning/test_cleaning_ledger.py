@@ -1,0 +1,95 @@
+import json
+
+import pytest
+from cleaned import config
+from similar_texts import fillers
+
+from minimind.errors import LedgerError
+from minimind.store import Store
+
+A = fillers(40)
+B = A | {f"later/{n:03}": text for n, text in enumerate(list(fillers(80).values())[40:])}
+
+
+def records(store: Store):
+    return [json.loads(line) for line in (store.root / "ledgers" / "tests.jsonl").read_text().splitlines()]
+
+
+def test_repeating_a_run_changes_nothing(clean, store):
+    first, again = clean(A), clean(A)
+    assert again.manifest.reused
+    assert again.manifest.fingerprint == first.manifest.fingerprint
+    assert len(records(store)) == 1
+    assert "previous_ledger" not in first.manifest.inputs
+
+
+def test_next_corpus_goes_on_from_the_ledger_of_the_last(clean, store):
+    first, second, again = clean(A), clean(B), clean(B)
+    assert second.manifest.inputs["previous_ledger"] == first.manifest.files["ledger.parquet"].sha256
+    assert second.ledger.items() >= first.ledger.items()
+    assert again.manifest.reused
+    assert [record["cleaning"] for record in records(store)] == [
+        first.manifest.fingerprint,
+        second.manifest.fingerprint,
+    ]
+
+
+def test_going_back_to_an_earlier_corpus_goes_on_from_the_newest_ledger(clean, store):
+    clean(A)
+    second, back = clean(B), clean(A)
+    assert not back.manifest.reused
+    assert back.manifest.inputs["previous_ledger"] == second.manifest.files["ledger.parquet"].sha256
+    assert back.ledger == second.ledger
+    assert clean(A).manifest.reused
+    forth, back_again = clean(B), clean(A)
+    assert forth.digests == second.digests
+    assert back_again.manifest.reused
+    assert clean(B).manifest.reused
+    assert len({record["ledger"] for record in records(store)}) == 2
+
+
+def test_other_config_on_the_same_corpus_starts_from_the_same_ledger(clean):
+    clean(A)
+    inputs = clean(B).manifest.inputs
+    assert clean(B, config(max_jaccard=0.9)).manifest.inputs == inputs
+
+
+def test_ledger_outlives_the_build_that_left_it(clean, store, tmp_path):
+    first = clean(A)
+    first.manifest.path.rename(tmp_path / "pruned")
+    assert clean(B).ledger.items() >= {"filler/000": "train"}.items()
+
+
+def test_run_killed_before_its_record_is_recorded_by_the_next(clean, store):
+    first = clean(A)
+    (store.root / "ledgers" / "tests.jsonl").unlink()
+    for ledger in (store.root / "ledgers").glob("*.parquet"):
+        ledger.unlink()
+    again = clean(A)
+    assert again.manifest.reused
+    assert [record["cleaning"] for record in records(store)] == [first.manifest.fingerprint]
+    assert clean(B).manifest.inputs["previous_ledger"] == records(store)[0]["ledger"]
+
+
+def test_domains_have_ledgers_of_their_own(clean, store):
+    clean(A)
+    assert "previous_ledger" not in clean(B, store=Store(store.root, "others")).manifest.inputs
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged"])
+def test_lost_ledger_is_said(clean, store, damage):
+    clean(A)
+    [ledger] = (store.root / "ledgers").glob("*.parquet")
+    if damage == "missing":
+        ledger.unlink()
+    else:
+        ledger.write_bytes(b"PAR1")
+    with pytest.raises(LedgerError, match=damage):
+        clean(B)
+
+
+def test_damaged_records_are_said(clean, store):
+    clean(A)
+    (store.root / "ledgers" / "tests.jsonl").write_text('{"corpus": 1}\n')
+    with pytest.raises(LedgerError, match=r"tests\.jsonl is damaged"):
+        clean(B)
