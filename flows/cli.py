@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -116,6 +117,7 @@ def new(
     origin: Annotated[
         str, typer.Option("--from", metavar="PATH_OR_URL", help="A folder, file, glob, URL or hf://dataset")
     ],
+    store: StoreOption = None,
 ) -> None:
     """Write a complete, commented configs/NAME.yaml for your own corpus.
 
@@ -128,9 +130,11 @@ def new(
         minimind new cases --from hf://common-pile/caselaw_access_project
     """
     from flows.new_config import write_config
+    from flows.summary import program
 
     path = write_config(name, origin, Path("configs"))
-    print(f"wrote {path}; read it through, then:\n\n    minimind run {path}\n")
+    option = f" --store {shlex.quote(str(store))}" if store else ""
+    print(f"wrote {path}; read it through, then:\n\n    {program()} run {path}{option}\n")
 
 
 @app.command()
@@ -232,13 +236,16 @@ def store_why(
 @told_plainly
 def store_prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List only")] = False,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Interrupted trainings too, which a run would otherwise continue")
+    ] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Remove builds that no registered model and no newest build needs, and what killed runs left."""
     from flows.store_views import prune_builds
 
-    prune_builds(dry_run, store, as_json)
+    prune_builds(dry_run, unfinished, store, as_json)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ import shutil
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psutil
 
 from flows import servers
 from flows.settings import store_root
+from minimind.masking import masked
 from minimind.store import processor_name
 
 PINNED = {  # distribution -> (versions that work, what happens otherwise)
@@ -66,7 +66,11 @@ def companions() -> list[Finding]:
     """Two libraries whose newer versions break Prefect without a word."""
     rows = []
     for name, low, high in (("fastapi", (0, 139), (0, 151)), ("sqlalchemy", (2, 0), (2, 1))):
-        found = importlib.metadata.version(name)
+        try:
+            found = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            rows.append(Finding(name, "not installed", "install the lock file: pip install -r requirements.lock"))
+            continue
         parts = tuple(int(part) for part in found.split(".")[:2])
         words = f">={low[0]}.{low[1]},<{high[0]}.{high[1]}"
         rows.append(Finding(name, found, None if low <= parts < high else f"Prefect 3.8.8 needs {name}{words}"))
@@ -107,9 +111,9 @@ def settings(root: Path) -> list[Finding]:
         named = os.environ.get(variable)
         if named and named.startswith("http"):
             problem = None if servers.answers(named.rstrip("/") + path) else f"no answer; start it or unset {variable}"
-            rows.append(Finding(name, without_password(named), problem))
+            rows.append(Finding(name, masked(named), problem))
         elif named:
-            rows.append(Finding(name, named))
+            rows.append(Finding(name, masked(named)))
         else:
             rows.append(Finding(name, f"{up[name].url}, from `minimind up`" if name in up else own))
     return rows
@@ -118,8 +122,3 @@ def settings(root: Path) -> list[Finding]:
 def unwritable(root: Path) -> str | None:
     folder = next(folder for folder in (root, *root.parents) if folder.exists())
     return None if os.access(folder, os.W_OK) else f"{folder} cannot be written; choose another place with --store"
-
-
-def without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return url if not parts.password else url.replace(f"{parts.username}:{parts.password}@", "***@")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flows.settings import store_root
-from minimind.errors import UserError
 
 
 def stream_text(
@@ -35,12 +34,7 @@ def stream_text(
 
 
 def find_folder(model: str, root: Path) -> Path:
-    """The folder that `model` names; MLflow is imported for registered models only."""
-    if not model.startswith("models:/"):
-        folder = Path(model)
-        if not (folder / "config.json").is_file():
-            raise UserError(f"{model!r} is no model folder; give models:/NAME@champion, models:/NAME/3 or a folder")
-        return folder
+    """The folder that `model` names. Raises ModelNotFoundError, which says what there is instead."""
     from minimind.registry import tracking
     from minimind.registry.packaged_model import resolve_model
 

@@ -1,5 +1,6 @@
 """`minimind new`: a complete, commented YAML for a corpus of one's own."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -7,7 +8,7 @@ from urllib.parse import urlsplit
 import jinja2
 import yaml
 
-from minimind.config import validate_config
+from minimind.config import NAME_PATTERN, validate_config
 from minimind.errors import ConfigError, UserError
 
 READABLE = (".txt", ".md", ".jsonl", ".jsonl.gz", ".parquet", ".zip", ".tar.gz")
@@ -25,6 +26,8 @@ def write_config(name: str, origin: str, folder: Path) -> Path:
 
 
 def render(name: str, origin: str) -> str:
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise UserError(f"{name!r} is no name for a domain; use lower case letters, digits and dashes, as in legal-de")
     template = (Path(__file__).parent / "config_template.yaml.jinja").read_text()
     source = yaml.safe_dump([describe_source(origin)], sort_keys=False, allow_unicode=True, width=1000)
     text = jinja2.Template(template, keep_trailing_newline=True).render(

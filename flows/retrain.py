@@ -1,5 +1,6 @@
 """One domain, from its sources to a registered model."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,8 @@ from flows.settings import store_root
 from minimind.config import load_config
 from minimind.registry import tracking
 from minimind.store import STAGES, Manifest, Store
+from minimind.training.device import find_device
+from minimind.training.precision import choose_precision
 from tasks.cleaning import cleaning
 from tasks.corpus import corpus
 from tasks.evaluation import evaluation
@@ -45,17 +48,21 @@ class RetrainRequest(BaseModel):
 def retrain(request: RetrainRequest) -> dict[str, Any]:
     """The stages in order, each reused where nothing that shapes it has changed; then the report."""
     run = start_run(request)
-    for stage in STAGE_TASKS:
-        run.built[stage.name] = stage(run, return_state=True).result()
-        if stage.name == request.until:
-            break
-    page = report(run) if "registry" in run.built else None
+    with run.store.in_use():
+        for stage in STAGE_TASKS:
+            run.built[stage.name] = stage(run, return_state=True).result()
+            if stage.name == request.until:
+                break
+        page = report(run) if "registry" in run.built else None
     return summarise(run.built, page)
 
 
 def start_run(request: RetrainRequest) -> Run:
-    """The checked config, its store, and a tracking server that answers."""
+    """The checked config, its store, and a tracking server that answers. What cannot be trained is refused here."""
+    logging.getLogger("minimind").setLevel(logging.INFO)  # Prefect attaches its handler and leaves the level alone
     config = load_config(Path(request.config), request.overrides, request.sources)
+    if request.until is None or STAGES.index(request.until) >= STAGES.index("training"):
+        choose_precision(config.training.precision, find_device(config.training.device))
     root = store_root(request.store)
     uri = tracking.tracking_uri(root, os.environ)
     tracking.initialise(uri, root)

@@ -27,6 +27,7 @@ import httpx
 import psutil
 
 from minimind.errors import ServerError
+from minimind.masking import masked
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ def end_dead_runs(url: str) -> None:
     """Marks runs as crashed that an ended server still calls running: their processes held the server alive."""
     running = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}}
     crashed = {"state": {"type": "CRASHED", "message": "The process ended without a word."}, "force": True}
-    with httpx.Client(base_url=url, timeout=10) as client:
+    with httpx.Client(base_url=url, timeout=10, trust_env=False) as client:
         for run in client.post("/flow_runs/filter", json=running).raise_for_status().json():
             client.post(f"/flow_runs/{run['id']}/set_state", json=crashed).raise_for_status()
 
@@ -224,7 +225,8 @@ def _start_mlflow(root: Path, project: Path, addresses: Addresses, started: list
     tracking.initialise(database, root)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--workers", "1"]
     command += ["--port", str(urlsplit(addresses.mlflow).port), "--backend-store-uri", database]
-    command += ["--artifacts-destination", str(root / "mlflow-artifacts")]
+    # Artifacts are files of the store for every client, so that models are found with and without this server.
+    command += ["--no-serve-artifacts", "--default-artifact-root", str(root / "mlflow-artifacts")]
     environment = PRIVATE_SETTINGS | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     server = _spawn(command, log, environment)
     _note(root, started, Started.of("MLflow", server.pid, addresses.mlflow))
@@ -253,7 +255,7 @@ def _start_worker(root: Path, project: Path, addresses: Addresses, started: list
 def _has_worker(addresses: Addresses) -> bool:
     url = f"{addresses.prefect}/api/work_pools/local/workers/filter"
     try:
-        return any(row["status"] == "ONLINE" for row in httpx.post(url, json={}, timeout=5).json())
+        return any(row["status"] == "ONLINE" for row in httpx.post(url, json={}, timeout=5, trust_env=False).json())
     except (httpx.HTTPError, ValueError, TypeError, KeyError):
         return False
 
@@ -322,14 +324,16 @@ def _wait(name: str, is_ready: Callable[[], bool], process: "subprocess.Popen[by
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5).status_code == httpx.codes.OK
+        return httpx.get(url, timeout=5, trust_env=False).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
 
 
 def check_reachable(name: str, url: str, setting: str) -> None:
     if not answers(url):
-        raise ServerError(f"{name} does not answer at {url}; start it, or unset {setting} to have one started for you")
+        raise ServerError(
+            f"{name} does not answer at {masked(url)}; start it, or unset {setting} to have one started for you"
+        )
 
 
 def _free_port() -> int:

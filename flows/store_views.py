@@ -70,12 +70,15 @@ def as_recipe(manifest: Manifest) -> Recipe:
     return Recipe(manifest.stage, manifest.config, manifest.inputs, manifest.code, manifest.libraries, manifest.parents)
 
 
-def prune_builds(dry_run: bool, option: Path | None, as_json: bool) -> None:
+def prune_builds(dry_run: bool, unfinished: bool, option: Path | None, as_json: bool) -> None:
     store = existing_store(option)
-    rows = prunable(store)
-    if not dry_run:
-        for row in rows:
-            shutil.rmtree(row.path)
+    if dry_run:
+        rows = prunable(store, unfinished)
+    else:
+        with store.unused():
+            rows = prunable(store, unfinished)
+            for row in rows:
+                shutil.rmtree(row.path)
     if as_json:
         listed = [{"path": str(row.path), "bytes": row.bytes, "reason": row.reason} for row in rows]
         print(json.dumps({"removed": [] if dry_run else listed, "prunable": listed if dry_run else []}))

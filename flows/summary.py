@@ -1,10 +1,15 @@
 """What `minimind run` prints at its end: the funnel, the figures beside the references, a sample, what comes next."""
 
+import os
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from minimind.store import Manifest, load_manifest
 
@@ -24,7 +29,7 @@ def print_summary(result: dict[str, Any], root: Path) -> None:
         print_sample(console, built["evaluation"])
     if result["model"]:
         print_model(console, result)
-        print_next(console, result["model"]["name"], root)
+        print_next(console, result["model"]["name"], built["evaluation"], root)
 
 
 def print_stages(console: Console, result: dict[str, Any]) -> None:
@@ -43,7 +48,7 @@ def print_funnel(console: Console, cleaning: Manifest) -> None:
         table.add_column(column, justify="left" if not column else "right")
     table.add_row("read", f"{counts['documents_in']:,.0f}", f"{counts['bytes_in'] / 1e6:,.2f}")
     for row in cleaning.details["funnel"]:
-        if row["documents"] and row["reason"] not in ("read", "kept"):
+        if row["documents"]:
             table.add_row(f"- {row['reason'].replace('_', ' ')}", f"{row['documents']:,}", f"{row['bytes'] / 1e6:,.2f}")
     for name, split in (("kept for training", "train"), ("kept as holdout", "holdout")):
         table.add_row(name, f"{counts[f'{split}_documents']:,.0f}", f"{counts[f'{split}_bytes'] / 1e6:,.2f}")
@@ -72,24 +77,33 @@ def print_sample(console: Console, evaluation: Manifest) -> None:
     samples = evaluation.details.get("samples", [])
     if samples:
         console.print("\n[bold]A sample[/]")
-        console.print(f"{samples[0]['prompt']}[dim]|[/]", end="", markup=True)
-        console.print(samples[0]["text"].strip(), markup=False, style="italic")
+        console.print(Text.assemble(samples[0]["prompt"], ("|", "dim"), (samples[0]["text"].rstrip(), "italic")))
 
 
 def print_model(console: Console, result: dict[str, Any]) -> None:
     model = result["model"]
     aliases = ", ".join(model["aliases"]) or "no alias"
     console.print(f"\n[bold]Registered[/] {model['name']} version {model['version']} ({aliases})")
-    console.print(f"[bold]Report[/] {result['report']}", soft_wrap=True)
+    console.print(Text.assemble(("Report ", "bold"), result["report"]), soft_wrap=True)
 
 
-def print_next(console: Console, name: str, root: Path) -> None:
-    option = "" if root == Path("store").absolute() else f" --store {root}"
+def print_next(console: Console, name: str, evaluation: Manifest, root: Path) -> None:
+    option = "" if root == Path("store").absolute() else f" --store {shlex.quote(str(root))}"
+    prompts = [" ".join(sample["prompt"].split()[:6]) for sample in evaluation.details.get("samples", [])]
+    prompt = shlex.quote(prompts[0] if prompts else "The")
     console.print("\n[bold]Next[/]")
     for command, purpose in (
-        (f'minimind generate models:/{name}@champion "This licence"{option}', "let it write"),
-        ("minimind new my-domain --from PATH_OR_URL", "a config for your own text"),
-        (f"minimind up{option}", "schedules and web pages"),
+        (f"generate models:/{name}@champion {prompt}{option}", "let it write"),
+        ("new my-domain --from PATH_OR_URL", "a config for your own text"),
+        (f"up{option}", "schedules and web pages"),
     ):
-        console.print(f"  {command}", style="cyan", soft_wrap=True, end="")
-        console.print(f"   [dim]# {purpose}[/]")
+        line = Text.assemble("  ", (f"{program()} {command}", "cyan"), (f"   # {purpose}", "dim"))
+        console.print(line, soft_wrap=True)
+
+
+def program() -> str:
+    """How the command is called from here: by its name where that is found, else by the path it was called by."""
+    if shutil.which("minimind"):
+        return "minimind"
+    called = Path(sys.argv[0])
+    return os.path.relpath(called) if called.name == "minimind" else "minimind"

@@ -13,13 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from minimind.errors import ConfigError
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 # --- corpus -----------------------------------------------------------------------------------------------------------
@@ -130,6 +131,15 @@ class QualityConfig(Section):
     min_punctuated_line_ratio: Share  # FineWeb: lines that end in a terminal punctuation mark
     max_short_line_ratio: Share  # FineWeb: lines of at most 30 characters
     max_newline_word_ratio: Annotated[float, Field(ge=0)]  # FineWeb: line breaks by words
+
+    @model_validator(mode="after")
+    def limits_leave_room(self) -> "QualityConfig":
+        for least, most in (("min_words", "max_words"), ("min_mean_word_length", "max_mean_word_length")):
+            if getattr(self, least) > getattr(self, most):
+                raise ValueError(
+                    f"{least} ({getattr(self, least)}) is above {most} ({getattr(self, most)}); nothing would be kept"
+                )
+        return self
 
 
 class SplitConfig(Section):

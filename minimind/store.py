@@ -34,7 +34,8 @@ from minimind.errors import DiskFullError, UserError
 logger = logging.getLogger(__name__)
 
 STAGES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation", "registry")
-INFRASTRUCTURE = {"minimind", "minimind.config", "minimind.store", "minimind.errors"}  # shape no result of a stage
+# modules that shape no result of a stage by themselves
+INFRASTRUCTURE = {"minimind", "minimind.config", "minimind.store", "minimind.errors", "minimind.masking"}
 LIBRARY = Path(__file__).parent
 
 Report = Callable[[str, float, float | None, str], None]  # stage, done, total (None: unknown), text
@@ -243,6 +244,29 @@ class Store:
                 fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Held by every run, shared: what a run has found in the store is not pruned under it."""
+        with self._users(fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def unused(self) -> Iterator[None]:
+        """Held by pruning, alone. Raises UserError while a run uses the store."""
+        try:
+            with self._users(fcntl.LOCK_EX | fcntl.LOCK_NB):
+                yield
+        except BlockingIOError:
+            raise UserError(f"a run is using {self.root}; prune when it has ended") from None
+
+    @contextmanager
+    def _users(self, kind: int) -> Iterator[None]:
+        path = self.root / "locks" / "store-users"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as handle:
+            fcntl.flock(handle, kind)
+            yield
+
     def manifests(self, stage: str, domain: str | None = None) -> list[Manifest]:
         """All published builds of a stage, oldest first; of one domain where it is given."""
         found = [load_manifest(path.parent) for path in (self.root / stage).glob("[!.]*/manifest.json")]
@@ -318,10 +342,11 @@ class Prunable:
     reason: str
 
 
-def prunable(store: Store) -> list[Prunable]:
+def prunable(store: Store, unfinished: bool = False) -> list[Prunable]:
     """What may go: builds that neither a registered model nor a domain's newest build needs, and leftovers of kills.
 
-    A leftover that a living run works on is locked, and is not listed.
+    A leftover that a living run works on is locked, and is not listed; an interrupted training, which the next run
+    would continue, only if `unfinished` is asked for.
     """
     kept = _needed(store)
     rows = []
@@ -330,8 +355,12 @@ def prunable(store: Store) -> list[Prunable]:
             if (stage, manifest.fingerprint) not in kept:
                 rows.append(Prunable(manifest.path, size_of(manifest.path), "replaced by a newer build"))
         for path in sorted((store.root / stage).glob(".building-*")) + sorted((store.root / stage).glob(".outdated-*")):
-            if not _is_locked(store.root / "locks" / f"{stage}-{path.name.partition('-')[2]}"):
+            if _is_locked(store.root / "locks" / f"{stage}-{path.name.partition('-')[2]}"):
+                continue
+            if stage != "training":
                 rows.append(Prunable(path, size_of(path), "left by a run that did not finish"))
+            elif unfinished:
+                rows.append(Prunable(path, size_of(path), "an interrupted training, with its checkpoint"))
     return rows
 
 

@@ -11,12 +11,12 @@ from minimind.report.page import render_report
 from tasks.stage import Run
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="report", cache_policy=NO_CACHE, persist_result=True, result_serializer="json")
 def report(run: Run) -> Path:
     """Renders the report; last, so that the registry's decision is in it."""
     registered = run.built["registry"]
     path = run.store.root / "reports" / run.config.name / registered.fingerprint / "report.html"
     render_report(run.config, run.built, path)
-    log_report(run.tracking_uri, str(registered.details["run_id"]), path)
-    create_link_artifact(link=path.as_uri(), link_text="report.html", key=f"{run.config.name}-report")
+    page = log_report(run.tracking_uri, str(registered.details["run_id"]), path)
+    create_link_artifact(link=page or path.as_uri(), link_text="report.html", key=f"{run.config.name}-report")
     return path

@@ -1,5 +1,6 @@
 """What all stages share as Prefect tasks: progress, the state `Reused`, an artifact with the stage's figures."""
 
+import logging
 import time
 from collections.abc import Callable
 from contextvars import copy_context
@@ -16,6 +17,9 @@ from minimind.config import Config
 from minimind.store import Manifest, Report, Store, number_in_words
 
 UPDATE_SECONDS = 2.0  # between two progress updates sent to the server
+RETRY_SECONDS = 30
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ def stage_task(build: Callable[[Run], Manifest]) -> Task[Any, Any]:
         task_run_name=build.__name__,
         description=build.__doc__,
         cache_policy=NO_CACHE,
+        persist_result=True,
+        result_serializer="json",
     )
     def run_stage(run: Run) -> Any:
         progress = ProgressArtifact(run.config.name, build.__name__, run.store.report)
@@ -73,7 +79,15 @@ class ProgressArtifact:
             self._send(100.0, "done")
 
     def _send(self, percent: float, text: str) -> None:
+        """A server that is away for a while must not stop a training: the bar waits."""
         self.sent_at = time.monotonic()
+        try:
+            self._update(percent, text)
+        except Exception as error:  # noqa: BLE001 - whatever Prefect's client raises
+            self.sent_at += RETRY_SECONDS
+            logger.warning("Prefect takes no progress (%s); trying again in %d s", error, RETRY_SECONDS)
+
+    def _update(self, percent: float, text: str) -> None:
         if self.artifact is None:
             created = self.context.run(create_progress_artifact, percent, key=self.key, description=text)
             self.artifact = created if isinstance(created, UUID) else None

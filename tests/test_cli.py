@@ -165,7 +165,7 @@ def test_doctor_names_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_generate_refuses_what_is_no_model(tmp_path: Path) -> None:
     code, _, err = run("generate", str(tmp_path), "Hello")
     assert code == 2
-    assert "is no model folder" in err
+    assert "no model folder" in err
 
 
 def test_text_of_half_characters_is_held_back() -> None:

@@ -9,8 +9,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import httpx
 
 from minimind.corpus.files import SUFFIXES, suffix_of
-from minimind.corpus.sources.protocol import mask_url
 from minimind.errors import SourceError
+from minimind.masking import masked
 
 RETRIED_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
@@ -59,7 +59,7 @@ def check_status(response: httpx.Response, url: str) -> None:
         404: "there is no such file; check the URL in corpus.sources",
         410: "the file has been taken away; look for its new place",
     }
-    raise SourceError(f"{mask_url(url)}: the server answered {said}; {what.get(status, 'check the URL')}")
+    raise SourceError(f"{masked(url)}: the server answered {said}; {what.get(status, 'check the URL')}")
 
 
 def validators_of(response: httpx.Response) -> Validators:
@@ -101,7 +101,7 @@ def name_of(url: str, response: httpx.Response) -> str:
         named = disposition.get_filename() or named
     if suffix_of(named) not in SUFFIXES:
         raise SourceError(
-            f"{mask_url(url)} names no format that can be read; these can: {' '.join(SUFFIXES)}. "
+            f"{masked(url)} names no format that can be read; these can: {' '.join(SUFFIXES)}. "
             "Use a URL that ends in one of them"
         )
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", named.replace("\\", "/").rpartition("/")[2]).lstrip(".")

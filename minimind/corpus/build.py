@@ -4,7 +4,6 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from minimind.config import CorpusConfig, HttpSource, HuggingFaceSource, LocalFilesSource, Source
 from minimind.corpus.document import DocumentWriter
@@ -13,8 +12,9 @@ from minimind.corpus.progress import Progress
 from minimind.corpus.sources.http import Http
 from minimind.corpus.sources.huggingface import HuggingFace
 from minimind.corpus.sources.local_files import LocalFiles
-from minimind.corpus.sources.protocol import Reader, mask_url
+from minimind.corpus.sources.protocol import Reader
 from minimind.corpus.sources.software_licences import SoftwareLicences
+from minimind.masking import masked_tree
 from minimind.store import Manifest, Outcome, Recipe, Store, disk_full_said, recipe
 
 
@@ -33,7 +33,7 @@ def build(section: CorpusConfig, inputs: CorpusInputs, store: Store) -> Manifest
         probes: dict[str, str] = {}
         for reader in readers.values():
             probes |= reader.probe(inputs.refresh)
-        made = recipe("corpus", masked(section), probes, libraries_of(section))
+        made = recipe("corpus", masked_tree(section.model_dump(mode="json")), probes, libraries_of(section))
         again = inputs.refresh and is_outdated(made, readers, store)
         return store.build(made, lambda folder: write(folder, section, readers, store), refresh=again)
 
@@ -48,15 +48,6 @@ def make_reader(source: Source, section: CorpusConfig, store: Store) -> Reader:
             return HuggingFace(source)
         case _:
             return SoftwareLicences(source, store)
-
-
-def masked(section: CorpusConfig) -> dict[str, Any]:
-    """The section without the secrets that a URL may hold: what the manifest keeps."""
-    config = section.model_dump(mode="json")
-    for source in config["sources"]:
-        for file in source.get("files", []):
-            file["url"] = mask_url(file["url"])
-    return config
 
 
 def libraries_of(section: CorpusConfig) -> tuple[str, ...]:

@@ -25,8 +25,8 @@ from minimind.corpus.answers import (
     without_user,
 )
 from minimind.corpus.progress import Progress
-from minimind.corpus.sources.protocol import mask_url
 from minimind.errors import SourceError
+from minimind.masking import masked
 from minimind.store import Store, sha256_of_file
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class Downloader:
         path = self._folder / name
         digest = sha256_of_file(part)
         part.replace(path)
-        record = {"url": mask_url(url), "name": name, "sha256": digest, "validators": asdict(validators)}
+        record = {"url": masked(url), "name": name, "sha256": digest, "validators": asdict(validators)}
         write_record(self._folder / f"{key_of(url)}.json", record)
         return Downloaded(path, digest, validators)
 
@@ -107,7 +107,7 @@ class Downloader:
         if sha256 and (found := sha256_of_file(part)) != sha256:
             part.unlink()
             raise SourceError(
-                f"{mask_url(url)} has the sha256 {found}, and {sha256} was expected; "
+                f"{masked(url)} has the sha256 {found}, and {sha256} was expected; "
                 "either the download is not what you meant, or its checksum in corpus.sources is out of date"
             )
         return self._keep(url, part, name, validators)
@@ -147,7 +147,7 @@ class Downloader:
                     self._check_size(url, done)
                     handle.write(block)
                     if progress.due():
-                        progress.report(done, total, f"downloading {mask_url(url)}")
+                        progress.report(done, total, f"downloading {masked(url)}")
         except SourceError:
             part.unlink(missing_ok=True)
             raise
@@ -155,7 +155,7 @@ class Downloader:
     def _check_size(self, url: str, size: int) -> None:
         if size > self._max_bytes:
             raise SourceError(
-                f"{mask_url(url)} has {size:,} bytes or more, and corpus.max_download_bytes permits "
+                f"{masked(url)} has {size:,} bytes or more, and corpus.max_download_bytes permits "
                 f"{self._max_bytes:,}; raise it if you want this file"
             )
 
@@ -170,20 +170,14 @@ class Downloader:
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 problem = str(error) or type(error).__name__
                 if isinstance(error, httpx.UnsupportedProtocol) or not isinstance(error, httpx.TransportError):
-                    raise SourceError(f"{mask_url(url)} cannot be read: {problem}; check the URL") from None
+                    raise SourceError(f"{masked(url)} cannot be read: {problem}; check the URL") from None
             if delay is not None:
-                logger.warning("%s: %s; trying again in %g s", mask_url(url), problem, delay)
+                logger.warning("%s: %s; trying again in %g s", masked(url), problem, delay)
                 time.sleep(delay)
         raise SourceError(
-            f"{mask_url(url)} cannot be read: {problem} ({len(RETRY_DELAYS) + 1} tries); "
+            f"{masked(url)} cannot be read: {problem} ({len(RETRY_DELAYS) + 1} tries); "
             "check the network and the server, and run again: what has arrived is kept"
         )
-
-
-def is_wanted(kept: Downloaded, sha256: str | None, current: Validators | None) -> bool:
-    if sha256 is not None:
-        return kept.sha256 == sha256
-    return current is not None and current.same_version(kept.validators)
 
 
 @contextmanager

@@ -5,9 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from minimind.model.transformer import KeyValueCache, Transformer
-
-STOP_TOKENS = (0, 2)  # the next document begins; the turn of a chat ends
+from minimind.model.transformer import STOP_TOKENS, KeyValueCache, Transformer
 
 
 def stream(

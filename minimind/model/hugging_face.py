@@ -9,8 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from minimind.errors import ModelNotFoundError
-from minimind.model.generate import STOP_TOKENS
-from minimind.model.transformer import INITIAL_STD, ModelConfig, Transformer
+from minimind.model.transformer import INITIAL_STD, STOP_TOKENS, ModelConfig, Transformer
 
 PREFIX = "model."
 ARCHITECTURE = "Qwen3ForCausalLM"

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 INITIAL_STD = 0.02  # GPT-2's
+STOP_TOKENS = (0, 2)  # the next document begins; the turn of a chat ends
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The door of the stage: the run in MLflow is completed, the model registered, and the champion decided."""
 
+import errno
 import json
 import logging
 import tempfile
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from minimind.config import Config, RegistryConfig
 from minimind.errors import UserError
 from minimind.evaluation.scoring import score_folder
+from minimind.masking import masked
 from minimind.model.hugging_face import load_model
 from minimind.registry import lineage
 from minimind.registry.forwarding import MetricForwarder
 from minimind.registry.model_card import model_card
 from minimind.registry.packaged_model import download, save_packaged_model
 from minimind.registry.promotion import ChampionUnreadableError, Decision, aliases_of, champion_of, promote
-from minimind.registry.tracking import connect, find_experiment, masked, refusals_said
+from minimind.registry.tracking import connect, find_experiment, refusals_said
 from minimind.store import Manifest, Outcome, Recipe, Store, recipe, sha256_of_json
 from minimind.tokenizer.bpe import load_tokenizer
 
@@ -159,9 +161,9 @@ def _describe_run(client: "MlflowClient", run_id: str, inputs: RegistryInputs) -
     evaluated_at = round(datetime.fromisoformat(stages["evaluation"].created_at).timestamp() * 1000)
     last_step = int(stages["training"].counts.get("steps", 0))
     metrics = [Metric(key, value, evaluated_at, last_step) for key, value in lineage.final_metrics(stages).items()]
-    tags = [RunTag(key, value) for key, value in lineage.lineage_tags(stages).items()]
+    tags = [RunTag(key, value) for key, value in lineage.lineage_tags(stages, inputs.config.name).items()]
     client.log_batch(run_id, metrics=metrics, tags=tags)
-    client.log_inputs(run_id, lineage.dataset_inputs(stages))
+    client.log_inputs(run_id, lineage.dataset_inputs(stages, inputs.config.name))
     client.log_text(run_id, lineage.resolved_yaml(inputs.config), "config.yaml")
     client.log_text(run_id, model_card(inputs.config, stages), "README.md")
     for file in ("evaluation.json", "samples.json"):
@@ -199,7 +201,7 @@ def _find_or_create_version(
     experiment_id = find_experiment(client, section.experiment, inputs.tracking_uri, store)
     model_id, location = _find_or_log_model(client, run_id, experiment_id, digest, inputs)
     card = model_card(inputs.config, inputs.stages)
-    tags = lineage.lineage_tags(inputs.stages) | {"minimind.model_id": model_id}
+    tags = lineage.lineage_tags(inputs.stages, inputs.config.name) | {"minimind.model_id": model_id}
     version = client.create_model_version(
         name, source=location, run_id=run_id, tags=tags, description=card, model_id=model_id
     )
@@ -228,9 +230,8 @@ def _find_or_log_model(
             return str(earlier.model_id), str(earlier.artifact_location)
         if earlier.status != LoggedModelStatus.READY:
             client.delete_logged_model(earlier.model_id)
-    logged = client.create_logged_model(
-        experiment_id, name=inputs.config.name, source_run_id=run_id, tags=lineage.lineage_tags(inputs.stages)
-    )
+    tags = lineage.lineage_tags(inputs.stages, inputs.config.name)
+    logged = client.create_logged_model(experiment_id, name=inputs.config.name, source_run_id=run_id, tags=tags)
     description = Model(
         artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run_id, model_id=logged.model_id
     )
@@ -262,8 +263,23 @@ def _champion_folder(client: "MlflowClient", inputs: RegistryInputs, store: Stor
         load_tokenizer(folder)
     except Exception as error:  # tokenizers raises no narrower one
         client.get_model_version(inputs.config.name, version)  # fails where it is MLflow that is away
+        if says_nothing_of_the_model(error):
+            raise
         raise ChampionUnreadableError(" ".join(str(error).split())) from error
     return folder
+
+
+def says_nothing_of_the_model(error: Exception) -> bool:
+    """True for a full disk, and for a network or artifact store in trouble: the champion may be as good as ever."""
+    from mlflow.exceptions import MlflowException
+    from requests import HTTPError, RequestException
+
+    if isinstance(error, HTTPError) and error.response is not None:
+        return error.response.status_code != 404
+    if isinstance(error, MlflowException):
+        return not any(sign in str(error) for sign in ("404", "does not exist", "No such"))
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or isinstance(error, RequestException)
 
 
 def _note_decision(client: "MlflowClient", name: str, version: str, decision: Decision) -> None:

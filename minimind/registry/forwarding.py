@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minimind.errors import DiskFullError
+from minimind.masking import masked
 from minimind.registry.tracking import (
     as_user_error,
     connect,
     find_or_create_run,
-    masked,
     outages,
     problem_in_words,
     quick_requests,

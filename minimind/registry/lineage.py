@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from minimind.config import Config
-from minimind.registry.tracking import FINGERPRINT_TAG, masked
+from minimind.masking import masked, masked_tree
+from minimind.registry.tracking import FINGERPRINT_TAG
 from minimind.store import Manifest, sha256_of_json
 
 if TYPE_CHECKING:
@@ -27,16 +28,16 @@ def model_digest(training: Manifest) -> str:
     return sha256_of_json(training.matching("model/"))
 
 
-def lineage_tags(stages: Stages) -> dict[str, str]:
+def lineage_tags(stages: Stages, domain: str) -> dict[str, str]:
     """Fingerprints of all stages, commit, plan, data: enough to find everything again in the store."""
     training, cleaning = stages["training"], stages["cleaning"]
     tags = {f"minimind.{stage}_fingerprint": manifest.fingerprint for stage, manifest in stages.items()}
     tags |= {
         FINGERPRINT_TAG: training.fingerprint,
         MODEL_TAG: model_digest(training),
-        "minimind.domain": training.domain,
+        "minimind.domain": domain,
         "minimind.git_commit": training.git_commit or "unknown",
-        "minimind.device": str(training.details.get("device", training.machine.get("processor", "unknown"))),
+        "minimind.device": f"{training.config.get('device', 'unknown')} {training.config.get('hardware', '')}".strip(),
     }
     named = {"plan": (training, "plan.json"), "train": (cleaning, "train.parquet")}
     named |= {"holdout": (cleaning, "holdout.parquet"), "ledger": (cleaning, "ledger.parquet")}
@@ -54,7 +55,7 @@ def lineage_files(stages: Stages) -> dict[str, Path]:
 
 
 def resolved_yaml(config: Config) -> str:
-    return masked(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    return yaml.safe_dump(masked_tree(config.model_dump(mode="json")), sort_keys=False, allow_unicode=True)
 
 
 def parameters(config: Config) -> dict[str, str]:
@@ -88,7 +89,7 @@ def final_metrics(stages: Stages) -> dict[str, float]:
     return {name: float(value) for name, value in {**evaluation, **costs}.items()}
 
 
-def dataset_inputs(stages: Stages) -> list["DatasetInput"]:
+def dataset_inputs(stages: Stages, domain: str) -> list["DatasetInput"]:
     """Train and holdout documents: their place, their sha256 (MLflow keeps 36 of its digits), their size."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -102,7 +103,7 @@ def dataset_inputs(stages: Stages) -> list["DatasetInput"]:
             if f"{split}_{name}" in cleaning.counts
         }
         dataset = Dataset(
-            name=f"{cleaning.domain}-{split}",
+            name=f"{domain}-{split}",
             digest=entry.sha256[:MAX_DIGEST_CHARS],
             source_type="local",
             source=json.dumps({"uri": cleaning.file(f"{split}.parquet").as_uri()}),

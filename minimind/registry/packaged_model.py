@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 LIBRARIES = ("torch", "tokenizers", "safetensors", "numpy", "mlflow")
 PACKED_CODE = ("__init__.py", "errors.py", "model", "tokenizer/__init__.py", "tokenizer/bpe.py")
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
-NO_MODEL_YET = "no model is registered yet; `minimind run` makes one"
 LOCAL_COPIES = "models"  # folder in the store, for what had to be downloaded
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minimind.errors import DiskFullError, ServerError, UserError
+from minimind.masking import masked
 from minimind.store import Store
 
 if TYPE_CHECKING:
@@ -39,11 +40,6 @@ def tracking_uri(store_root: Path, environ: Mapping[str, str]) -> str:
     if given.startswith("sqlite:///") and given != "sqlite:///:memory:":
         return f"sqlite:///{Path(given.removeprefix('sqlite:///')).resolve()}"
     return given
-
-
-def masked(text: str) -> str:
-    """The text with the user name and password of every URL in it replaced by `***`."""
-    return re.sub(r"://[^/\s@]+@", "://***@", text)
 
 
 def quieten() -> None:
@@ -246,7 +242,15 @@ def find_or_create_run(
         return str(run.info.run_id)
 
 
-def log_report(uri: str, run_id: str, report: Path) -> None:
-    """Attaches the page to the run as report.html; an earlier one is replaced."""
+def log_report(uri: str, run_id: str, report: Path) -> str | None:
+    """Attaches the page to the run as report.html; an earlier one is replaced.
+
+    The address of the run's artifacts in MLflow's pages; None where MLflow is a bare database.
+    """
     with refusals_said(uri):
-        connect(uri).log_text(run_id, report.read_text(), "report.html")
+        client = connect(uri)
+        client.log_text(run_id, report.read_text(), "report.html")
+        if not uri.startswith("http"):
+            return None
+        experiment_id = client.get_run(run_id).info.experiment_id
+    return f"{masked(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}/artifacts"

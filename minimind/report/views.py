@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from minimind.config import Config
+from minimind.masking import masked_tree
 from minimind.report.figures import (
     Series,
     count,
@@ -431,11 +432,12 @@ def provenance(config: Config, stages: Stages) -> View:
     """The resolved config, and what each build was made with; more than one value where stages differ."""
     manifests = list(stages.values())
     libraries = {name: version for manifest in manifests for name, version in manifest.libraries.items()}
+    resolved = masked_tree(config.model_dump(mode="json"))
     commits: dict[str, list[str]] = {}
     for manifest in manifests:
         commits.setdefault(manifest.git_commit or "unknown", []).append(manifest.stage)
     return {
-        "config": yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100),
+        "config": yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True, width=100),
         "libraries": sorted(libraries.items()),
         "commits": list(commits.items()),
         "machines": list(dict.fromkeys(_machine(manifest.machine) for manifest in manifests)),

@@ -1,4 +1,4 @@
-"""Runs the stages before the registry in order, without Prefect: `python stages.py CONFIG STORE [--pause]`.
+"""Runs the stages before the registry in order, without Prefect: `python stages.py CONFIG STORE`.
 
 Says each stage's name when it begins. The body of the processes that the kill test kills.
 """

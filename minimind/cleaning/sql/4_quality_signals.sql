@@ -24,7 +24,11 @@ runs as (
 ),
 repeated as (
     -- the most frequent 2-gram; of several the one that comes first
-    select *, list_distinct(lines) as different_lines, list_aggregate(bigrams, 'mode') as top_bigram
+    select
+        *,
+        list_filter(lines, lambda line: regexp_matches(line, '[\p{L}\p{N}]')) as worded_lines,
+        list_distinct(worded_lines) as different_lines,
+        list_aggregate(bigrams, 'mode') as top_bigram
     from runs
 ),
 counted as (
@@ -37,9 +41,10 @@ counted as (
         len(list_filter(words, lambda word: regexp_matches(word, '\p{L}'))) as alpha_words,
         len(list_filter($stop_words::varchar[], lambda word: list_contains(bare_words, word))) as stop_words,
         len(lines) as lines,
-        list_sum(list_transform(lines, lambda line: length(line))) as line_chars,
+        len(worded_lines) as worded_lines,
         len(different_lines) as different_lines,
-        list_sum(list_transform(different_lines, lambda line: length(line))) as different_line_chars,
+        coalesce(list_sum(list_transform(worded_lines, lambda line: length(line))), 0) as worded_line_chars,
+        coalesce(list_sum(list_transform(different_lines, lambda line: length(line))), 0) as different_line_chars,
         len(list_filter(lines, lambda line: regexp_matches(line, '^([•‣◦▪●■]|[-*+–—·] )'))) as bullet_lines,
         len(list_filter(lines, lambda line: regexp_matches(line, '(\.\.\.|…)$'))) as ellipsis_lines,
         len(list_filter(lines, lambda line: regexp_matches(line, '[.!?…"''”“’»。！？؟।]$'))) as punctuated_lines,
@@ -52,9 +57,9 @@ select
     number,
     words,
     word_chars / words as mean_word_length,
-    -- Gopher: hash signs, or ellipses, by words
+    -- Gopher: hash signs, or ellipses, by words; a row of dots that leads to a page number or is to be filled in is one
     greatest(
-        chars - length(replace(text, '#', '')), len(regexp_extract_all(text, '\.\.\.|…'))
+        chars - length(replace(text, '#', '')), len(regexp_extract_all(text, '\.{3,}|…+'))
     ) / words as symbol_word_ratio,
     -- Gopher: lines that begin with a bullet point, lines that end with an ellipsis
     bullet_lines / lines as bullet_line_ratio,
@@ -62,9 +67,10 @@ select
     -- Gopher: words with a letter; different stop words, found as whole words in any case
     alpha_words / words as alpha_word_ratio,
     stop_words,
-    -- Gopher, table A1: lines that repeat an earlier one, by lines and by characters of the text
-    (lines - different_lines) / lines as duplicate_line_ratio,
-    (line_chars - different_line_chars) / chars as duplicate_line_char_ratio,
+    -- Gopher, table A1: lines that repeat an earlier one, by lines and by characters of the text; lines without a letter
+    -- or digit, such as rules and the empty cells of a table, do not count as lines here
+    (worded_lines - different_lines) / greatest(worded_lines, 1) as duplicate_line_ratio,
+    (worded_line_chars - different_line_chars) / chars as duplicate_line_char_ratio,
     -- Gopher, table A1: characters in the occurrences of the top 2-gram; one that occurs once repeats nothing, and
     -- occurrences that overlap may come to more than the text has
     case when top_bigram_count > 1 then least(top_bigram_count * top_bigram_chars / chars, 1) else 0 end

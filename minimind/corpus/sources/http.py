@@ -9,8 +9,9 @@ from minimind.corpus.download import Downloader
 from minimind.corpus.files import FileOnDisk, read_file
 from minimind.corpus.globs import MemberGlobs
 from minimind.corpus.records import Place
-from minimind.corpus.sources.protocol import Item, Meter, mask_url
+from minimind.corpus.sources.protocol import Item, Meter
 from minimind.errors import SourceError
+from minimind.masking import masked
 from minimind.store import Store
 
 
@@ -33,7 +34,7 @@ class Http:
 
         Of a server that says neither ETag nor Last-Modified, the file is downloaded, and its checksum is the probe.
         """
-        return {f"{self._source.name}: {mask_url(file.url)}": self._state(file) for file in self._source.files}
+        return {f"{self._source.name}: {masked(file.url)}": self._state(file) for file in self._source.files}
 
     def _state(self, file: HttpFile) -> str:
         if file.sha256:
@@ -54,7 +55,7 @@ class Http:
         archives = False
         for file in sorted(self._source.files, key=lambda file: file.url):
             downloaded = self._downloader.fetch(file.url, file.sha256, self._current.get(file.url))
-            shown, name = mask_url(file.url), downloaded.path.name.partition("-")[2]
+            shown, name = masked(file.url), downloaded.path.name.partition("-")[2]
             self._meter.total += downloaded.path.stat().st_size
             archives |= name.lower().endswith((".zip", ".tar.gz"))
             yield from read_file(

@@ -1,10 +1,8 @@
 """What every source gives to the stage: a cheap probe, and the items that reading it yields."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal, NamedTuple, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 from minimind.corpus.document import Document
 
@@ -79,16 +77,3 @@ class Meter:
         if self._handle is not None and not self._handle.closed:
             self._position = self._handle.tell()
         return self._finished + self._position, self.total
-
-
-SECRET_PARAMETER = re.compile(
-    r"(?i)([?&][^=&]*(?:token|key|secret|password|signature|sig|credential|auth)[^=&]*=)[^&#]*"
-)
-
-
-def mask_url(url: str) -> str:
-    """The URL without its user, password and secret-looking parameters: fit for messages, logs and manifests."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    netloc = f"***@{host}" if "@" in parts.netloc else host
-    return SECRET_PARAMETER.sub(r"\1***", urlunsplit(parts._replace(netloc=netloc)))
