@@ -28,7 +28,7 @@ from minimind.cleaning.split import (
 )
 from minimind.config import CleaningConfig
 from minimind.errors import CorpusTooSmallError, SourceError
-from minimind.store import Manifest, Outcome, Store, recipe
+from minimind.store import Manifest, Outcome, Store, disk_full_said, recipe
 
 DOCUMENT_FIELDS = [
     ("document_id", pa.string()),
@@ -67,7 +67,7 @@ def build(section: CleaningConfig, inputs: CleaningInputs, store: Store) -> Mani
     """
     documents = inputs.corpus.matching("documents-", ".parquet")
     digest = corpus_digest(documents)
-    with store.lock(f"ledger-{store.domain}"):
+    with disk_full_said(store.root), store.lock(f"ledger-{store.domain}"):
         ledger = previous_ledger(store, digest)
         made_from = recipe(
             "cleaning",
