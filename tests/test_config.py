@@ -157,3 +157,17 @@ def test_any_other_text_is_no_budget_or_a_positive_one(text: str) -> None:
     except ValueError:
         return
     assert budget.amount > 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("training.seed", "7"), ("training.seed", True), ("cleaning.quality.min_words", 60.5), ("description", 5)],
+)
+def test_values_of_another_type_are_refused_not_converted(tmp_path: Path, key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=key):
+        load_config(written(tmp_path, {key: value}))
+
+
+def test_limits_that_leave_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"min_words \(500\) is above max_words \(10\)"):
+        load_config(written(tmp_path, {"cleaning.quality.min_words": 500, "cleaning.quality.max_words": 10}))

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from packed import pack
 
-from minimind.corpus.sources.protocol import mask_url
 from minimind.errors import SourceError
+from minimind.masking import masked
 
 LAW = [
     ("laws-main/a/index.md", "# A law\n"),
@@ -268,7 +268,7 @@ def test_name_on_disk_stays_in_the_download_folder(server, store, build_corpus):
 
 
 @pytest.mark.parametrize(
-    ("url", "masked"),
+    ("url", "shown"),
     [
         ("https://host/a.zip", "https://host/a.zip"),
         ("https://user:pass@host:8443/a.zip", "https://***@host:8443/a.zip"),
@@ -276,8 +276,8 @@ def test_name_on_disk_stays_in_the_download_folder(server, store, build_corpus):
         ("https://host/a.zip?v=2&X-Amz-Signature=abc&sig=d", "https://host/a.zip?v=2&X-Amz-Signature=***&sig=***"),
     ],
 )
-def test_url_is_masked(url, masked):
-    assert mask_url(url) == masked
+def test_url_is_masked(url, shown):
+    assert masked(url) == shown
 
 
 def test_secrets_of_a_url_reach_the_server_and_nothing_else(server, store, build_corpus, archive, caplog):

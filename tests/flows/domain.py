@@ -31,6 +31,13 @@ class Domain:
         assert done.returncode == expect, done.stderr[-5000:]
         return json.loads(done.stdout) if expect == 0 else {"stderr": done.stderr, "stdout": done.stdout}
 
+    def say(self, *arguments: str) -> str:
+        """What `minimind run` prints for a person."""
+        command = [*MINIMIND, "run", str(self.config), "--store", str(self.store), *arguments]
+        done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-5000:]
+        return done.stdout
+
 
 def environment(**more: str) -> dict[str, str]:
     servers = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "MINIMIND_STORE")
@@ -63,5 +70,5 @@ def small_config(name: str, corpus: Path) -> dict[str, Any]:
         "preset": None, "sizes": sizes, "sequence_length": 32, "batch_tokens": 512, "micro_batch_sequences": 8,
         "budget": "60k tokens", "threads": 1, "evaluations": 3, "checkpoint_seconds": 0.3,
     }  # fmt: skip
-    tree["evaluation"]["sampling"] |= {"prompts": ["bade"], "holdout_prompts": 1, "max_new_tokens": 16}
+    tree["evaluation"]["sampling"] |= {"prompts": ["bade [/bold] said"], "holdout_prompts": 1, "max_new_tokens": 16}
     return tree

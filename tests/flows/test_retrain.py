@@ -48,6 +48,23 @@ def test_second_run_reuses_every_stage(first: dict[str, Any], domain: Domain) ->
     assert second["metrics"] == first["metrics"]
 
 
+def test_summary_for_people_has_funnel_figures_sample_and_what_comes_next(
+    first: dict[str, Any], domain: Domain
+) -> None:
+    said = domain.say()
+    for part in (
+        "Nothing new",
+        "near duplicate",
+        "kept for training",
+        "bits per byte",
+        "zstd -19",
+        "bade [/bold] said",
+    ):
+        assert part in said
+    assert first["report"] in said.replace("\n", "")
+    assert "generate models:/retrained@champion" in said
+
+
 def test_changed_setting_rebuilds_from_its_stage_on_and_makes_a_challenger(
     first: dict[str, Any], domain: Domain
 ) -> None:

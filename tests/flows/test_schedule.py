@@ -26,7 +26,7 @@ def project(tmp_path: Path, make_domain: Callable[..., Domain]) -> Path:
     tree = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
     deployment = tree["deployments"][0]
     deployment |= {"name": "scheduled", "schedules": [{"slug": "often", "interval": 10}]}
-    deployment["parameters"] = {"request": {"config": str(domain.config), "until": "cleaning"}}
+    deployment["parameters"] = {"request": {"config": str(domain.config)}}
     (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"name": "test", "deployments": [deployment]}))
     return tmp_path
 
@@ -53,7 +53,8 @@ def test_scheduled_deployment_runs_and_down_stops_exactly_what_up_started(projec
         assert "already up" in command(project, "up").stderr
         run = wait_for_scheduled_run(f"http://127.0.0.1:{prefect}/api")
         assert run["auto_scheduled"]
-        assert list((project / "store" / "cleaning").glob("*/manifest.json"))
+        assert list((project / "store" / "registry").glob("*/manifest.json"))
+        assert "minimind.store" in {row["name"] for row in logs_of(f"http://127.0.0.1:{prefect}/api", run)}
         refused = request_run(f"http://127.0.0.1:{prefect}/api", {"request": {"config": "x", "untill": "corpus"}})
         assert refused.status_code in (409, 422), refused.text
     finally:
@@ -63,6 +64,8 @@ def test_scheduled_deployment_runs_and_down_stops_exactly_what_up_started(projec
     bystander.kill()
     assert not processes_of(project)
     assert command(project, "down").stdout.strip() == "nothing was up"
+    generated = command(project, "generate", "models:/scheduled@champion", "bade", "--max-new-tokens", "5")
+    assert generated.stdout.startswith("bade"), generated.stderr
 
 
 def wait_for_scheduled_run(api: str) -> dict[str, Any]:
@@ -77,6 +80,11 @@ def wait_for_scheduled_run(api: str) -> dict[str, Any]:
                 return dict(run)
         time.sleep(1)
     raise AssertionError(f"no scheduled run completed within {WITHIN_SECONDS:g} s; states: {states[:5]}")
+
+
+def logs_of(api: str, run: dict[str, Any]) -> list[dict[str, Any]]:
+    asked = {"logs": {"flow_run_id": {"any_": [run["id"]]}}}
+    return list(httpx.post(f"{api}/logs/filter", json=asked, timeout=30).json())
 
 
 def request_run(api: str, parameters: dict[str, Any]) -> httpx.Response:
