@@ -112,8 +112,16 @@ def run_files(
     """The rows of the files that only count."""
     files = numbered_files()
     results = {}
+
+    def report(done: int, text: str) -> None:
+        store.report("cleaning", done, len(files), text)
+
+    def report_round(place: int, text: str) -> None:
+        report([name for name, _ in files].index(ROUND[0]) + place, text)
+
     for done, (name, query) in enumerate(files):
-        store.report("cleaning", done, len(files), name.replace("_", " "))
+        if name not in ROUND:
+            report(done, name.replace("_", " "))
         if name in TEXT_TABLES:
             make_text_table(connection, name, query, parameters, working / f"{name}.parquet", TEXT_TABLES[name])
         elif name in PUBLISHED:
@@ -121,12 +129,12 @@ def run_files(
         elif name in COUNTED:
             results[name] = rows_of(connection, query, parameters)
         elif name == ROUND[0]:
-            compare_in_rounds(connection, dict(files), parameters)
+            compare_in_rounds(connection, dict(files), parameters, report_round)
         elif name not in ROUND:
             make_table(connection, name, query, parameters)
         if name in CHECKS:
             CHECKS[name](connection, parameters)
-    store.report("cleaning", len(files), len(files), "done")
+    report(len(files), "done")
     return results
 
 

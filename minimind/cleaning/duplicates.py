@@ -5,7 +5,7 @@ and is missed if it agrees in none of the 64 bands: (1 - J^4)^64, which is 2e-8 
 look alike are then compared by their whole shingle sets, so that nothing is removed on an estimate.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import duckdb
@@ -45,18 +45,23 @@ def near_duplicate_parameters(section: NearDuplicatesConfig) -> dict[str, Any]:
 
 
 def compare_in_rounds(
-    connection: duckdb.DuckDBPyConnection, queries: Mapping[str, str], parameters: Mapping[str, Any]
+    connection: duckdb.DuckDBPyConnection,
+    queries: Mapping[str, str],
+    parameters: Mapping[str, Any],
+    report: Callable[[int, str], None],
 ) -> None:
     """Makes the tables of ROUND again and again, until no likely pair of kept documents is left to compare.
 
     What a round removes takes no part in the next one, so that crowds become groups and large families small ones.
     Two rounds do unless a family has more than PARTNERS or CROWD members. MAX_ROUNDS bounds families of thousands in
     which next to nothing is removed; their documents have then been compared with several hundred others each.
+    `report` is told the place in ROUND, the last one from the second round on, and what is being done.
     """
     connection.execute("create table compared_pairs (i uinteger, j uinteger, jaccard double)")
     connection.execute("create table near_duplicates (number uinteger, kept_number uinteger)")
-    for _ in range(MAX_ROUNDS):
-        for name in ROUND:
+    for number in range(1, MAX_ROUNDS + 1):
+        for place, name in enumerate(ROUND):
+            report(place if number == 1 else len(ROUND) - 1, f"{name.replace('_', ' ')}, round {number}")
             make_table(connection, name, queries[name], parameters)
             if name == "chosen_pairs" and not connection.execute("select 1 from chosen_pairs limit 1").fetchone():
                 return
