@@ -142,7 +142,7 @@ def new(
 def generate(
     model: Annotated[str, typer.Argument(help="models:/name@champion, models:/name/3 or a folder", show_default=False)],
     prompt: Annotated[str, typer.Argument(help="The beginning to continue")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same text")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Same seed, same text")] = 1,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token each time")] = 0.8,
     top_p: Annotated[float, typer.Option(min=0.01, max=1, help="Draw from the likeliest tokens of this total")] = 0.95,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Stop after this many")] = 200,
@@ -178,8 +178,8 @@ def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
 @told_plainly
 def up(
     store: StoreOption = None,
-    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server and its pages")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow server and its pages")] = 5000,
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the Prefect server and its pages")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the MLflow server and its pages")] = 5000,
 ) -> None:
     """Start Prefect, MLflow, the deployments of prefect.yaml and a worker on this machine.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flows.settings import store_root
+from minimind.errors import UserError
 
 
 def stream_text(
@@ -17,6 +18,8 @@ def stream_text(
     from minimind.model.hugging_face import load_model
     from minimind.tokenizer.bpe import END_OF_TEXT, load_tokenizer
 
+    if not prompt.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in prompt):
+        raise UserError("the prompt holds bytes that are no UTF-8; write it in UTF-8")
     folder = find_folder(model, store_root(option))
     transformer, tokenizer = load_model(folder), load_tokenizer(folder / "tokenizer.json")
     prompt_ids = [tokenizer.token_to_id(END_OF_TEXT), *tokenizer.encode(prompt).ids]

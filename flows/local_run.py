@@ -2,15 +2,20 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from types import FrameType
+
+import httpx
 
 from flows import servers
 from flows.progress import shown_progress
 from flows.settings import store_root
 from minimind.config import load_config
+from minimind.errors import ServerError
 
 
 def run(
@@ -27,13 +32,24 @@ def run(
         request = RetrainRequest(
             config=str(config), overrides=overrides, sources=sources, until=until, refresh=refresh, store=str(root)
         )
-        result = retrain(request)
+        signal.signal(signal.SIGTERM, stop_politely)
+        try:
+            result = retrain(request)
+        except httpx.TransportError as error:
+            raise ServerError(
+                f"the Prefect server went away in the middle ({error}); run again: finished stages are kept"
+            ) from None
     if as_json:
         print(json.dumps(result))
     else:
         from flows.summary import print_summary
 
         print_summary(result, root)
+
+
+def stop_politely(number: int, frame: FrameType | None) -> None:
+    """SIGTERM ends a run as Ctrl-C does: with a checkpoint, and with nothing left running."""
+    raise KeyboardInterrupt
 
 
 @contextmanager

@@ -53,6 +53,7 @@ def prefect_settings(root: Path, api_url: str | None = None) -> dict[str, str]:
         "PREFECT_LOGGING_EXTRA_LOGGERS": "minimind",
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "PREFECT_CLI_PROMPT": "false",
+        "PREFECT_CLIENT_MAX_RETRIES": "2",  # the default of 5 takes over a minute for each call to a dead server
     }
     return settings | ({"PREFECT_API_URL": api_url} if api_url else {})
 
@@ -188,6 +189,8 @@ def start_all(
     running = running_servers(root)
     if running:
         raise ServerError(f"already up: {', '.join(running)}; `minimind down` stops them")
+    if prefect_port == mlflow_port:
+        raise ServerError(f"both servers were given port {prefect_port}; give them different ones")
     for port in (prefect_port, mlflow_port):
         _refuse_taken_port(port)
     addresses = Addresses.at(prefect_port, mlflow_port)
@@ -325,7 +328,7 @@ def _wait(name: str, is_ready: Callable[[], bool], process: "subprocess.Popen[by
 def answers(url: str) -> bool:
     try:
         return httpx.get(url, timeout=5, trust_env=False).status_code == httpx.codes.OK
-    except httpx.HTTPError:
+    except (httpx.HTTPError, httpx.InvalidURL):
         return False
 
 
@@ -374,7 +377,7 @@ def _note(root: Path, started: list[Started], server: Started) -> None:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
 
 

@@ -3,10 +3,21 @@
 import os
 from pathlib import Path
 
+from minimind.errors import UserError
+
 DEFAULT_STORE = Path("store")
 
 
 def store_root(option: str | Path | None = None) -> Path:
     """`--store`, else MINIMIND_STORE, else `store` in the current folder; absolute."""
     chosen = option or os.environ.get("MINIMIND_STORE") or DEFAULT_STORE
-    return Path(chosen).expanduser().absolute()
+    try:
+        root = Path(chosen).expanduser().absolute()
+    except RuntimeError as error:
+        raise UserError(f"--store {chosen}: {error}; write the path out") from None
+    if any(sign in str(root) for sign in "%?"):  # MLflow reads these in addresses of databases and artifacts
+        raise UserError(f"--store {root} holds a % or a ?, which MLflow cannot handle in a path; choose another name")
+    nearest = next(folder for folder in (root, *root.parents) if folder.exists())
+    if not nearest.is_dir():
+        raise UserError(f"--store {root} cannot be a folder: {nearest} is a file; choose another place")
+    return root

@@ -16,11 +16,13 @@ from minimind.errors import ConfigError
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Share = Annotated[float, Field(ge=0, le=1)]
+UNREADABLE_YAML = (yaml.YAMLError, ValueError, TypeError, RecursionError)  # as PyYAML says it
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 # --- corpus -----------------------------------------------------------------------------------------------------------
@@ -202,7 +204,7 @@ class Budget(NamedTuple):
 def parse_budget(text: str) -> Budget:
     """A budget such as `300k tokens`, `2 epochs`, `90s`, `10m` or `2h`; ValueError says what is allowed."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kKMB]?)\s*(tokens|epochs?)|(s|m|h))\s*", text)
-    if match is None or float(match[1]) <= 0:
+    if match is None or not 0 < float(match[1]) < 1e15:
         raise ValueError(f"{text!r} is no budget; write '300k tokens', '2 epochs', '10m' or '2h'")
     amount, scale, unit, time_unit = float(match[1]), match[2] or "", match[3], match[4]
     if time_unit:
@@ -245,7 +247,7 @@ class TrainingConfig(Section):
     optimizer: OptimizerConfig
     evaluations: Annotated[int, Field(ge=1)]  # of the holdout loss during training, the last step included
     checkpoint_seconds: Annotated[float, Field(gt=0)]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
     @field_validator("budget")
     @classmethod
@@ -279,7 +281,7 @@ class SamplingConfig(Section):
     max_new_tokens: Annotated[int, Field(ge=1)]
     temperature: Annotated[float, Field(ge=0)]  # 0: greedy
     top_p: Annotated[float, Field(gt=0, le=1)]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
 
 class EvaluationConfig(Section):
@@ -329,7 +331,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), [f"it cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), [f"it is not UTF-8 (byte {error.start}); save it as UTF-8"]) from None
-    except yaml.YAMLError as error:
+    except UNREADABLE_YAML as error:
         raise ConfigError(str(path), ["it is no valid YAML: " + " ".join(str(error).split())]) from None
     if not isinstance(tree, dict):
         raise ConfigError(str(path), [f"a mapping of sections was expected, {type(tree).__name__} was found"])
@@ -344,7 +346,7 @@ def apply_override(tree: dict[str, Any], override: str) -> str | None:
         return f"{override!r}: write section.key=value"
     try:
         parsed = yaml.load(value, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
+    except UNREADABLE_YAML as error:
         return f"{override!r}: the value is no valid YAML: {' '.join(str(error).split())}"
     node = tree
     for section in sections:

@@ -50,6 +50,10 @@ class DiskFullError(UserError):
     """No space left where the store lies."""
 
 
+class StoreDamagedError(UserError):
+    """A file of the store is not the one that was written."""
+
+
 class ServerError(UserError):
     """A Prefect or MLflow server cannot be reached, or refuses."""
 

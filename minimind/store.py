@@ -29,7 +29,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from minimind.config import Section
-from minimind.errors import DiskFullError, UserError
+from minimind.errors import DiskFullError, StoreDamagedError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -182,6 +182,7 @@ class Store:
             building.mkdir(parents=True, exist_ok=True)
             started = time.perf_counter()
             try:
+                self._check_inputs(recipe)
                 outcome = write(building)
                 manifest = self._seal(recipe, outcome, building, time.perf_counter() - started)
                 publish(building, destination)
@@ -192,6 +193,23 @@ class Store:
         manifest._path = destination
         logger.info("%s: %s in %.1f s, %s", recipe.stage, _in_words(manifest.counts), manifest.seconds, destination)
         return manifest
+
+    def _check_inputs(self, recipe: Recipe) -> None:
+        """Raises StoreDamagedError if a file that is about to be read is not what its manifest says.
+
+        Sizes are compared whenever a build is found; bytes only here, where something new is made of them.
+        """
+        needed = set(recipe.inputs.values())
+        for stage, fingerprint in recipe.parents.items():
+            parent = self.find(stage, fingerprint)
+            if parent is None:
+                continue
+            for name, entry in parent.files.items():
+                if entry.sha256 in needed and sha256_of_file(parent.file(name)) != entry.sha256:
+                    raise StoreDamagedError(
+                        f"{parent.file(name)} has changed since it was written (its sha256 is not that of its "
+                        f"manifest); remove {parent.path} and run again: it is built anew from what came before"
+                    )
 
     def _reuse(self, manifest: Manifest) -> Manifest:
         manifest._reused = True

@@ -183,3 +183,27 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     script = f"{sys.executable} -m flows.cli store ls --json --store {tmp_path} | true"
     said = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, env=os.environ)
     assert "Traceback" not in said.stderr
+
+
+@pytest.mark.parametrize("place", ["a%20b", "a?b", "file", "file/below", "~nosuchuser/store"])
+def test_store_that_cannot_be_is_refused_at_once(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("x")
+    chosen = place if place.startswith("~") else str(tmp_path / place)
+    code, _, err = run("run", "configs/demo.yaml", "--store", chosen)
+    assert code == 2
+    assert "Traceback" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("value", ["2020-13-45", "{[a]: b}", "[" * 5000], ids=["date", "key", "nesting"])
+def test_value_that_yaml_cannot_read_is_refused(tmp_path: Path, value: str) -> None:
+    code, _, err = run("run", "configs/demo.yaml", "--set", f"description={value}", "--store", str(tmp_path / "store"))
+    assert code == 2
+    assert "no valid YAML" in err
+
+
+def test_address_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:abc/")
+    code, _, err = run("run", "configs/demo.yaml", "--store", str(tmp_path / "store"))
+    assert code == 2
+    assert "MLflow does not answer" in err

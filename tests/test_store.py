@@ -11,7 +11,7 @@ import pytest
 
 from minimind import store as store_module
 from minimind.config import TokenizerConfig
-from minimind.errors import DiskFullError
+from minimind.errors import DiskFullError, StoreDamagedError, UserError
 from minimind.store import Outcome, Recipe, Store, code_digests, load_manifest, prunable, recipe
 
 
@@ -226,3 +226,27 @@ def test_fingerprint_is_the_same_in_another_process() -> None:
     environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": "."}
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60)
     assert said.stdout.strip() == a_recipe().fingerprint, said.stderr
+
+
+def test_changed_byte_of_an_input_is_found_before_anything_is_built_from_it(store: Store) -> None:
+    corpus = store.build(a_recipe(stage="corpus"), write_text)
+    inputs = corpus.matching("part/")
+    made_of_it = a_recipe(inputs=inputs, parents={"corpus": corpus.fingerprint})
+    corpus.file("part/a.txt").write_text("hellp")
+    with pytest.raises(StoreDamagedError, match=r"part/a\.txt has changed since it was written"):
+        store.build(made_of_it, write_text)
+    assert not list((store.root / "tokenizer").glob("[!.]*"))
+
+
+def test_store_in_use_is_not_pruned(store: Store) -> None:
+    with store.in_use(), store.in_use(), pytest.raises(UserError, match="a run is using"), store.unused():
+        pass
+    with store.unused():
+        pass
+
+
+def test_interrupted_training_is_pruned_only_when_asked_for(store: Store) -> None:
+    folder = store.root / "training" / ".building-0123456789abcdef"
+    folder.mkdir(parents=True)
+    assert prunable(store) == []
+    assert [row.path for row in prunable(store, unfinished=True)] == [folder]

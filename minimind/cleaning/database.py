@@ -39,7 +39,12 @@ def connect(working: Path, threads: int | None = None) -> Iterator[duckdb.DuckDB
     }
     with duckdb.connect(":memory:", config=settings) as connection:
         connection.execute((SQL / "functions.sql").read_text())
-        yield connection
+        try:
+            yield connection
+        except (duckdb.InterruptException, RuntimeError) as error:  # DuckDB's word for Ctrl-C
+            if "interrupt" not in str(error).lower():
+                raise
+            raise KeyboardInterrupt from None
 
 
 def cores() -> int:

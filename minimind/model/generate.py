@@ -48,7 +48,7 @@ def choose(logits: Tensor, temperature: float, top_p: float, generator: torch.Ge
     """A token id drawn from the smallest set of likeliest tokens with probability `top_p` (Holtzman et al. 2019)."""
     if temperature == 0:
         return int(logits.argmax())
-    probabilities, ids = torch.softmax(logits / temperature, dim=-1).sort(descending=True, stable=True)
+    probabilities, ids = torch.softmax((logits - logits.max()) / temperature, dim=-1).sort(descending=True, stable=True)
     probabilities[probabilities.cumsum(0) - probabilities >= top_p] = 0.0
     return int(ids[torch.multinomial(probabilities, 1, generator=generator)])
 

@@ -1,5 +1,6 @@
 """MLflow: where it is, whether it answers, and the one run that each retraining has there."""
 
+import logging
 import os
 import re
 import sqlite3
@@ -46,6 +47,7 @@ def quieten() -> None:
     """Sets what MLflow reads when it is imported: no telemetry, no chatter. What is set already stays."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # prints tracebacks of what is said in words
 
 
 def connect(uri: str) -> "MlflowClient":
@@ -129,7 +131,7 @@ def _check_database(uri: str) -> None:
         with engine.connect():
             pass
         engine.dispose()
-    except (SQLAlchemyError, ModuleNotFoundError) as error:
+    except (SQLAlchemyError, ModuleNotFoundError, ValueError) as error:
         raise as_user_error(uri, error) from error
 
 

@@ -127,9 +127,12 @@ def error_for(code: int, folder: RunFolder, plan: Plan) -> Exception:
         return OutOfMemoryError(describe_memory(plan))
     if code == ExitCode.DISK_FULL:
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.path))
-    ending = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
     if code == -signal.SIGKILL:
-        ending += " (the kernel does this when memory runs out: then lower training.micro_batch_sequences)"
+        return OutOfMemoryError(
+            "the training process was killed by signal 9, which the kernel sends when memory runs out (then lower "
+            "training.micro_batch_sequences); run again to continue from its last checkpoint"
+        )
+    ending = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
     tail = "\n".join(lines[-LOG_LINES:])
     return TrainingError(f"the training process {ending} and left no model; the end of its log:\n{tail}")
 

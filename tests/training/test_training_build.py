@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import small_inputs, training_config, weights
 
-from minimind.errors import DivergenceError, TrainingError, TrainingInterruptedError
+from minimind.errors import DivergenceError, OutOfMemoryError, TrainingInterruptedError
 from minimind.model.hugging_face import load_model
 from minimind.store import Store, load_manifest
 from minimind.training.build import build
@@ -86,7 +86,7 @@ def test_resumed_run_matches_uninterrupted_run(undisturbed, tmp_path):
 def test_killed_run_with_a_damaged_newest_checkpoint_matches_uninterrupted_run(undisturbed, tmp_path):
     store = Store(tmp_path, "made")
     inputs = small_inputs(store)
-    with pytest.raises(TrainingError, match="was killed by signal 9"):
+    with pytest.raises(OutOfMemoryError, match="was killed by signal 9"):
         build(CONFIG, replace(inputs, watch=Disturber(signal.SIGKILL, after_checkpoints=2)), store)
     newest = max((tmp_path / "training").glob(".building-*/checkpoints/*.json")).with_suffix(".safetensors")
     newest.write_bytes(newest.read_bytes()[:1000])

@@ -159,7 +159,7 @@ def test_full_disk_and_memory_have_exit_codes_of_their_own(error, code):
         (ExitCode.DIVERGED, DivergenceError, "^training diverged at step 3$"),
         (ExitCode.INTERRUPTED, TrainingInterruptedError, "run again to continue"),
         (-signal.SIGTERM, TrainingInterruptedError, "run again to continue"),
-        (-signal.SIGKILL, TrainingError, "killed by signal 9 .*memory runs out.*end of its log:\nfirst line\n"),
+        (-signal.SIGKILL, OutOfMemoryError, "killed by signal 9, .*memory runs out.*micro_batch_sequences"),
         (1, TrainingError, "ended with code 1 and left no model; the end of its log:\nfirst line\n"),
         (ExitCode.DISK_FULL, OSError, "No space left"),
     ],
