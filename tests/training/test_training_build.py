@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import small_inputs, training_config, weights
+from small import small_inputs, training_config, weights
 
 from minimind.errors import DivergenceError, OutOfMemoryError, TrainingInterruptedError
 from minimind.model.hugging_face import load_model

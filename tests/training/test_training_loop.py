@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from conftest import make_documents, training_config
+from small import make_documents, training_config
 
 from minimind.errors import DivergenceError, TrainingError
 from minimind.model.bits_per_byte import document_nats

@@ -1,5 +1,5 @@
 import torch
-from conftest import training_config
+from small import training_config
 
 from minimind.model.transformer import ModelConfig, Transformer
 from minimind.training.optimizer import OptimizerSettings, make_optimizer

@@ -2,7 +2,7 @@ import os
 
 import pytest
 import torch
-from conftest import make_documents, small_inputs, training_config, training_inputs
+from small import make_documents, small_inputs, training_config, training_inputs
 
 from minimind.errors import ConfigError, CorpusTooSmallError, DeviceError
 from minimind.store import Store

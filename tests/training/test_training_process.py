@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import small_inputs, training_config
+from small import small_inputs, training_config
 
 from minimind.errors import DivergenceError, OutOfMemoryError, TrainingError, TrainingInterruptedError
 from minimind.store import Store
@@ -26,7 +26,7 @@ SUPERVISOR = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from conftest import small_inputs, training_config
+from small import small_inputs, training_config
 from minimind.store import Store
 from minimind.training.build import build
 

@@ -1,5 +1,5 @@
 import pytest
-from conftest import training_config
+from small import training_config
 
 from minimind.training.optimizer import OptimizerSettings
 from minimind.training.schedule import learning_rate

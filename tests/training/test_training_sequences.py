@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import make_documents
+from small import make_documents
 
 from minimind.shards.reader import ShardReader
 from minimind.training.sequences import Sequences
