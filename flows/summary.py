@@ -60,7 +60,8 @@ def print_scores(console: Console, built: dict[str, Manifest]) -> None:
     scores, cost = built["evaluation"].counts, built["training"].counts
     console.print(
         f"\n[bold]Trained[/] {cost['parameters'] / 1e6:,.2f}M parameters on {cost['tokens']:,.0f} tokens "
-        f"({cost['epochs']:.1f} epochs, {cost['steps']:,.0f} steps) at {cost['tokens_per_second']:,.0f} tokens/s"
+        f"({cost['epochs']:.2g} epochs, {cost['steps']:,.0f} steps) at {cost['tokens_per_second']:,.0f} tokens/s",
+        soft_wrap=True,
     )
     table = Table(title="Holdout", title_justify="left", show_edge=False, pad_edge=False)
     table.add_column("")
