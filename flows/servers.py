@@ -38,6 +38,7 @@ PRIVATE_SETTINGS = {
     "DO_NOT_TRACK": "true",  # MLflow wants the literal `true`
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",  # its pages load a configuration from an analytics service all the same
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 

@@ -22,6 +22,7 @@ def export_model(model: Transformer, folder: Path) -> None:
     tensors = {PREFIX + name: tensor.float().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     _write_json(folder / "config.json", _to_qwen3(model.config))
+    (folder / "model.safetensors").chmod((folder / "config.json").stat().st_mode)  # written for its owner alone
     _write_json(
         folder / "generation_config.json",
         {"bos_token_id": END_OF_TEXT, "eos_token_id": list(STOP_TOKENS), "pad_token_id": END_OF_TEXT},

@@ -92,3 +92,8 @@ def test_foreign_or_damaged_model_is_refused(exported, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"\x00" * 100)
     with pytest.raises(ModelNotFoundError, match="no model that this project exported"):
         load_model(tmp_path)
+
+
+def test_exported_files_are_as_readable_as_their_neighbours(exported):
+    modes = {path.name: path.stat().st_mode for path in exported.iterdir()}
+    assert len(set(modes.values())) == 1, modes
