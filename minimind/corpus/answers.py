@@ -3,7 +3,10 @@
 import hashlib
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.message import Message
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx
@@ -13,6 +16,9 @@ from minimind.errors import SourceError
 from minimind.masking import masked
 
 RETRIED_STATUS = {408, 425, 429, 500, 502, 503, 504}
+PAGE_TYPES = ("text/html", "application/xhtml+xml")
+PAGE_SUFFIXES = (".html", ".htm", ".xhtml")
+PAGE_BEGINNING = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype\s+html|html[\s>])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -32,18 +38,27 @@ class Validators:
         """The value of If-Range; a weak ETag does not promise equal bytes."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
 
+    def for_asking(self) -> dict[str, str]:
+        """The headers of a request that is answered with the file only if it has changed."""
+        headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in headers.items() if value}
+
     def same_version(self, other: "Validators") -> bool:
         """True if both describe the same file; a length that one answer leaves out says nothing."""
         lengths = {self.length, other.length} - {None}
         return (self.etag, self.last_modified) == (other.etag, other.last_modified) and len(lengths) <= 1
 
-    def __str__(self) -> str:
-        parts = (("ETag", self.etag), ("modified", self.last_modified), ("bytes", self.length))
-        return ", ".join(f"{name} {value}" for name, value in parts if value is not None)
-
 
 class RetryableError(Exception):
     """A failure that another try may not meet again; carries the reason in words."""
+
+    def __init__(self, reason: str, wait_seconds: float = 0.0) -> None:
+        super().__init__(reason)
+        self.wait_seconds = wait_seconds
+
+
+class RangeError(RetryableError):
+    """The rest that was sent does not belong to the part that is here."""
 
 
 def check_status(response: httpx.Response, url: str) -> None:
@@ -52,7 +67,7 @@ def check_status(response: httpx.Response, url: str) -> None:
     if response.is_success:
         return
     if status in RETRIED_STATUS:
-        raise RetryableError(f"the server answered {said}")
+        raise RetryableError(f"the server answered {said}", retry_after(response))
     what = {
         401: "it wants a login",
         403: "access is denied",
@@ -60,6 +75,24 @@ def check_status(response: httpx.Response, url: str) -> None:
         410: "the file has been taken away; look for its new place",
     }
     raise SourceError(f"{masked(url)}: the server answered {said}; {what.get(status, 'check the URL')}")
+
+
+def retry_after(response: httpx.Response) -> float:
+    """Seconds that the server asks to wait; 0 if it does not."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):  # no date, or one without a zone
+        return 0.0
+
+
+def is_unchanged(response: httpx.Response, current: "Validators", kept: "Validators") -> bool:
+    """True if the server says so, or sends what is kept although it was asked for changes only."""
+    if response.status_code == httpx.codes.NOT_MODIFIED:
+        return True
+    return response.status_code == httpx.codes.OK and current.tell_versions and current.same_version(kept)
 
 
 def validators_of(response: httpx.Response) -> Validators:
@@ -84,12 +117,54 @@ def is_encoded(response: httpx.Response) -> bool:
     return encoding != "identity" and not of_the_file
 
 
-def continues_at(response: httpx.Response, offset: int) -> bool:
-    if response.status_code != httpx.codes.PARTIAL_CONTENT:
-        return False
-    if response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
+def check_range(response: httpx.Response, offset: int, length: int | None) -> None:
+    """Raises RangeError unless the answer is the rest of the file, from `offset`, and the file is as long as before."""
+    sent = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
+    if sent is None or int(sent[1]) != offset:
+        raise RangeError("it answered with another range than was asked for")
+    if sent[3] != "*" and ((length is not None and int(sent[3]) != length) or int(sent[2]) + 1 != int(sent[3])):
+        raise RangeError("it answered with a range of a file of another length")
+
+
+def sent_more(response: httpx.Response) -> bool:
+    """True if bytes follow a body that is complete, and are not part of it.
+
+    HTTP ignores them, and so does httpx, which is why its connection is looked into; they mean that the length was
+    wrong and the file is cut off.
+    """
+    connection: object = response.stream
+    for name in ("_stream", "_httpcore_stream", "_stream", "_connection"):
+        connection = getattr(connection, name, None)
+    buffered = getattr(getattr(connection, "_h11_state", None), "trailing_data", (b"", False))[0]
+    if buffered:
         return True
-    raise RetryableError("it answered with another range than was asked for")
+    stream = response.extensions["network_stream"]
+    return bool(stream.get_extra_info("is_readable") and stream.read(1, timeout=1))
+
+
+# --- a web page where data was expected -------------------------------------------------------------------------------
+
+
+def check_content_type(response: httpx.Response, url: str, name: str) -> None:
+    content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if content_type in PAGE_TYPES and not name.lower().endswith(PAGE_SUFFIXES):
+        raise page_instead_of_data(url)
+
+
+def looks_like_a_page(path: Path, name: str) -> bool:
+    """True if the bytes begin like HTML and the name promises something else."""
+    with path.open("rb") as handle:
+        return not name.lower().endswith(PAGE_SUFFIXES) and bool(PAGE_BEGINNING.match(handle.read(1024)))
+
+
+def page_instead_of_data(url: str) -> SourceError:
+    return SourceError(
+        f"{masked(url)}: the server answered with a web page instead of the file; open the address in a browser to see "
+        "what it says (often a login, an error or a notice). If the file is right all the same, give its sha256"
+    )
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
 
 
 def name_of(url: str, response: httpx.Response) -> str:

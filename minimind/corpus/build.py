@@ -7,6 +7,7 @@ from pathlib import Path
 
 from minimind.config import CorpusConfig, HttpSource, HuggingFaceSource, LocalFilesSource, Source
 from minimind.corpus.document import DocumentWriter
+from minimind.corpus.download import Downloader
 from minimind.corpus.gathering import Gathering
 from minimind.corpus.progress import Progress
 from minimind.corpus.sources.http import Http
@@ -29,21 +30,22 @@ def build(section: CorpusConfig, inputs: CorpusInputs, store: Store) -> Manifest
     Raises SourceError, CorpusTooSmallError or DiskFullError.
     """
     with disk_full_said(store.root):
-        readers = {source.name: make_reader(source, section, store) for source in section.sources}
+        downloader = Downloader(store, section)
+        readers = {source.name: make_reader(source, section, store, downloader) for source in section.sources}
         probes: dict[str, str] = {}
-        for reader in readers.values():
+        for reader in sorted(readers.values(), key=lambda reader: isinstance(reader, Http)):  # downloads come last
             probes |= reader.probe(inputs.refresh)
         made = recipe("corpus", masked_tree(section.model_dump(mode="json")), probes, libraries_of(section))
         again = inputs.refresh and is_outdated(made, readers, store)
         return store.build(made, lambda folder: write(folder, section, readers, store), refresh=again)
 
 
-def make_reader(source: Source, section: CorpusConfig, store: Store) -> Reader:
+def make_reader(source: Source, section: CorpusConfig, store: Store, downloader: Downloader) -> Reader:
     match source:
         case LocalFilesSource():
             return LocalFiles(source, section)
         case HttpSource():
-            return Http(source, section, store)
+            return Http(source, section, store, downloader)
         case HuggingFaceSource():
             return HuggingFace(source)
         case _:

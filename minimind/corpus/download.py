@@ -1,221 +1,264 @@
-"""Downloads into the store: limited, resumed, retried, checked, and kept until the server has something newer."""
+"""Downloads by HTTP: asked for with the version that is kept, limited, resumed, retried, and checked."""
 
-import json
 import logging
+import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from minimind.config import CorpusConfig
 from minimind.corpus.answers import (
+    RangeError,
     RetryableError,
     Validators,
+    check_content_type,
+    check_range,
     check_status,
     content_length,
-    continues_at,
     is_encoded,
+    is_unchanged,
     key_of,
+    looks_like_a_page,
     name_of,
+    page_instead_of_data,
+    sent_more,
     validators_of,
     without_user,
 )
-from minimind.corpus.progress import Progress
+from minimind.corpus.kept import DownloadFolder, Kept, read_record, write_record
+from minimind.corpus.parallel import Pace, Transfers, in_parallel, quiet_libraries
 from minimind.errors import SourceError
 from minimind.masking import masked
 from minimind.store import Store, sha256_of_file
 
 logger = logging.getLogger(__name__)
 
-RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0)  # seconds between tries
+RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0)  # seconds between tries, give or take half
+MAX_WAIT_SECONDS = 120.0  # of a Retry-After
 TIMEOUT_SECONDS = 30.0  # without a byte
-BLOCK_BYTES = 1 << 18
+WATCHED_SECONDS = 60.0
+MIN_WATCHED_BYTES = 10_000  # received in that time; a server that sends less is taken for stalled
+MAX_REDIRECTS = 10
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Downloaded:
-    """A file in the store's download folder."""
+class Wanted:
+    """A file by its URL, and by its bytes where these are known."""
 
-    path: Path
-    sha256: str
-    validators: Validators
+    url: str
+    sha256: str | None = None
+    pinned: bool = False  # the config names the checksum, not an earlier answer
 
 
 class Downloader:
-    """Fetches URLs into `<store.root>/downloads`."""
+    """Fetches URLs into the download folder, several at once."""
 
-    def __init__(self, store: Store, max_bytes: int) -> None:
+    def __init__(self, store: Store, section: CorpusConfig) -> None:
         self._store = store
-        self._max_bytes = max_bytes
-        self._folder = store.root / "downloads"
+        self._max_bytes = section.max_download_bytes
+        self._threads = section.parallel_downloads
+        self._pace = Pace(section.requests_per_second)
+        self._folder = DownloadFolder(store)
 
-    def ask(self, url: str) -> Validators:
-        """The validators of what the server has now; raises SourceError."""
+    def fetch(self, files: Sequence[Wanted]) -> list[Kept]:
+        """The files in their order; raises SourceError.
 
-        def once(client: httpx.Client) -> Validators:
-            response = client.head(without_user(url))
-            if response.is_success:
-                return validators_of(response)
-            with client.stream("GET", without_user(url)) as response:  # some servers do not answer HEAD
-                check_status(response, url)
-                return validators_of(response)
-
-        return self._with_retries(url, once)
-
-    def fetch(self, url: str, sha256: str | None, current: Validators | None) -> Downloaded:
-        """The file: the one kept from earlier if it is still the right version, else downloaded.
-
-        Right is one with the expected sha256, or without one, the current validators. Raises SourceError.
+        One with a checksum is asked for only if its bytes are not here. Of others the server is asked whether it has
+        a newer version than the one kept; the file of a version that has not changed may be gone from the disk.
         """
-        with self._store.lock(f"download-{key_of(url)}"):
-            kept = self._kept(url)
-            if kept is not None:
-                expected = (
-                    kept.sha256 == sha256 if sha256 else current is not None and current.same_version(kept.validators)
-                )
-                if expected and sha256_of_file(kept.path) == kept.sha256:
-                    return kept
-            return self._download(url, sha256)
+        with quiet_libraries(), open_client() as client:
+            return in_parallel([partial(self._fetch, client, file) for file in files], self._threads, self._store)
 
-    # --- what is kept -------------------------------------------------------------------------------------------------
+    def _fetch(self, client: httpx.Client, file: Wanted, transfers: Transfers) -> Kept:
+        key = key_of(file.url)
+        with self._store.lock(f"download-{key}"):
+            kept = self._folder.find(key)
+            if file.sha256 and kept is not None and kept.sha256 == file.sha256 and kept.is_whole():
+                return kept
+            fetched = Download(self, client, file, None if file.sha256 else kept, transfers).run()
+            if fetched is not None:
+                return fetched
+            assert kept is not None, "only a file that is kept can be unchanged"
+            return kept
 
-    def _kept(self, url: str) -> Downloaded | None:
-        record = read_record(self._folder / f"{key_of(url)}.json")
-        if record is None or not (self._folder / record["name"]).is_file():
+
+class Download:
+    """One file on its way into the download folder."""
+
+    def __init__(
+        self, owner: Downloader, client: httpx.Client, file: Wanted, kept: Kept | None, transfers: Transfers
+    ) -> None:
+        self._folder, self._pace, self._max_bytes = owner._folder, owner._pace, owner._max_bytes
+        self._client = client
+        self._file = file
+        self._shown = masked(file.url)
+        self._kept = None if kept is None else Validators(**kept.version)
+        self._part = self._folder.part(key_of(file.url))
+        self._begun_record = self._part.with_suffix(".part.json")
+        self._transfers = transfers
+
+    def run(self) -> Kept | None:
+        """The file once it is here; None if the server has no other version than the one kept."""
+        arrived = with_retries(self._shown, self._transfer, self._transfers)
+        if arrived is None:
             return None
-        return Downloaded(self._folder / record["name"], record["sha256"], Validators(**record["validators"]))
+        name, validators = arrived
+        self._check_bytes()
+        return self._folder.keep(key_of(self._file.url), self._part, name, self._file.url, asdict(validators))
 
-    def _keep(self, url: str, part: Path, name: str, validators: Validators) -> Downloaded:
-        path = self._folder / name
-        digest = sha256_of_file(part)
-        part.replace(path)
-        record = {"url": masked(url), "name": name, "sha256": digest, "validators": asdict(validators)}
-        write_record(self._folder / f"{key_of(url)}.json", record)
-        return Downloaded(path, digest, validators)
-
-    # --- downloading --------------------------------------------------------------------------------------------------
-
-    def _download(self, url: str, sha256: str | None) -> Downloaded:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        part = self._folder / f"{key_of(url)}.part"
-        name, validators = self._with_retries(url, lambda client: self._transfer(client, url, part))
-        if sha256 and (found := sha256_of_file(part)) != sha256:
-            part.unlink()
-            raise SourceError(
-                f"{masked(url)} has the sha256 {found}, and {sha256} was expected; "
-                "either the download is not what you meant, or its checksum in corpus.sources is out of date"
-            )
-        return self._keep(url, part, name, validators)
-
-    def _transfer(self, client: httpx.Client, url: str, part: Path) -> tuple[str, Validators]:
-        """One try: continues `part` where the server still has the same version, else begins anew."""
-        begun = Validators(**(read_record(part.with_suffix(".part.json")) or {}))
-        offset = part.stat().st_size if part.exists() else 0
-        headers = {}
-        if offset and begun.for_resuming:
-            headers = {"Range": f"bytes={offset}-", "If-Range": begun.for_resuming}
-        with client.stream("GET", without_user(url), headers=headers) as response:
+    def _transfer(self) -> tuple[str, Validators] | None:
+        """One try: continues the partial file where the server still has that version, else begins anew."""
+        begun = Validators(**(read_record(self._begun_record) or {}))
+        offset = self._part.stat().st_size if self._part.exists() else 0
+        with self._ask(begun, offset) as response:
             if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-                part.unlink()
+                self._drop_part()
                 raise RetryableError("it answered that the partial download does not fit")
-            check_status(response, url)
-            name = name_of(url, response)
-            if not continues_at(response, offset):
-                offset = 0
-            validators = begun if offset else validators_of(response)
-            write_record(part.with_suffix(".part.json"), {} if is_encoded(response) else asdict(validators))
-            self._receive(response, url, part, offset)
-            part.with_suffix(".part.json").unlink()
+            validators = validators_of(response)
+            if self._kept is not None and is_unchanged(response, validators, self._kept):
+                return None
+            check_status(response, self._file.url)
+            name = name_of(self._file.url, response)
+            try:
+                if response.status_code == httpx.codes.PARTIAL_CONTENT:
+                    check_range(response, offset, begun.length)
+                    validators = begun
+                else:
+                    offset = 0
+                if not self._file.pinned:
+                    check_content_type(response, self._file.url, name)
+                write_record(self._begun_record, {} if is_encoded(response) else asdict(validators))
+                self._receive(response, offset)
+            except (SourceError, RangeError):
+                self._drop_part()
+                raise
+            self._begun_record.unlink()
             return name, validators
 
-    def _receive(self, response: httpx.Response, url: str, part: Path, offset: int) -> None:
+    @contextmanager
+    def _ask(self, begun: Validators, offset: int) -> Iterator[httpx.Response]:
+        url = without_user(self._file.url)
+        headers = {} if self._kept is None else self._kept.for_asking()
+        if offset and begun.for_resuming:
+            headers |= {"Range": f"bytes={offset}-", "If-Range": begun.for_resuming}
+        extensions = {"before": self._before_request}
+        auth = login_of(self._file.url)
+        with self._client.stream("GET", url, headers=headers, auth=auth, extensions=extensions) as response:
+            yield response
+
+    def _before_request(self, request: httpx.Request) -> None:
+        """Waits for its turn; of redirects too, which do not lead from https to http."""
+        if request.url.scheme != "https" and self._file.url.startswith("https:"):
+            raise SourceError(
+                f"{self._shown} is redirected to {request.url.host} without encryption; use the address that you trust"
+            )
+        self._pace.wait(request.url.host, self._transfers)
+
+    def _receive(self, response: httpx.Response, offset: int) -> None:
         length = content_length(response)
         total = None if length is None else offset + length
-        blocks = response.iter_bytes(BLOCK_BYTES) if is_encoded(response) else response.iter_raw(BLOCK_BYTES)
-        progress = Progress(self._store)
-        done = offset
-        try:
-            self._check_size(url, total or 0)
-            with part.open("ab" if offset else "wb") as handle:
-                for block in blocks:
-                    done += len(block)
-                    self._check_size(url, done)
-                    handle.write(block)
-                    if progress.due():
-                        progress.report(done, total, f"downloading {masked(url)}")
-        except SourceError:
-            part.unlink(missing_ok=True)
-            raise
+        self._check_size(total or 0)
+        done, watched, watched_since = offset, offset, time.monotonic()
+        with self._part.open("ab" if offset else "wb") as handle:
+            for block in response.iter_bytes() if is_encoded(response) else response.iter_raw():
+                done += len(block)
+                self._check_size(done)
+                handle.write(block)
+                self._transfers.add(len(block))
+                if done == total and sent_more(response):
+                    raise RangeError(f"it sent more than the {total:,} bytes that it announced")
+                if (now := time.monotonic()) - watched_since > WATCHED_SECONDS:
+                    if done - watched < MIN_WATCHED_BYTES:
+                        raise RetryableError(f"it sent only {done - watched:,} bytes in {WATCHED_SECONDS:g} s")
+                    watched, watched_since = done, now
 
-    def _check_size(self, url: str, size: int) -> None:
+    def _check_size(self, size: int) -> None:
         if size > self._max_bytes:
             raise SourceError(
-                f"{masked(url)} has {size:,} bytes or more, and corpus.max_download_bytes permits "
+                f"{self._shown} has {size:,} bytes or more, and corpus.max_download_bytes permits "
                 f"{self._max_bytes:,}; raise it if you want this file"
             )
 
-    def _with_retries(self, url: str, once: Callable[[httpx.Client], Result]) -> Result:
-        problem = ""
-        for delay in (*RETRY_DELAYS, None):
-            try:
-                with client_for(url) as client:
-                    return once(client)
-            except RetryableError as error:
-                problem = str(error)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                problem = str(error) or type(error).__name__
-                if isinstance(error, httpx.UnsupportedProtocol) or not isinstance(error, httpx.TransportError):
-                    raise SourceError(f"{masked(url)} cannot be read: {problem}; check the URL") from None
-            if delay is not None:
-                logger.warning("%s: %s; trying again in %g s", masked(url), problem, delay)
-                time.sleep(delay)
-        raise SourceError(
-            f"{masked(url)} cannot be read: {problem} ({len(RETRY_DELAYS) + 1} tries); "
-            "check the network and the server, and run again: what has arrived is kept"
-        )
+    def _check_bytes(self) -> None:
+        """Raises SourceError, and keeps nothing, if these are other bytes than were wanted, or a web page."""
+        found = sha256_of_file(self._part)
+        if self._file.sha256 not in (None, found):
+            self._drop_part()
+            raise SourceError(
+                f"{self._shown} has the sha256 {found}, and {self._file.sha256} was expected; "
+                + (
+                    "either the download is not what you meant, or its checksum in corpus.sources is out of date"
+                    if self._file.pinned
+                    else "it has just been replaced on the server: run again"
+                )
+            )
+        if not self._file.pinned and looks_like_a_page(self._part, self._file.url):
+            self._drop_part()
+            raise page_instead_of_data(self._file.url)
+
+    def _drop_part(self) -> None:
+        self._part.unlink(missing_ok=True)
+        self._begun_record.unlink(missing_ok=True)
 
 
-@contextmanager
-def client_for(url: str) -> Iterator[httpx.Client]:
-    """A client that sends the URL's user and password, if it has them, as a header.
+def with_retries(shown: str, once: Callable[[], Result], transfers: Transfers) -> Result:
+    """What `once` gives at the first try that meets no passing failure; raises SourceError when none is left."""
+    problem = ""
+    for delay in (*RETRY_DELAYS, None):
+        asked = 0.0
+        try:
+            return once()
+        except RetryableError as error:
+            problem, asked = str(error), error.wait_seconds
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            problem = in_words(error)
+            if isinstance(error, httpx.UnsupportedProtocol) or not isinstance(error, httpx.TransportError):
+                raise SourceError(f"{shown} cannot be read: {problem}; check the URL") from None
+        if asked > MAX_WAIT_SECONDS:
+            raise SourceError(
+                f"{shown} cannot be read: {problem} and wants to be left alone for {asked:,.0f} s; run again then"
+            )
+        if delay is not None:
+            seconds = max(delay * random.uniform(0.5, 1.5), asked)
+            logger.warning("%s: %s; trying again in %.1f s", shown, problem, seconds)
+            transfers.sleep(seconds)
+    raise SourceError(
+        f"{shown} cannot be read: {problem} ({len(RETRY_DELAYS) + 1} tries); "
+        "check the network and the server, and run again: what has arrived is kept"
+    )
 
-    While it is open, the HTTP library does not log: it would log whole URLs, with the secrets among their parameters
-    and with those of the places that they are redirected to.
-    """
+
+def in_words(error: Exception) -> str:
+    if isinstance(error, httpx.ReadTimeout):
+        return f"it sent nothing for {TIMEOUT_SECONDS:g} s"
+    return masked(str(error)) or type(error).__name__
+
+
+def open_client() -> httpx.Client:
+    """A client that asks for the bytes of the files as they are, so that they can be counted and resumed."""
+
+    def before(request: httpx.Request) -> None:
+        request.extensions["before"](request)
+
+    return httpx.Client(
+        headers={"Accept-Encoding": "identity"},
+        timeout=TIMEOUT_SECONDS,
+        follow_redirects=True,
+        max_redirects=MAX_REDIRECTS,
+        event_hooks={"request": [before]},
+    )
+
+
+def login_of(url: str) -> httpx.BasicAuth | None:
+    """The URL's user and password, if it has them; sent to its host alone."""
     parts = urlsplit(url)
-    auth = (unquote(parts.username or ""), unquote(parts.password or "")) if "@" in parts.netloc else None
-    headers = {"Accept-Encoding": "identity"}  # the bytes of the file, so that they can be counted and resumed
-    log = logging.getLogger("httpx")
-    log.addFilter(drop)
-    try:
-        with httpx.Client(auth=auth, headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=True) as client:
-            yield client
-    finally:
-        log.removeFilter(drop)
-
-
-def drop(_: logging.LogRecord) -> bool:
-    return False
-
-
-# --- records beside the files -----------------------------------------------------------------------------------------
-
-
-def read_record(path: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def write_record(path: Path, record: dict[str, Any]) -> None:
-    """Whole or not at all."""
-    beside = path.with_name(f"{path.name}.new")
-    beside.write_text(json.dumps(record, indent=1) + "\n")
-    beside.replace(path)
+    return (
+        httpx.BasicAuth(unquote(parts.username or ""), unquote(parts.password or "")) if "@" in parts.netloc else None
+    )

@@ -94,6 +94,7 @@ class Gathering:
                 "sha256": file.sha256,
                 "documents": self._file_documents,
                 "license": shared,
+                **file.version,
             }
         )
         self._members += file.members

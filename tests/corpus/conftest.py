@@ -20,7 +20,10 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 def section_of(sources: list[Source], **limits: Any) -> CorpusConfig:
-    defaults = {"max_unreadable_share": 0.0, "max_download_bytes": 10**8, "max_expanded_bytes": 10**8}
+    defaults = {
+        "max_unreadable_share": 0.0, "max_download_bytes": 10**8, "max_expanded_bytes": 10**8,
+        "parallel_downloads": 4, "requests_per_second": 1000.0,
+    }  # fmt: skip
     return CorpusConfig.model_validate(defaults | limits | {"sources": sources})
 
 
@@ -67,15 +70,20 @@ class Server:
     url: str
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    sent: int = 0  # bytes of content, by `serve`
 
     def asked(self, method: str) -> int:
         return sum(1 for seen, _, _ in self.requests if seen == method)
 
     def serve(self, path: str, content: bytes, etag: str | None = '"1"', **headers: str) -> None:
-        """Serves the content at `path`, with HEAD, and Range for those who know the ETag."""
+        """Serves the content at `path`: nothing to those who have this ETag, the rest to those who have a part."""
 
         def answer(handler: BaseHTTPRequestHandler) -> None:
             start = 0
+            if etag and handler.headers.get("If-None-Match") == etag:
+                handler.send_response(304)
+                handler.end_headers()
+                return
             asked = handler.headers.get("Range")
             if asked and handler.headers.get("If-Range") == etag:
                 start = int(asked.removeprefix("bytes=").rstrip("-"))
@@ -90,6 +98,7 @@ class Server:
             handler.end_headers()
             if handler.command == "GET":
                 handler.wfile.write(content[start:])
+                self.sent += len(content) - start
 
         self.answers[path] = [answer]
 
@@ -132,9 +141,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             if not answers:
                 self.send_error(404)
                 return
-            answers[0](self)
-            if len(answers) > 1:
-                answers.pop(0)
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            answer(self)
 
         def do_GET(self) -> None:
             self.answer()

@@ -4,12 +4,21 @@ import gzip
 import hashlib
 import json
 import logging
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import httpx
 import pytest
+from conftest import section_of
 from packed import pack
 
+from minimind.corpus.answers import retry_after
+from minimind.corpus.download import Download, Downloader, Wanted, open_client
+from minimind.corpus.files import read_file
+from minimind.corpus.parallel import Transfers
 from minimind.errors import SourceError
 from minimind.masking import masked
 
@@ -55,7 +64,7 @@ def test_unchanged_file_is_asked_for_and_not_fetched_again(server, build_corpus,
     again = build_corpus(http_source(f"{server.url}/laws.zip"))
     refreshed = build_corpus(http_source(f"{server.url}/laws.zip"), refresh=True)
     assert (first.reused, again.reused, refreshed.reused) == (False, True, True)
-    assert (server.asked("HEAD"), server.asked("GET")) == (3, 1)
+    assert (len(server.requests), server.sent) == (3, len(archive))
 
 
 def test_new_version_on_the_server_is_fetched_and_built(tmp_path, server, build_corpus, texts, archive):
@@ -68,11 +77,94 @@ def test_new_version_on_the_server_is_fetched_and_built(tmp_path, server, build_
     assert texts(manifest) == {"web/a/index.md": "# A law, amended\n"}
 
 
+def test_second_run_fetches_only_what_changed(server, build_corpus, texts):
+    for name in "abc":
+        server.serve(f"/{name}.txt", name.encode() * 100_000)
+    urls = [f"{server.url}/{name}.txt" for name in "abc"]
+    build_corpus(http_source(*urls))
+    server.serve("/b.txt", b"New.", etag='"2"')
+    server.sent = 0
+    assert texts(build_corpus(http_source(*urls)))["web/b.txt"] == "New."
+    assert (len(server.requests), server.sent) == (6, len(b"New."))
+
+
 def test_kept_download_serves_another_build_of_the_same_version(server, build_corpus, archive):
     server.serve("/laws.zip", archive)
     build_corpus(http_source(f"{server.url}/laws.zip"))
     build_corpus(http_source(f"{server.url}/laws.zip", members=["a/*"]))
-    assert server.asked("GET") == 1
+    assert server.sent == len(archive)
+
+
+def test_server_that_ignores_conditions_sends_an_unchanged_file_once(server, store, build_corpus, archive):
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(archive)))
+        handler.send_header("Last-Modified", "Sun, 31 May 2026 00:00:00 GMT")
+        handler.end_headers()
+        handler.wfile.write(archive)
+
+    server.answers["/laws.zip"] = [answer]
+    build_corpus(http_source(f"{server.url}/laws.zip"))
+    (kept,) = (store.root / "downloads").glob("*.zip")
+    before = kept.stat().st_mtime_ns
+    assert build_corpus(http_source(f"{server.url}/laws.zip")).reused
+    assert server.requests[1][2]["If-Modified-Since"] == "Sun, 31 May 2026 00:00:00 GMT"
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_file_that_changes_without_a_new_content_is_not_built_again(server, build_corpus, archive):
+    server.serve("/laws.zip", archive)
+    build_corpus(http_source(f"{server.url}/laws.zip"))
+    server.serve("/laws.zip", archive, etag='"2"')
+    assert build_corpus(http_source(f"{server.url}/laws.zip")).reused
+
+
+def test_manifest_line_of_a_file_names_the_version_of_its_server(server, build_corpus, archive):
+    server.serve("/laws.zip", archive, Last_Modified="Sun, 31 May 2026 00:00:00 GMT")
+    manifest = build_corpus(http_source(f"{server.url}/laws.zip"))
+    (line,) = map(json.loads, manifest.file("files.jsonl").read_text().splitlines())
+    assert line["path"] == f"{server.url}/laws.zip"
+    assert line["sha256"] == hashlib.sha256(archive).hexdigest()
+    assert (line["etag"], line["last_modified"]) == ('"1"', "Sun, 31 May 2026 00:00:00 GMT")
+
+
+# --- one file replaced by another while the corpus is built -----------------------------------------------------------
+
+
+def test_what_is_read_is_what_was_probed_though_the_server_has_something_newer(server, store, build_corpus, texts):
+    server.serve("/law.txt", b"Old.")
+    first = server.answers["/law.txt"]
+    server.serve("/law.txt", b"New.", etag='"2"')
+    server.answers["/law.txt"] = first + server.answers["/law.txt"]
+    manifest = build_corpus(http_source(f"{server.url}/law.txt"))
+    assert texts(manifest) == {"web/law.txt": "Old."}
+    assert list(manifest.inputs.values()) == [f"sha256 {hashlib.sha256(b'Old.').hexdigest()}"]
+
+
+def test_file_replaced_after_its_probe_is_refused_where_the_probed_one_is_gone(server, store, build_corpus):
+    server.serve("/law.txt", b"Old.")
+    build_corpus(http_source(f"{server.url}/law.txt"))
+    (kept,) = (store.root / "downloads").glob("*.txt")
+    kept.unlink()
+    same = server.answers["/law.txt"]
+    server.serve("/law.txt", b"New.", etag='"2"')
+    server.answers["/law.txt"] = same + server.answers["/law.txt"]
+    with pytest.raises(SourceError, match=r"it has just been replaced on the server: run again"):
+        build_corpus(http_source(f"{server.url}/law.txt", license="CC0-1.0"))
+    assert build_corpus(http_source(f"{server.url}/law.txt", license="CC0-1.0")).counts["documents"] == 1
+
+
+def test_download_replaced_by_another_run_while_it_is_read_is_refused(server, store, build_corpus, monkeypatch):
+    server.serve("/law.txt", b"Old.")
+
+    def replace_then_read(file):
+        file.path.write_bytes(b"New.")
+        return read_file(file)
+
+    monkeypatch.setattr("minimind.corpus.sources.http.read_file", replace_then_read)
+    with pytest.raises(SourceError, match="another run has replaced the download while it was read"):
+        build_corpus(http_source(f"{server.url}/law.txt"))
+    assert store.manifests("corpus") == []
 
 
 def test_download_damaged_on_disk_is_fetched_again(server, store, build_corpus, texts, archive):
@@ -102,18 +194,6 @@ def test_server_without_validators_is_compared_by_content(server, build_corpus, 
     assert build_corpus(http_source(f"{server.url}/laws.zip")).fingerprint != first.fingerprint
 
 
-def test_server_that_refuses_head_is_asked_by_get(server, build_corpus, archive):
-    server.serve("/laws.zip", archive)
-    (answer,) = server.answers["/laws.zip"]
-
-    def only_get(handler):
-        handler.send_error(405) if handler.command == "HEAD" else answer(handler)
-
-    server.answers["/laws.zip"] = [only_get]
-    assert build_corpus(http_source(f"{server.url}/laws.zip")).counts["documents"] == 3
-    assert build_corpus(http_source(f"{server.url}/laws.zip")).reused
-
-
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip"])
 def test_gzip_file_that_the_server_calls_encoded_stays_as_it_is(tmp_path, server, build_corpus, encoding):
     content = pack(tmp_path / "laws.tar.gz", LAW).read_bytes()
@@ -133,7 +213,7 @@ def test_text_that_the_server_encodes_is_decoded(server, build_corpus, texts):
 def test_missing_file_is_said_at_once(server, store, build_corpus):
     with pytest.raises(SourceError, match=r"/laws.zip: the server answered 404 Not Found; .* check the URL"):
         build_corpus(http_source(f"{server.url}/laws.zip"))
-    assert len(server.requests) == 2  # HEAD, and GET for servers that do not know HEAD
+    assert len(server.requests) == 1
     assert store.manifests("corpus") == []
 
 
@@ -193,7 +273,6 @@ def test_broken_download_is_resumed_where_it_stopped(server, build_corpus, texts
     content = b"".join(b"%07d\n" % number for number in range(100_000))
     server.serve("/laws.txt", content)
     server.cut("/laws.txt", content, at=600_000)
-    server.answers["/laws.txt"].insert(0, server.answers["/laws.txt"][-1])  # HEAD
     manifest = build_corpus(http_source(f"{server.url}/laws.txt"))
     assert texts(manifest) == {"web/laws.txt": content.decode()}
     ranges = [headers.get("Range") for method, _, headers in server.requests if method == "GET"]
@@ -206,7 +285,6 @@ def test_broken_download_of_an_uncertain_version_begins_anew(server, build_corpu
     content = b"".join(b"%07d\n" % number for number in range(100_000))
     server.serve("/laws.txt", content, etag=etag)
     server.cut("/laws.txt", content, at=600_000, etag=etag)
-    server.answers["/laws.txt"].insert(0, server.answers["/laws.txt"][-1])
     assert texts(build_corpus(http_source(f"{server.url}/laws.txt"))) == {"web/laws.txt": content.decode()}
     assert all("Range" not in headers for _, _, headers in server.requests)
 
@@ -215,7 +293,6 @@ def test_file_that_changes_while_it_is_resumed_begins_anew(server, build_corpus,
     old, new = b"old\n" * 200_000, b"new\n" * 200_000
     server.serve("/laws.txt", new, etag='"2"')
     server.cut("/laws.txt", old, at=600_000, etag='"1"')
-    server.answers["/laws.txt"].insert(0, server.answers["/laws.txt"][-1])
     assert texts(build_corpus(http_source(f"{server.url}/laws.txt"))) == {"web/laws.txt": new.decode()}
 
 
@@ -223,7 +300,6 @@ def test_download_that_a_killed_run_left_is_continued_by_the_next(server, store,
     content = b"".join(b"%07d\n" % number for number in range(100_000))
     server.serve("/laws.txt", content)
     server.cut("/laws.txt", content, at=600_000)
-    server.answers["/laws.txt"].insert(0, server.answers["/laws.txt"][-1])
     monkeypatch.setattr("minimind.corpus.download.RETRY_DELAYS", ())
     with pytest.raises(SourceError, match="what has arrived is kept"):
         build_corpus(http_source(f"{server.url}/laws.txt"))
@@ -232,6 +308,246 @@ def test_download_that_a_killed_run_left_is_continued_by_the_next(server, store,
     assert left > 0
     assert texts(build_corpus(http_source(f"{server.url}/laws.txt"))) == {"web/laws.txt": content.decode()}
     assert server.requests[-1][2]["Range"] == f"bytes={left}-"
+
+
+# --- servers that lie -------------------------------------------------------------------------------------------------
+
+
+def raw_answer(head: str, body: bytes):
+    """An answer of exactly these bytes, after which the server hangs up."""
+
+    def answer(handler):
+        handler.wfile.write(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + body)
+        handler.wfile.flush()
+        handler.close_connection = True
+
+    return answer
+
+
+def test_server_that_announces_more_than_it_sends_is_refused(server, store, build_corpus):
+    server.answers["/law.txt"] = [raw_answer("Content-Length: 1000", b"x" * 600)]
+    with pytest.raises(SourceError, match=r"received 600 bytes, expected 1000\) \(4 tries\)"):
+        build_corpus(http_source(f"{server.url}/law.txt"))
+    assert store.manifests("corpus") == []
+
+
+@pytest.mark.parametrize("size", [600, 2_000_000])
+def test_server_that_sends_more_than_it_announces_is_refused(server, store, build_corpus, size):
+    server.answers["/law.txt"] = [raw_answer(f"Content-Length: {size - 100}", b"x" * size)]
+    with pytest.raises(SourceError, match=rf"it sent more than the {size - 100:,} bytes that it announced \(4 tries\)"):
+        build_corpus(http_source(f"{server.url}/law.txt"))
+    assert list((store.root / "downloads").iterdir()) == []
+
+
+def test_server_that_hangs_up_after_the_right_length_is_fine(server, build_corpus):
+    server.answers["/law.txt"] = [raw_answer("Content-Length: 600", b"x" * 600)]
+    assert build_corpus(http_source(f"{server.url}/law.txt")).counts["bytes"] == 600
+
+
+def test_rest_of_a_file_of_another_length_is_not_appended(server, build_corpus, texts):
+    content = b"%07d\n" * 100_000
+
+    def longer(handler):
+        start = int(handler.headers["Range"].removeprefix("bytes=").rstrip("-"))
+        handler.send_response(206)
+        handler.send_header("Content-Range", f"bytes {start}-{len(content) + 7}/{len(content) + 8}")
+        handler.send_header("Content-Length", str(len(content) + 8 - start))
+        handler.end_headers()
+        handler.wfile.write(b"z" * (len(content) + 8 - start))
+
+    server.serve("/laws.txt", content)
+    server.answers["/laws.txt"].insert(0, longer)
+    server.cut("/laws.txt", content, at=600_000)
+    assert texts(build_corpus(http_source(f"{server.url}/laws.txt"))) == {"web/laws.txt": content.decode()}
+
+
+@pytest.mark.parametrize("name", ["laws.jsonl", "laws.parquet", "laws.tar.gz", "laws.txt"])
+@pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "application/octet-stream"])
+def test_web_page_in_place_of_data_is_refused_and_not_kept(server, store, build_corpus, name, content_type):
+    server.serve(f"/{name}", b"\n<!DOCTYPE html>\n<title>Log in</title>", Content_Type=content_type)
+    with pytest.raises(SourceError, match=rf"/{name}: the server answered with a web page instead of the file"):
+        build_corpus(http_source(f"{server.url}/{name}"))
+    assert list((store.root / "downloads").iterdir()) == []
+
+
+def test_file_called_a_web_page_is_read_where_its_checksum_is_right(server, build_corpus):
+    content = json.dumps({"id": "a", "text": "Text."}).encode()
+    server.serve("/laws.jsonl", content, Content_Type="text/html")
+    digest = hashlib.sha256(content).hexdigest()
+    assert build_corpus(http_source(f"{server.url}/laws.jsonl", sha256=digest)).counts["documents"] == 1
+
+
+def test_stalled_server_is_left_after_a_while(server, build_corpus, monkeypatch):
+    monkeypatch.setattr("minimind.corpus.download.TIMEOUT_SECONDS", 0.2)
+    released = threading.Event()
+    server.serve("/law.txt", b"Law.")
+
+    def stall(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.flush()
+        released.wait(5)
+
+    server.answers["/law.txt"].insert(0, stall)
+    began = time.monotonic()
+    assert build_corpus(http_source(f"{server.url}/law.txt")).counts["documents"] == 1
+    assert time.monotonic() - began < 4
+    server.answers["/law.txt"] = [stall]
+    with pytest.raises(SourceError, match=r"it sent nothing for 0\.2 s \(4 tries\)"):
+        build_corpus(http_source(f"{server.url}/law.txt"))
+    released.set()
+
+
+def test_server_that_drips_is_taken_for_stalled(server, build_corpus, monkeypatch):
+    monkeypatch.setattr("minimind.corpus.download.WATCHED_SECONDS", 0.2)
+    monkeypatch.setattr("minimind.corpus.download.RETRY_DELAYS", ())
+
+    def drip(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        for _ in range(40):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            time.sleep(0.02)
+
+    server.answers["/law.txt"] = [drip]
+    with pytest.raises(SourceError, match=r"it sent only \d+ bytes in 0\.2 s"):
+        build_corpus(http_source(f"{server.url}/law.txt"))
+
+
+# --- patience and pace ------------------------------------------------------------------------------------------------
+
+
+def busy(seconds: str):
+    def answer(handler):
+        handler.send_response(429)
+        handler.send_header("Retry-After", seconds)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return answer
+
+
+def test_server_that_asks_to_wait_is_waited_for(server, build_corpus):
+    server.serve("/law.txt", b"Law.")
+    server.answers["/law.txt"].insert(0, busy("1"))
+    began = time.monotonic()
+    build_corpus(http_source(f"{server.url}/law.txt"))
+    assert time.monotonic() - began >= 1
+
+
+def test_server_that_asks_to_wait_for_an_hour_is_not(server, build_corpus):
+    server.answers["/law.txt"] = [busy("3600")]
+    with pytest.raises(SourceError, match=r"429 Too Many Requests and wants to be left alone for 3,600 s; run again"):
+        build_corpus(http_source(f"{server.url}/law.txt"))
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("", 0), ("7", 7), ("soon", 0), ("-3", 0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)]
+)
+def test_retry_after_is_read(text, seconds):
+    assert retry_after(httpx.Response(503, headers={"Retry-After": text})) == seconds
+
+
+def test_retry_after_is_read_as_a_date():
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    assert 90 < retry_after(httpx.Response(503, headers={"Retry-After": soon})) <= 100
+
+
+def test_as_many_files_as_permitted_are_fetched_at_once(server, build_corpus):
+    at_once, most, lock = 0, 0, threading.Lock()
+
+    def slow(handler):
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.2)
+        with lock:
+            at_once -= 1
+        handler.send_response(200)
+        handler.send_header("Content-Length", "4")
+        handler.end_headers()
+        handler.wfile.write(b"Law.")
+
+    urls = [f"{server.url}/{number}.txt" for number in range(8)]
+    server.answers = {f"/{number}.txt": [slow] for number in range(8)}
+    assert build_corpus(http_source(*urls), parallel_downloads=3).counts["documents"] == 8
+    assert most == 3
+
+
+def test_requests_to_one_host_keep_their_distance(server, build_corpus):
+    for number in range(5):
+        server.serve(f"/{number}.txt", b"Law.")
+    urls = [f"{server.url}/{number}.txt" for number in range(5)]
+    began = time.monotonic()
+    build_corpus(http_source(*urls), parallel_downloads=5, requests_per_second=10.0)
+    assert time.monotonic() - began >= 0.4
+
+
+def test_one_file_over_the_limit_stops_the_others(server, store, build_corpus):
+    server.serve("/-big.txt", b"x" * 300_000)
+    urls = [f"{server.url}/-big.txt"]
+    for number in range(20):
+        server.serve(f"/{number}.txt", b"x" * 50_000)
+        urls.append(f"{server.url}/{number}.txt")
+    with pytest.raises(SourceError, match=r"/-big.txt has 300,000 bytes or more"):
+        build_corpus(http_source(*urls), max_download_bytes=100_000, parallel_downloads=4, requests_per_second=10.0)
+    assert server.sent < 10 * 50_000
+
+
+# --- redirects --------------------------------------------------------------------------------------------------------
+
+
+def redirect(place: str):
+    def answer(handler):
+        handler.send_response(302)
+        handler.send_header("Location", place)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return answer
+
+
+def test_redirect_is_followed_and_the_password_stays_behind(server, store, build_corpus, archive, caplog):
+    caplog.set_level(logging.DEBUG)
+    server.serve("/there.zip", archive)
+    elsewhere = server.url.replace("127.0.0.1", "localhost")
+    server.answers["/laws.zip"] = [redirect(f"{elsewhere}/there.zip?signature=geheim")]
+    url = server.url.replace("http://", "http://reader:geheim@")
+    manifest = build_corpus(http_source(f"{url}/laws.zip"))
+    assert manifest.counts["documents"] == 3
+    assert ["Authorization" in headers for _, _, headers in server.requests] == [True, False]
+    said = caplog.text + "".join(path.read_text("latin-1") for path in store.root.rglob("*") if path.is_file())
+    assert "geheim" not in said
+
+
+def test_redirects_in_a_circle_are_refused(server, build_corpus):
+    server.answers["/laws.zip"] = [redirect("/laws.zip")]
+    with pytest.raises(SourceError, match=r"/laws\.zip cannot be read: .*redirect.*; check the URL"):
+        build_corpus(http_source(f"{server.url}/laws.zip"))
+    assert len(server.requests) == 11
+
+
+def test_redirect_to_what_is_no_web_address_is_refused(server, build_corpus):
+    server.answers["/laws.zip"] = [redirect("file:///etc/passwd")]
+    with pytest.raises(SourceError, match=r"/laws\.zip cannot be read: "):
+        build_corpus(http_source(f"{server.url}/laws.zip"))
+
+
+def test_redirect_from_https_to_http_is_refused(server, store):
+    downloader = Downloader(store, section_of([http_source("https://host/a.zip")]))
+    with open_client() as client:
+        download = Download(downloader, client, Wanted("https://host/a.zip?key=geheim"), None, Transfers())
+        request = httpx.Request("GET", f"{server.url}/a.zip", extensions={"before": download._before_request})
+        with pytest.raises(SourceError, match=r"https://host/a.zip\?key=\*\*\* is redirected to 127.0.0.1 without"):
+            client.send(request)
+
+
+# --- members, ids and names -------------------------------------------------------------------------------------------
 
 
 def test_members_that_match_nothing_are_said(server, build_corpus, archive):

@@ -32,6 +32,7 @@ class FileRead(NamedTuple):
     bytes: int
     sha256: str
     members: int  # read from it, if it is an archive
+    version: Mapping[str, str] = {}  # what its server calls this version: etag, last_modified, commit
 
 
 Item = Document | Unreadable | Skipped | FileRead
