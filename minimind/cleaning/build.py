@@ -2,32 +2,34 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from minimind.cleaning.checks import CHECKS
 from minimind.cleaning.database import (
     connect,
     make_table,
-    make_text_table,
     numbered_files,
     publish_table,
     read_as,
     rows_of,
 )
-from minimind.cleaning.duplicates import ROUND, compare_in_rounds, near_duplicate_parameters
+from minimind.cleaning.duplicates import ROUND, compare_in_rounds, find_collisions
+from minimind.cleaning.known_texts import KnownTexts
+from minimind.cleaning.parameters import sql_parameters
+from minimind.cleaning.parts import Resources
 from minimind.cleaning.split import (
     corpus_digest,
     ledger_path,
     previous_ledger,
     record_ledger,
-    split_parameters,
 )
 from minimind.config import CleaningConfig
-from minimind.errors import CorpusTooSmallError, SourceError
 from minimind.store import Manifest, Outcome, Store, disk_full_said, recipe
 
 DOCUMENT_FIELDS = [
@@ -41,8 +43,7 @@ DOCUMENT_FIELDS = [
 REMOVAL_FIELDS = [("step", pa.string()), ("reason", pa.string()), ("kept_document_id", pa.string())]
 PAIR_FIELDS = [("document_id_a", pa.string()), ("document_id_b", pa.string()), ("jaccard", pa.float64())]
 
-TEXT_TABLES = {"documents": pa.schema([*DOCUMENT_FIELDS, ("raw_bytes", pa.int64())])}
-COUNTED = ("funnel", "lengths", "sources", "totals")
+PASSES = {"corpus": (0.0, 0.02), "part": (0.02, 0.77), "whole": (0.77, 0.85), "published": (0.85, 1.0)}
 PUBLISHED = {
     "train": pa.schema(DOCUMENT_FIELDS),
     "holdout": pa.schema(DOCUMENT_FIELDS),
@@ -55,7 +56,7 @@ PUBLISHED = {
 @dataclass(frozen=True)
 class CleaningInputs:
     corpus: Manifest
-    threads: int | None = None  # None: every core; shapes no result
+    resources: Resources = field(default_factory=Resources)
 
 
 def build(section: CleaningConfig, inputs: CleaningInputs, store: Store) -> Manifest:
@@ -82,19 +83,26 @@ def build(section: CleaningConfig, inputs: CleaningInputs, store: Store) -> Mani
 
 
 def clean(section: CleaningConfig, inputs: CleaningInputs, store: Store, ledger: str | None, folder: Path) -> Outcome:
-    """Runs the SQL files in order and writes what is published into `folder`."""
+    """Reads the texts that are new, decides about all documents, and writes what is published into `folder`."""
     working = folder / ".working"
     working.mkdir()
-    parameters = (
-        near_duplicate_parameters(section.near_duplicates)
-        | section.quality.model_dump()
-        | split_parameters(section.split)
-    )
-    with connect(working, inputs.threads) as connection:
-        read_as(connection, "corpus", [inputs.corpus.file(name) for name in inputs.corpus.matching("documents-")])
+    resources = inputs.resources
+    documents = [inputs.corpus.file(name) for name in inputs.corpus.matching("documents-")]
+    parameters = sql_parameters(section) | {"partition_bytes": resources.partition_bytes}
+    known = KnownTexts(store, parameters)
+    with connect(working, resources.threads, resources.memory_bytes) as connection:
+        read_as(connection, "corpus", documents)
         read_previous_ledger(connection, store, ledger)
-        results = run_files(connection, parameters, store, working, folder)
+        known.attach_keys(connection)
+        run_pass("corpus", connection, parameters, store)
+        known.read(connection, documents, resources, working, partial(report, store, "part"))
+        known.attach(connection)
+        run_pass("whole", connection, parameters, store)
+        known.remember_pairs(connection)
+        results = publish(connection, parameters, store, folder)
+        report(store, "published", 1, "done")
         outcome = summarize(connection, results)
+    known.forget_others()
     shutil.rmtree(working)
     return outcome
 
@@ -106,100 +114,41 @@ def read_previous_ledger(connection: duckdb.DuckDBPyConnection, store: Store, le
         connection.execute("create table previous_ledger (document_id varchar, split varchar)")
 
 
-def run_files(
-    connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any], store: Store, working: Path, folder: Path
-) -> dict[str, list[dict[str, Any]]]:
-    """The rows of the files that only count."""
-    files = numbered_files()
-    results = {}
-
-    def report(done: int, text: str) -> None:
-        store.report("cleaning", done, len(files), text)
-
-    def report_round(place: int, text: str) -> None:
-        report([name for name, _ in files].index(ROUND[0]) + place, text)
-
-    for done, (name, query) in enumerate(files):
-        if name not in ROUND:
-            report(done, name.replace("_", " "))
-        if name in TEXT_TABLES:
-            make_text_table(connection, name, query, parameters, working / f"{name}.parquet", TEXT_TABLES[name])
-        elif name in PUBLISHED:
-            publish_table(connection, query, parameters, folder / f"{name}.parquet", PUBLISHED[name])
-        elif name in COUNTED:
-            results[name] = rows_of(connection, query, parameters)
+def run_pass(folder: str, connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any], store: Store) -> None:
+    """Makes the tables of a pass in their order; those of ROUND several times over."""
+    files = dict(numbered_files(folder))
+    for place, (name, query) in enumerate(files.items()):
+        say = partial(report, store, folder, place / len(files))
+        say(name)
+        if name == "collisions":
+            find_collisions(connection, query, parameters)
         elif name == ROUND[0]:
-            compare_in_rounds(connection, dict(files), parameters, report_round)
+            compare_in_rounds(connection, files, parameters, say)
         elif name not in ROUND:
             make_table(connection, name, query, parameters)
         if name in CHECKS:
             CHECKS[name](connection, parameters)
-    report(len(files), "done")
+
+
+def publish(
+    connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any], store: Store, folder: Path
+) -> dict[str, list[dict[str, Any]]]:
+    """Writes the files of the build; the rows of the tables that only count."""
+    results = {}
+    files = numbered_files("published")
+    for place, (name, query) in enumerate(files):
+        report(store, "published", place / len(files), name)
+        if name in PUBLISHED:
+            publish_table(connection, query, parameters, folder / f"{name}.parquet", PUBLISHED[name])
+        else:
+            results[name] = rows_of(connection, query, parameters)
     return results
 
 
-# --- what is too little -----------------------------------------------------------------------------------------------
-
-
-def check_catalogue(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> None:
-    """Raises for an empty corpus and for a document_id that stands twice."""
-    if not connection.execute("select 1 from catalogue limit 1").fetchone():
-        raise CorpusTooSmallError(
-            "the corpus has no documents, at least one was expected; check the sources under corpus in the YAML"
-        )
-    twice = connection.execute(
-        "select document_id from catalogue group by document_id having count(*) > 1 order by document_id limit 1"
-    ).fetchone()
-    if twice:
-        raise SourceError(
-            f"the document_id {twice[0]} stands twice in the corpus; ids have to be unique within a source"
-        )
-
-
-def check_removals(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> None:
-    """Raises if no document is left."""
-    documents, removed = counts_of_removals(connection)
-    if documents == removed:
-        raise CorpusTooSmallError(
-            f"all {documents:,} documents were removed ({removal_reasons(connection)}); "
-            "loosen cleaning.quality in the YAML, or add sources"
-        )
-
-
-def check_holdout(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> None:
-    """Raises if the holdout, at its largest share, is too small, or if nothing is left to train on."""
-    [row] = rows_of(connection, "select * from holdout_share", {})
-    documents, removed = counts_of_removals(connection)
-    found = f"of {documents:,} documents {documents - removed:,} are left ({removal_reasons(connection)})"
-    if not row["enough"]:
-        raise CorpusTooSmallError(
-            f"the holdout, at most a fifth of the documents, would have {row['documents']:,} documents with "
-            f"{row['bytes']:,} bytes, at least {parameters['min_documents']:,} documents and "
-            f"{parameters['min_bytes']:,} bytes are needed: {found}; add documents, or lower "
-            "cleaning.split.min_documents and min_bytes in the YAML"
-        )
-    if not row["train_documents"]:
-        raise CorpusTooSmallError(
-            f"all documents fall into the holdout and none is left to train on: {found}; add documents that "
-            "are no near-duplicates of these"
-        )
-
-
-CHECKS = {"catalogue": check_catalogue, "removals": check_removals, "holdout_share": check_holdout}
-
-
-def counts_of_removals(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
-    """Documents in, documents removed."""
-    row = connection.execute("select (select count(*) from catalogue), (select count(*) from removals)").fetchone()
-    assert row is not None
-    return row[0], row[1]
-
-
-def removal_reasons(connection: duckdb.DuckDBPyConnection) -> str:
-    """Such as `removed: exact_duplicate 3, min_words 2`."""
-    query = "select reason, count(*) from removals group by place, reason order by place, 2 desc, reason"
-    rows = connection.execute(query).fetchall()
-    return "removed: " + (", ".join(f"{reason} {count:,}" for reason, count in rows) or "none")
+def report(store: Store, folder: str, share: float, text: str) -> None:
+    """Says how far the cleaning has come, of which three quarters are the reading of texts."""
+    begin, end = PASSES[folder]
+    store.report("cleaning", begin + share * (end - begin), 1, text.replace("_", " "))
 
 
 # --- counts -----------------------------------------------------------------------------------------------------------

@@ -24,14 +24,16 @@ Parameters = Mapping[str, Any]
 
 
 @contextmanager
-def connect(working: Path, threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database in memory that spills into `working`, with half of the machine's memory and every core at most.
+def connect(
+    working: Path, threads: int | None = None, memory_bytes: int | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database in memory that spills into `working`; None: every core, and half of the machine's memory.
 
     Extensions are neither downloaded nor loaded, and no other file of the user's shapes it.
     """
     settings: dict[str, Any] = {
         "threads": threads or cores(),
-        "memory_limit": f"{memory_bytes() // 2}B",
+        "memory_limit": f"{memory_bytes or machine_memory_bytes() // 2}B",
         "temp_directory": str(working / "spilled"),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
@@ -52,7 +54,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def memory_bytes() -> int:
+def machine_memory_bytes() -> int:
     """Of this machine, or of the container that the process runs in."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
@@ -61,9 +63,11 @@ def memory_bytes() -> int:
         return machine
 
 
-def numbered_files() -> list[tuple[str, str]]:
-    """(name of the table, query) of every numbered SQL file, in the order in which they run."""
-    found = [(match, path) for path in SQL.glob("*.sql") if (match := re.fullmatch(r"(\d+)_(\w+)", path.stem))]
+def numbered_files(folder: str) -> list[tuple[str, str]]:
+    """(name of the table, query) of every numbered SQL file of a pass, in the order in which they run."""
+    found = [
+        (match, path) for path in (SQL / folder).glob("*.sql") if (match := re.fullmatch(r"(\d+)_(\w+)", path.stem))
+    ]
     return [(match[2], path.read_text()) for match, path in sorted(found, key=lambda pair: int(pair[0][1]))]
 
 
@@ -86,6 +90,13 @@ def publish_table(
     """Writes the rows of `query`, in its order, to a Parquet file whose bytes depend on nothing but the rows."""
     batches = connection.sql(query, params=used_by(query, parameters)).to_arrow_reader(BATCH_ROWS)
     write_parquet(path, schema, batches, PUBLISHED_ROWS, PUBLISHED_BYTES)
+
+
+def copied_as(connection: duckdb.DuckDBPyConnection, query: str, parameters: Parameters, path: Path) -> None:
+    """Writes the rows of `query` to Parquet, in no order: for tables without texts that are no result."""
+    target = str(path).replace("'", "''")
+    options = f"format parquet, compression zstd, row_group_size {PUBLISHED_ROWS}"
+    connection.execute(f"copy ({query}) to '{target}' ({options})", used_by(query, parameters))
 
 
 def read_as(connection: duckdb.DuckDBPyConnection, name: str, paths: Sequence[Path]) -> None:

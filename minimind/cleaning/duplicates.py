@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from minimind.cleaning.database import make_table
+from minimind.cleaning.database import make_table, used_by
 from minimind.config import NearDuplicatesConfig
 
 MIN_PAIR_JACCARD = 0.7  # below, two documents have nothing to do with each other; the split keeps such pairs together
@@ -20,6 +20,8 @@ CROWD = 256  # members of a group that are all paired with each other
 ESTIMATE_MARGIN = 0.12  # four standard deviations of the estimate at J = 0.7
 PARTNERS = 64  # that a document is compared with in a round: the first ones, and as many of the most similar ones
 MAX_ROUNDS = 8
+BINS_AT_ONCE = 20_000_000  # of signatures that are searched for collisions at the same time
+COLLISIONS = "create table collisions (number uinteger, band usmallint, band_key ubigint, members bigint)"
 
 ROUND = (
     "bands",
@@ -44,24 +46,37 @@ def near_duplicate_parameters(section: NearDuplicatesConfig) -> dict[str, Any]:
     }
 
 
+def find_collisions(connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any]) -> None:
+    """Makes the table `collisions`, so many bands at a time that what is held at once stays bounded."""
+    documents = connection.execute("select count(*) from sound_documents").fetchone()
+    assert documents is not None
+    slices = max(1, -(-documents[0] * BINS // BINS_AT_ONCE))
+    bands = BINS // BAND_ROWS
+    width = -(-bands // slices)
+    connection.execute(COLLISIONS)
+    for first in range(0, bands, width):
+        asked = {**parameters, "first_band": first, "end_band": first + width}
+        connection.execute(f"insert into collisions {query}", used_by(query, asked))
+
+
 def compare_in_rounds(
     connection: duckdb.DuckDBPyConnection,
     queries: Mapping[str, str],
     parameters: Mapping[str, Any],
-    report: Callable[[int, str], None],
+    report: Callable[[str], None],
 ) -> None:
     """Makes the tables of ROUND again and again, until no likely pair of kept documents is left to compare.
 
     What a round removes takes no part in the next one, so that crowds become groups and large families small ones.
     Two rounds do unless a family has more than PARTNERS or CROWD members. MAX_ROUNDS bounds families of thousands in
     which next to nothing is removed; their documents have then been compared with several hundred others each.
-    `report` is told the place in ROUND, the last one from the second round on, and what is being done.
+    `report` is told what is being done.
     """
     connection.execute("create table compared_pairs (i uinteger, j uinteger, jaccard double)")
     connection.execute("create table near_duplicates (number uinteger, kept_number uinteger)")
     for number in range(1, MAX_ROUNDS + 1):
-        for place, name in enumerate(ROUND):
-            report(place if number == 1 else len(ROUND) - 1, f"{name.replace('_', ' ')}, round {number}")
+        for name in ROUND:
+            report(f"{name}, round {number}")
             make_table(connection, name, queries[name], parameters)
             if name == "chosen_pairs" and not connection.execute("select 1 from chosen_pairs limit 1").fetchone():
                 return

@@ -10,6 +10,7 @@ import pytest
 from cleaned import Cleaned, config
 
 from minimind.cleaning.build import CleaningInputs, build
+from minimind.cleaning.parts import Resources
 from minimind.config import CleaningConfig
 from minimind.store import Manifest, Outcome, Recipe, Store, sha256_of_json
 
@@ -74,9 +75,10 @@ def clean(store: Store, make_corpus: MakeCorpus) -> Clean:
         section: CleaningConfig | None = None,
         threads: int = 2,
         store: Store = store,
+        resources: Resources | None = None,
         **corpus: Any,
     ) -> Cleaned:
-        inputs = CleaningInputs(make_corpus(texts, store=store, **corpus), threads)
+        inputs = CleaningInputs(make_corpus(texts, store=store, **corpus), resources or Resources(threads))
         return Cleaned(build(section or config(), inputs, store))
 
     return run

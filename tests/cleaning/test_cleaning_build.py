@@ -96,7 +96,7 @@ def test_fingerprint_knows_config_corpus_and_libraries_but_not_threads(clean):
     assert clean(fillers(20), threads=1).manifest.reused
     assert not clean(fillers(20), config(max_jaccard=0.9)).manifest.reused
     assert set(first.manifest.libraries) == {"duckdb", "pyarrow"}
-    assert {"cleaning/sql/1_documents.sql", "cleaning/sql/functions.sql"} <= set(first.manifest.code)
+    assert {"cleaning/sql/part/1_texts.sql", "cleaning/sql/functions.sql"} <= set(first.manifest.code)
     assert "documents-00000.parquet" in first.manifest.inputs
     assert set(first.manifest.parents) == {"corpus"}
 
@@ -110,7 +110,7 @@ def test_progress_names_every_step(clean, tmp_path):
     assert done == sorted(done)
     assert done[0] == 0
     assert done[-1] == steps[-1][2]
-    assert {"documents", "candidates, round 1", "clusters"} <= {text for _, _, _, text in steps}
+    assert {"texts", "candidates, round 1", "clusters"} <= {text for _, _, _, text in steps}
 
 
 def test_id_that_stands_twice_is_refused(make_corpus, store):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from similar_texts import fillers
 
 from minimind.cleaning.database import connect, make_text_table, numbered_files
+from minimind.cleaning.parts import LONG_ROWS
 
 NORMALISED = [
     ("one\r\ntwo\rthree\n", "one\ntwo\nthree"),
@@ -33,19 +34,17 @@ def test_text_is_normalised(clean):
 
 @pytest.fixture(scope="module")
 def normalise(tmp_path_factory):
-    """Runs the first SQL file alone."""
+    """Runs the SQL file that normalises, alone."""
     working = tmp_path_factory.mktemp("working")
-    fields = {name: pa.string() for name in ("document_id", "text", "source", "title", "license")}
-    schema = pa.schema([*fields.items(), ("metadata", pa.map_(pa.string(), pa.string()))])
+    schema = pa.schema([("place", pa.int64()), ("text_key", pa.string()), ("text", pa.string())])
 
     def run(texts):
-        rows = [{"document_id": f"{n:04}", "text": text, "metadata": []} for n, text in enumerate(texts)]
+        rows = [{"place": n, "text_key": f"{n:04}", "text": text} for n, text in enumerate(texts)]
         with connect(working, threads=1) as connection:
-            connection.register("corpus", pa.Table.from_pylist(rows, schema=schema))
-            [(name, query)] = [file for file in numbered_files() if file[0] == "documents"]
-            path = working / "documents.parquet"
-            make_text_table(connection, name, query, {}, path, schema.append(pa.field("raw_bytes", pa.int64())))
-            return [row[0] for row in connection.execute("select text from documents order by document_id").fetchall()]
+            connection.register("raw_texts", pa.Table.from_pylist(rows, schema=schema))
+            query = dict(numbered_files("part"))["texts"]
+            make_text_table(connection, "texts", query, {}, working / "texts.parquet", LONG_ROWS["texts"])
+            return [row[0] for row in connection.execute("select text from texts order by text_key").fetchall()]
 
     return run
 

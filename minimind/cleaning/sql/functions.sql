@@ -5,23 +5,29 @@
 -- RE2's \w knows ASCII alone
 create macro words_of(text) as regexp_extract_all(lower(text), '[\p{L}\p{N}_]+');
 
--- 64 bits of a word's md5
-create macro word_hash(word) as (md5_number(word) >> 64)::ubigint;
+-- 64 bits of the md5 of each word
+create macro word_hashes_of(text) as
+    list_transform(words_of(text), lambda word: (md5_number(word) >> 64)::ubigint);
+
+-- a table of the runs of up to five words of lists of hashes: unnested side by side, a list and its tails, which is
+-- several times faster than picking elements by index. The hash of a run is that of its words, each shifted by its
+-- place, so that order counts. `size` is 1 to 5; null where a text has ended
+create macro run_hash(size, a, b, c, d, e) as
+    case when (case size when 1 then a when 2 then b when 3 then c when 4 then d else e end) is not null then
+        xor(xor(xor(xor(
+            a,
+            case when size > 1 then b >> 1 else 0::ubigint end),
+            case when size > 2 then c >> 2 else 0::ubigint end),
+            case when size > 3 then d >> 3 else 0::ubigint end),
+            case when size > 4 then e >> 4 else 0::ubigint end)
+    end;
 
 create macro rotated(bits, places) as
     ((bits & (18446744073709551615::ubigint >> places)) << places) | (bits >> (64 - places));
 
--- hashes of all runs of `size` words, by cyclic polynomials (Cohen 1997; Lemire and Kaser 2010: pairwise independent):
--- each word's hash, rotated by its place in the run. Empty for a text shorter than one run
-create macro shingles_of(text, size) as (
-    select list_transform(
-        hashes[size:],
-        lambda last_hash, i: xor(xor(xor(xor(
-            hashes[i],
-            case when size > 1 then rotated(hashes[i + 1], 1) else 0::ubigint end),
-            case when size > 2 then rotated(hashes[i + 2], 2) else 0::ubigint end),
-            case when size > 3 then rotated(hashes[i + 3], 3) else 0::ubigint end),
-            case when size > 4 then rotated(hashes[i + 4], 4) else 0::ubigint end)
-    )
-    from (select list_transform(words_of(text), lambda word: word_hash(word)) as hashes)
-);
+-- the metadata of a document, with the document of which it is another version where there is one; keys in order
+create macro noted(metadata, version_of) as
+    case when version_of is null then metadata
+    else map_from_entries(list_sort(list_append(
+        map_entries(metadata), {'key': 'version_of', 'value': version_of}
+    ))) end;

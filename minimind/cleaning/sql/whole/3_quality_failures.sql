@@ -1,4 +1,4 @@
--- one row is a document that breaks a quality rule, with the first rule that it breaks
+-- one row is a document, no exact copy, that breaks a quality rule, with the first rule that it breaks
 -- A threshold is what is still permitted. Rules bear the names and the order of the YAML's keys.
 with broken as (
     select
@@ -21,7 +21,9 @@ with broken as (
             case when short_line_ratio > $max_short_line_ratio then 'max_short_line_ratio' end,
             case when newline_word_ratio > $max_newline_word_ratio then 'max_newline_word_ratio' end
         ], lambda rule: rule is not null) as rules
-    from quality_signals
+    from catalogue
+    join quality_signals using (text_key)
+    where number not in (select number from exact_duplicates)
 )
 select number, rules[1] as reason
 from broken

@@ -4,16 +4,19 @@ with dated as (
     select
         *,
         case
-            when regexp_full_match(metadata['date'], '\d{4}(-\d{2}(-\d{2}([T ].*)?)?)?') then metadata['date']
+            when regexp_full_match(date, '\d{4}(-\d{2}(-\d{2}([T ].*)?)?)?') then date
         end as known_date
-    from documents
+    from corpus_documents
 )
 select
     row_number() over (order by known_date desc nulls last, document_id)::uinteger as number,
     document_id,
     source,
+    license,
+    text_key,
     raw_bytes,
-    strlen(text)::bigint as bytes,
-    length(text)::bigint as chars,
-    md5_number(text) as text_md5
+    bytes,
+    chars,
+    text_md5
 from dated
+join texts using (text_key)

@@ -1,14 +1,8 @@
--- one row is a distinct document and what the quality rules look at
+-- one row is a text that is not empty and what the quality rules look at
 -- Gopher: Rae et al. 2021, "quality filtering" (A.1.1) and table A1 (repetition); FineWeb: Penedo et al. 2024, 3.5.
 -- A word is a token between blanks, punctuation included. A line is one with something on it, blanks around it
 -- left out. Lengths are in characters. All sums are of whole numbers: sums of floats vary with threads.
-with distinct_documents as (
-    select catalogue.number, documents.text, catalogue.chars
-    from documents
-    join catalogue using (document_id)
-    where catalogue.chars > 0 and catalogue.number not in (select number from exact_duplicates)
-),
-parts as (
+with parts as (
     select
         *,
         regexp_extract_all(text, '\S+') as words,
@@ -16,7 +10,8 @@ parts as (
         list_filter(
             list_transform(string_split(text, chr(10)), lambda line: trim(line, chr(9) || ' ')), lambda line: line <> ''
         ) as lines
-    from distinct_documents
+    from texts
+    where chars > 0
 ),
 runs as (
     select *, list_transform(words[2:], lambda word, i: words[i] || ' ' || word) as bigrams
@@ -33,7 +28,7 @@ repeated as (
 ),
 counted as (
     select
-        number,
+        text_key,
         text,
         chars,
         len(words) as words,
@@ -54,7 +49,7 @@ counted as (
     from repeated
 )
 select
-    number,
+    text_key,
     words,
     word_chars / words as mean_word_length,
     -- Gopher: hash signs, or ellipses, by words; a row of dots that leads to a page number or is to be filled in is one

@@ -1,9 +1,9 @@
--- one row is a document of the corpus, its text normalised, in order of document_id
+-- one row is a text, normalised, with its size and the md5 of what it has become, in the order of the documents
 -- NULs go first: nfc_normalize stops at one. Digits, tabs and indentation stay as they are.
 with lines as (
     -- CRLF, CR, vertical tab, form feed, NEL, line and paragraph separator become a line feed
     select *, regexp_replace(text, '\r\n?|[\x0b\x0c\x{85}\x{2028}\x{2029}]', chr(10), 'g') as with_line_feeds
-    from corpus
+    from raw_texts
 ),
 visible as (
     -- control characters, soft hyphen, zero-width space, word joiner and byte order mark
@@ -19,15 +19,20 @@ spaced as (
 trimmed as (
     select *, regexp_replace(spaced, '[ \t]+(\n|\z)', '\1', 'g') as trimmed
     from spaced
+),
+normalised as (
+    -- at most two blank lines in a row, none at either end
+    select
+        place,
+        text_key,
+        regexp_replace(trim(trimmed, chr(10)), '\n{4,}', repeat(chr(10), 3), 'g') as text
+    from trimmed
 )
 select
-    document_id,
-    -- at most two blank lines in a row, none at either end
-    regexp_replace(trim(trimmed, chr(10)), '\n{4,}', repeat(chr(10), 3), 'g') as text,
-    source,
-    title,
-    license,
-    metadata,
-    strlen(text)::bigint as raw_bytes
-from trimmed
-order by document_id
+    text_key,
+    text,
+    strlen(text)::bigint as bytes,
+    length(text)::bigint as chars,
+    md5(text) as text_md5
+from normalised
+order by place

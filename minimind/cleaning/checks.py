@@ -1,0 +1,70 @@
+"""What stops a cleaning: a corpus without documents, one that nothing is left of, a holdout that is too small."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+
+from minimind.cleaning.database import rows_of
+from minimind.errors import CorpusTooSmallError, SourceError
+
+
+def check_documents(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> None:
+    """Raises for an empty corpus and for a document_id that stands twice."""
+    if not connection.execute("select 1 from corpus_documents limit 1").fetchone():
+        raise CorpusTooSmallError(
+            "the corpus has no documents, at least one was expected; check the sources under corpus in the YAML"
+        )
+    twice = connection.execute(
+        "select document_id from corpus_documents group by document_id having count(*) > 1 order by document_id limit 1"
+    ).fetchone()
+    if twice:
+        raise SourceError(
+            f"the document_id {twice[0]} stands twice in the corpus; ids have to be unique within a source"
+        )
+
+
+def check_removals(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> None:
+    """Raises if no document is left."""
+    documents, removed = counts_of_removals(connection)
+    if documents == removed:
+        raise CorpusTooSmallError(
+            f"all {documents:,} documents were removed ({removal_reasons(connection)}); "
+            "loosen cleaning.quality in the YAML, or add sources"
+        )
+
+
+def check_holdout(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> None:
+    """Raises if the holdout, at its largest share, is too small, or if nothing is left to train on."""
+    [row] = rows_of(connection, "select * from holdout_share", {})
+    documents, removed = counts_of_removals(connection)
+    found = f"of {documents:,} documents {documents - removed:,} are left ({removal_reasons(connection)})"
+    if not row["enough"]:
+        raise CorpusTooSmallError(
+            f"the holdout, at most a fifth of the documents, would have {row['documents']:,} documents with "
+            f"{row['bytes']:,} bytes, at least {parameters['min_documents']:,} documents and "
+            f"{parameters['min_bytes']:,} bytes are needed: {found}; add documents, or lower "
+            "cleaning.split.min_documents and min_bytes in the YAML"
+        )
+    if not row["train_documents"]:
+        raise CorpusTooSmallError(
+            f"all documents fall into the holdout and none is left to train on: {found}; add documents that "
+            "are no near-duplicates of these"
+        )
+
+
+CHECKS = {"corpus_documents": check_documents, "removals": check_removals, "holdout_share": check_holdout}
+
+
+def counts_of_removals(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
+    """Documents in, documents removed."""
+    row = connection.execute("select (select count(*) from catalogue), (select count(*) from removals)").fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def removal_reasons(connection: duckdb.DuckDBPyConnection) -> str:
+    """Such as `removed: exact_duplicate 3, min_words 2`."""
+    query = "select reason, count(*) from removals group by place, reason order by place, 2 desc, reason"
+    rows = connection.execute(query).fetchall()
+    return "removed: " + (", ".join(f"{reason} {count:,}" for reason, count in rows) or "none")

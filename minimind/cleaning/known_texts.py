@@ -1,0 +1,121 @@
+"""What earlier cleanings have found out about texts: clean text, signals, signature, and pairs that were compared.
+
+`<store>/texts/<domain>/<fingerprint>/` holds a folder for each partition that was ever read, under a fingerprint of
+what shapes the part pass: its code, the values that its SQL asks for, DuckDB's version. It saves time and decides
+nothing: a cleaning gives the same bytes with it, without it, or with half of it. The lock on the domain's ledger
+keeps other runs away.
+"""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import duckdb
+
+from minimind.cleaning.database import Parameters, copied_as, numbered_files, read_as, rows_of, used_by
+from minimind.cleaning.parts import PASSING, Part, ReportShare, Resources, is_whole, seal
+from minimind.store import Store, recipe
+
+logger = logging.getLogger(__name__)
+
+PARTITIONS = "select distinct partition from new_texts order by partition"
+KEYS_OF_PARTITION = "select place, document_id, text_key from new_texts where partition = $partition order by place"
+NEW_PAIRS = """
+    select a.text_key as key_a, b.text_key as key_b, jaccard
+    from compared_pairs
+    anti join known_similarities using (i, j)
+    join catalogue as a on a.number = i
+    join catalogue as b on b.number = j
+"""
+OTHER_PASSES = ("cleaning/sql/corpus/", "cleaning/sql/whole/", "cleaning/sql/published/")
+
+
+@dataclass(frozen=True)
+class KnownTexts:
+    """The texts of one domain that were read with these parameters."""
+
+    store: Store
+    parameters: Parameters
+
+    @cached_property
+    def folder(self) -> Path:
+        asked: dict[str, object] = {}
+        for _, query in numbered_files("part"):
+            asked |= used_by(query, self.parameters)
+        made = recipe("cleaning", asked, {}, ("duckdb",))
+        shaping = {name: digest for name, digest in made.code.items() if not name.startswith(OTHER_PASSES)}
+        return self.store.root / "texts" / self.store.domain / replace(made, code=shaping).fingerprint
+
+    def read(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        documents: Sequence[Path],
+        resources: Resources,
+        working: Path,
+        report: ReportShare,
+    ) -> None:
+        """Reads the texts of the table `new_texts`, partition by partition."""
+        first = len(self._folders("part"))
+        parts = []
+        for number, row in enumerate(rows_of(connection, PARTITIONS, {}), start=first):
+            keys = working / f"keys-{number}.parquet"
+            copied_as(connection, KEYS_OF_PARTITION, row, keys)
+            parts.append(
+                Part(
+                    folder=self.folder / f"part-{number:05}",
+                    keys=keys,
+                    documents=tuple(documents),
+                    parameters=dict(self.parameters),
+                    threads=resources.threads,
+                    memory_bytes=resources.memory_bytes,
+                )
+            )
+        resources.read_parts(parts, report)
+
+    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Gives the connection a view of every table of the part pass."""
+        folders = self._folders("part")
+        for name, _ in numbered_files("part"):
+            if name not in PASSING:
+                read_as(connection, name, [folder / f"{name}.parquet" for folder in folders])
+
+    def attach_keys(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """The view `known_texts` of the keys of all texts read so far; what is damaged is thrown away."""
+        for folder in self._folders("*"):
+            if not is_whole(folder):
+                logger.warning("%s is damaged and is read anew", folder)
+                shutil.rmtree(folder)
+        known = [folder / "texts.parquet" for folder in self._folders("part")]
+        if known:
+            read_as(connection, "known_texts", known)
+        else:
+            connection.execute("create view known_texts as select null::varchar as text_key where false")
+        pairs = [folder / "pairs.parquet" for folder in self._folders("pairs")]
+        if pairs:
+            read_as(connection, "known_pairs", pairs)
+        else:
+            connection.execute(
+                "create view known_pairs as select '' as key_a, '' as key_b, 0.0::double as jaccard where false"
+            )
+
+    def remember_pairs(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Keeps the pairs that this cleaning compared and no earlier one did."""
+        if connection.execute(f"select 1 from ({NEW_PAIRS}) limit 1").fetchone():
+            target = self.folder / f"pairs-{len(self._folders('pairs')):05}"
+            building = target.with_name(f".{target.name}.building")
+            shutil.rmtree(building, ignore_errors=True)
+            building.mkdir(parents=True)
+            copied_as(connection, NEW_PAIRS, {}, building / "pairs.parquet")
+            seal(building, target)
+
+    def forget_others(self) -> None:
+        """Removes what was read with other code or values: of a domain, only the newest is of use."""
+        for path in self.folder.parent.iterdir():
+            if path != self.folder:
+                shutil.rmtree(path)
+
+    def _folders(self, kind: str) -> list[Path]:
+        return sorted(self.folder.glob(f"{kind}-*"))

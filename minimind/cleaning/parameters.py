@@ -1,0 +1,15 @@
+"""The named parameters of the SQL files, from the config and from constants that are no choice of the domain's."""
+
+from typing import Any
+
+from minimind.cleaning.duplicates import near_duplicate_parameters
+from minimind.cleaning.split import split_parameters
+from minimind.config import CleaningConfig
+
+
+def sql_parameters(section: CleaningConfig) -> dict[str, Any]:
+    return (
+        near_duplicate_parameters(section.near_duplicates)
+        | section.quality.model_dump()
+        | split_parameters(section.split)
+    )

@@ -1,0 +1,109 @@
+"""The part pass: what can be found out about a text by itself, for texts that no earlier cleaning has seen.
+
+The texts are cut into partitions that fit into memory, each the work of one process or thread. What a partition
+yields is a function of its texts alone, so that neither their number nor their order shapes a result.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from minimind.cleaning.database import connect, copied_as, make_text_table, numbered_files, read_as
+from minimind.store import sha256_of_file
+
+PASSING = {"words"}  # tables that only others of this pass read
+LONG_ROWS = {
+    "texts": pa.schema(
+        [
+            ("text_key", pa.string()),
+            ("text", pa.string()),
+            ("bytes", pa.int64()),
+            ("chars", pa.int64()),
+            ("text_md5", pa.string()),
+        ]
+    ),
+    "words": pa.schema([("text_key", pa.string()), ("hashes", pa.list_(pa.uint64()))]),
+}
+DIGESTS = "digests.json"
+PARTITION_BYTES = 256_000_000  # of raw text
+
+
+@dataclass(frozen=True)
+class Part:
+    """One partition: which documents' texts it reads, and where its tables go. Carries all that a worker needs."""
+
+    folder: Path  # is published by a rename once it is whole
+    keys: Path  # Parquet: place, document_id, text_key
+    documents: tuple[Path, ...]
+    parameters: dict[str, Any]
+    threads: int | None
+    memory_bytes: int | None
+
+
+ReportShare = Callable[[float, str], None]  # how much of the part pass is done, and what is being done
+
+
+def one_after_another(parts: Sequence[Part], report: ReportShare) -> None:
+    """Reads each part in turn, with all threads and all of the memory."""
+    for number, part in enumerate(parts):
+        shown = f", partition {number + 1} of {len(parts)}" if len(parts) > 1 else ""
+
+        def report_part(share: float, text: str, number: int = number, shown: str = shown) -> None:
+            report((number + share) / len(parts), text + shown)
+
+        read_part(part, report_part)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How much of the machine a cleaning may use, and who reads its parts; shapes no result."""
+
+    threads: int | None = None  # None: every core
+    memory_bytes: int | None = None  # None: half of the machine's
+    partition_bytes: int = PARTITION_BYTES
+    read_parts: Callable[[Sequence[Part], ReportShare], None] = one_after_another
+
+
+def read_part(part: Part, report: ReportShare = lambda share, text: None) -> None:
+    """Makes the tables of `sql/part/` for the texts of one partition."""
+    building = part.folder.with_name(f".{part.folder.name}.building")
+    shutil.rmtree(building, ignore_errors=True)
+    working = building / ".working"
+    working.mkdir(parents=True)
+    with connect(working, part.threads, part.memory_bytes) as connection:
+        read_as(connection, "keys", [part.keys])
+        read_as(connection, "corpus", part.documents)
+        connection.execute(
+            "create view raw_texts as select place, keys.text_key, text from corpus join keys using (document_id)"
+        )
+        files = numbered_files("part")
+        for done, (name, query) in enumerate(files):
+            report(done / len(files), name)
+            path = (working if name in PASSING else building) / f"{name}.parquet"
+            if name in LONG_ROWS:
+                make_text_table(connection, name, query, part.parameters, path, LONG_ROWS[name])
+            else:
+                copied_as(connection, query, part.parameters, path)
+                read_as(connection, name, [path])
+    shutil.rmtree(working)
+    seal(building, part.folder)
+
+
+def seal(building: Path, target: Path) -> None:
+    """Publishes a folder with the digests of its files, so that damage is noticed."""
+    digests = {path.name: sha256_of_file(path) for path in sorted(building.iterdir())}
+    (building / DIGESTS).write_text(json.dumps(digests))
+    building.rename(target)
+
+
+def is_whole(folder: Path) -> bool:
+    try:
+        digests: Mapping[str, str] = json.loads((folder / DIGESTS).read_text())
+        return all(sha256_of_file(folder / name) == digest for name, digest in digests.items())
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,16 @@
+-- one row is a raw text that no earlier cleaning has read, with the first document that has it, and its partition
+with texts as (
+    select text_key, min(document_id) as document_id, min(raw_bytes) as raw_bytes
+    from corpus_documents
+    anti join known_texts using (text_key)
+    group by text_key
+),
+placed as (
+    select
+        *,
+        row_number() over (order by document_id) as place,
+        sum(raw_bytes) over (order by document_id) - raw_bytes as bytes_before
+    from texts
+)
+select place, document_id, text_key, (bytes_before // $partition_bytes)::bigint as partition
+from placed

@@ -1,0 +1,94 @@
+"""What is remembered of texts saves reading them again, and never shows in a result."""
+
+import shutil
+
+import pyarrow.parquet as pq
+from cleaned import config
+from similar_texts import fillers, random_words, varied
+
+from minimind.cleaning import parts
+from minimind.cleaning.parts import Resources
+from minimind.store import Store
+
+
+def similar_pair():
+    """Two texts with J of about 0.85."""
+    first = random_words(1_000, 200)
+    return first, varied(first.split(), seed=1, changes=3)
+
+
+def counted_texts(monkeypatch):
+    """A list that grows by the number of texts of every part that is read."""
+    read = []
+    make = parts.seal
+
+    def seal(building, target):
+        read.append(parts_rows(building))
+        make(building, target)
+
+    monkeypatch.setattr(parts, "seal", seal)
+    return read
+
+
+def parts_rows(folder):
+    return pq.read_metadata(folder / "texts.parquet").num_rows
+
+
+def test_only_new_texts_are_read(clean, monkeypatch):
+    read = counted_texts(monkeypatch)
+    clean(fillers(30))
+    clean(fillers(33))
+    assert read == [30, 3]
+
+
+def test_same_raw_text_is_read_once(clean, monkeypatch):
+    read = counted_texts(monkeypatch)
+    texts = fillers(20)
+    clean(texts | {f"copies/{number}": next(iter(texts.values())) for number in range(50)})
+    assert read == [20]
+
+
+def test_known_texts_change_no_byte(clean, store, tmp_path):
+    first, second = similar_pair()
+    later = fillers(40) | {"near/a": first, "near/b": second}
+    clean(fillers(25) | {"near/a": first})
+    grown = clean(later)
+    ledger = store.root / "ledgers"
+    fresh = Store(tmp_path / "fresh", store.domain)
+    shutil.copytree(ledger, fresh.root / "ledgers")
+    records = (fresh.root / "ledgers" / f"{store.domain}.jsonl").read_text().splitlines()
+    (fresh.root / "ledgers" / f"{store.domain}.jsonl").write_text(records[0] + "\n")
+    assert clean(later, store=fresh).digests == grown.digests
+
+
+def test_damaged_part_is_read_anew(clean, store, monkeypatch, caplog):
+    before = clean(fillers(20)).digests
+    [part] = (store.root / "texts" / store.domain).glob("*/part-*")
+    file = part / "signatures.parquet"
+    file.write_bytes(file.read_bytes()[:-9] + bytes(9))
+    shutil.rmtree(store.root / "cleaning")
+    read = counted_texts(monkeypatch)
+    assert clean(fillers(20)).digests == before
+    assert read == [20]
+    assert "damaged" in caplog.text
+
+
+def test_other_values_of_the_part_pass_read_all_texts_anew_and_leave_nothing_behind(clean, store, monkeypatch):
+    clean(fillers(20))
+    read = counted_texts(monkeypatch)
+    clean(fillers(20), config(max_jaccard=0.9))
+    assert read == []
+    clean(fillers(20), config(shingle_words=3))
+    assert read == [20]
+    assert len(list((store.root / "texts" / store.domain).iterdir())) == 1
+
+
+def test_same_bytes_for_any_partition_size(clean, store, tmp_path):
+    first, second = similar_pair()
+    texts = fillers(40) | {"near/a": first, "near/b": second, "copy/a": first}
+    whole = clean(texts)
+    for partition_bytes in (1, 500, 5_000):
+        cut = Store(tmp_path / str(partition_bytes), store.domain)
+        resources = Resources(threads=1, memory_bytes=200_000_000, partition_bytes=partition_bytes)
+        assert clean(texts, store=cut, resources=resources).digests == whole.digests
+        assert len(list((cut.root / "texts").glob("*/*/part-*"))) > 1
