@@ -41,16 +41,26 @@ def render(name: str, origin: str) -> str:
 
 
 def describe_source(origin: str) -> dict[str, object]:
-    """The source section for a folder, a file, a glob, a web address or a dataset of the Hugging Face hub."""
+    """The source section for a folder, a file, a glob, a web address, a git repository or a dataset of the hub."""
     hub = origin.removeprefix("https://huggingface.co/datasets/").removeprefix("hf://")
     if hub != origin:
         return {
             "kind": "huggingface", "name": "hub", "dataset": hub.strip("/").removeprefix("datasets/"),
             "revision": "main", "split": "train", "text_column": "text", "max_bytes": 200_000_000,
         }  # fmt: skip
+    if is_repository(origin):
+        url = origin.removeprefix("git+")
+        return {"kind": "git", "name": "repository", "url": url, "ref": "HEAD", "members": ["**"]}
     if urlsplit(origin).scheme in ("http", "https"):
         return {"kind": "http", "name": "web", "files": [{"url": origin}], "members": ["**"]}
     return {"kind": "local_files", "name": "local", "paths": globs_for(origin)}
+
+
+def is_repository(origin: str) -> bool:
+    """True for git's own addresses (ssh://, git+https://, user@host:path) and for web addresses that end in .git."""
+    if origin.startswith(("ssh://", "git+")) or re.match(r"[\w.]+@[\w.-]+:", origin):
+        return True
+    return origin.startswith(("https://", "http://", "file://")) and origin.rstrip("/").endswith(".git")
 
 
 def globs_for(origin: str) -> list[str]:

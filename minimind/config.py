@@ -52,6 +52,19 @@ class HttpSource(Section):
     license: str | None = None
 
 
+class GitSource(Section):
+    """The files of a git repository at the commit that a ref stands for."""
+
+    kind: Literal["git"]
+    name: Name
+    url: Annotated[
+        str, Field(pattern=r"^((https?|ssh)://[^-/\s][^\s]*|file:///[^\s]+|[\w.]+@[\w.][\w.-]*:[^-:\s][^\s]*)$")
+    ]
+    ref: Annotated[str, Field(pattern=r"^\w[\w./+-]*$")]  # branch, tag, commit or HEAD
+    members: list[str] = ["**"]  # globs over the paths in the repository
+    license: str | None = None
+
+
 class HuggingFaceSource(Section):
     """A dataset of the Hugging Face hub, streamed up to a limit."""
 
@@ -83,7 +96,8 @@ class SoftwareLicencesSource(Section):
 
 
 Source = Annotated[
-    LocalFilesSource | HttpSource | HuggingFaceSource | SoftwareLicencesSource, Field(discriminator="kind")
+    LocalFilesSource | HttpSource | GitSource | HuggingFaceSource | SoftwareLicencesSource,
+    Field(discriminator="kind"),
 ]
 
 

@@ -91,6 +91,9 @@ def test_new_writes_a_complete_config_once(tmp_path: Path, monkeypatch: pytest.M
     ("origin", "kind"),
     [
         ("https://example.org/laws.tar.gz", "http"),
+        ("https://example.org/laws.git", "git"),
+        ("git@example.org:team/laws.git", "git"),
+        ("ssh://git@example.org/team/laws", "git"),
         ("hf://common-pile/regulations", "huggingface"),
         ("https://huggingface.co/datasets/common-pile/regulations", "huggingface"),
         ("texts/*.txt", "local_files"),

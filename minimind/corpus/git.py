@@ -1,0 +1,286 @@
+"""Commits of a remote repository through the `git` program: looked up, fetched shallowly, packed into an archive.
+
+Nothing is checked out, so neither hooks nor filters run. Git may ask nobody for a password, follows no submodule, and
+speaks https, http, ssh and local files only.
+"""
+
+import base64
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from minimind.corpus.answers import RetryableError, key_of, without_user
+from minimind.corpus.download import with_retries
+from minimind.corpus.kept import DownloadFolder
+from minimind.corpus.parallel import Transfers
+from minimind.corpus.progress import Progress
+from minimind.errors import SourceError
+from minimind.masking import masked
+from minimind.store import Store
+
+COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+PASSED_ON = ("GIT_SSH", "GIT_SSL", "GIT_CONFIG", "GIT_HTTP", "GIT_PROXY")  # of the caller's own settings
+SETTINGS = {
+    "core.hooksPath": os.devnull,
+    "core.askPass": "",
+    "core.fsmonitor": "false",
+    "credential.interactive": "false",
+    "fetch.unpackLimit": "1",  # one pack, whose growth can be watched
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "http.lowSpeedLimit": "1000",
+    "http.lowSpeedTime": "60",
+}
+STALLED_SECONDS = 120.0  # without a byte from git, be it data or progress
+WATCH_SECONDS = 0.2
+ATTEMPTED_AGAIN = re.compile(
+    r"(?i)could not resolve host|couldn't connect|failed to connect|connection (?:timed out|reset|refused|closed)"
+    r"|early eof|rpc failed|unexpected disconnect|operation too slow|returned error: (?:429|5\d\d)|hung up unexpectedly"
+)
+ONLY_WHOLE = re.compile(r"(?i)dumb http transport|unadvertised object")  # servers that give no single commit
+TREE_LINE = re.compile(rb"(\d+) \w+ [0-9a-f]+\t(.+)", re.DOTALL)
+
+
+class GitError(Exception):
+    """What git said, in one line."""
+
+
+class Listed(NamedTuple):
+    path: str
+    kind: str  # "link" or "submodule"
+
+
+class Repository:
+    """A remote repository, and the bare one in the download folder that keeps what was fetched of it."""
+
+    def __init__(self, url: str, store: Store, max_bytes: int, max_expanded_bytes: int) -> None:
+        self._url = url
+        self.shown = masked(url)
+        self._store = store
+        self._max_bytes = max_bytes
+        self._max_expanded_bytes = max_expanded_bytes
+        self._key = f"git-{key_of(url)}"
+        self._folder = DownloadFolder(store).path / self._key
+
+    def commit_of(self, ref: str) -> str:
+        """The commit that a branch, a tag or HEAD stands for now; raises SourceError."""
+        names = [ref] if ref == "HEAD" or ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
+        asked = [*names, *(f"{name}^{{}}" for name in names)]  # ^{}: the commit of an annotated tag
+        listed = self._online("ls-remote", "--", without_password(self._url), *asked)
+        lines = [line.split("\t") for line in listed.decode("utf-8", "replace").splitlines() if "\t" in line]
+        found = {name: commit for commit, name in lines}
+        commits = {name: found.get(f"{name}^{{}}", found[name]) for name in names if name in found}
+        if not commits:
+            raise SourceError(f"{self.shown} has no branch or tag {ref!r}; correct ref")
+        if len(set(commits.values())) > 1:
+            raise SourceError(f"{self.shown} has a branch and a tag {ref!r}; write {' or '.join(commits)} as ref")
+        return next(iter(commits.values()))
+
+    def archive(self, commit: str, ref: str, path: Path) -> list[Listed]:
+        """Writes the files of the commit to `path`, a .tar.gz, below one top folder; what is no file is handed back.
+
+        Fetches the commit unless it is here already. Raises SourceError.
+        """
+        with self._store.lock(f"download-{self._key}"):
+            if not self._has(commit):
+                self._fetch(commit, ref)
+            others = self._others(commit)
+            attributes = [b"* -export-ignore -export-subst\n", *map(ignored, others)]
+            (self._folder / "info" / "attributes").write_bytes(b"".join(attributes))
+            with path.open("wb") as output:
+                arguments = ("archive", "--format=tar.gz", "-1", "--prefix=repository/", commit)
+                self._run(arguments, output, "packing", self._max_expanded_bytes, "max_expanded_bytes")
+        return others
+
+    def _has(self, commit: str) -> bool:
+        if not (self._folder / "HEAD").exists():
+            return False
+        try:
+            self._run(("cat-file", "-e", f"{commit}^{{commit}}"))
+        except GitError:
+            return False
+        return True
+
+    def _fetch(self, commit: str, ref: str) -> None:
+        if not (self._folder / "HEAD").exists():
+            self._folder.parent.mkdir(parents=True, exist_ok=True)
+            self._run(("init", "--quiet", "--bare", "--template=", str(self._folder)))
+            (self._folder / "info").mkdir(exist_ok=True)
+        options = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--progress")
+        url = without_password(self._url)
+        try:
+            self._online("fetch", *options, "--depth=1", "--", url, f"+{commit}:refs/corpus/{commit}")
+        except OnlyWholeError:
+            names = [ref] if ref.startswith("refs/") else ["refs/heads/*", "refs/tags/*"]
+            self._online("fetch", *options, "--", url, *(f"+{name}:{whole_name(name)}" for name in names))
+        if not self._has(commit):
+            raise SourceError(f"{self.shown} does not have the commit {commit} (any more); run again, or correct ref")
+
+    def _others(self, commit: str) -> list[Listed]:
+        """The links and submodules of the commit."""
+        found = []
+        for line in self._run(("ls-tree", "-r", "-z", commit)).split(b"\0"):
+            match = TREE_LINE.fullmatch(line)
+            if match and match[1] in (b"120000", b"160000"):
+                kind = "link" if match[1] == b"120000" else "submodule"
+                found.append(Listed(os.fsdecode(match[2]), kind))
+        return found
+
+    # --- running git --------------------------------------------------------------------------------------------------
+
+    def _online(self, *arguments: str) -> bytes:
+        def once() -> bytes:
+            try:
+                return self._run(arguments, None, "fetching", self._max_bytes, "max_download_bytes")
+            except GitError as error:
+                if ONLY_WHOLE.search(str(error)):
+                    raise OnlyWholeError from None
+                if ATTEMPTED_AGAIN.search(str(error)):
+                    raise RetryableError(str(error)) from None
+                raise SourceError(
+                    f"{self.shown} cannot be read: git says {str(error)!r}; check url and ref, and that you may read it"
+                ) from None
+
+        return with_retries(self.shown, once, Transfers())
+
+    def _run(
+        self,
+        arguments: tuple[str, ...],
+        output: BinaryIO | None = None,
+        doing: str = "reading",
+        max_bytes: int | None = None,
+        limit: str = "",
+    ) -> bytes:
+        """What git writes, which may be limited; raises GitError with what it says otherwise."""
+        progress = Progress(self._store)
+        began = bytes_below(self._folder)
+
+        def check(written: int) -> None:
+            grown = written + bytes_below(self._folder) - began
+            if max_bytes is not None and grown > max_bytes:
+                raise SourceError(
+                    f"{self.shown} has more than {max_bytes:,} bytes, which corpus.{limit} permits; raise it if you "
+                    "want this repository"
+                )
+            if progress.due():
+                progress.report(grown, None, f"{doing} {self.shown}")
+
+        folder = [f"--git-dir={self._folder}"] if (self._folder / "HEAD").exists() else []
+        with tempfile.TemporaryFile() as collected:
+            return run_git([*folder, *arguments], environment_for(self._url), output or collected, check)
+
+
+class OnlyWholeError(Exception):
+    """The server hands out branches with all their history, and no single commit."""
+
+
+def run_git(arguments: list[str], environment: dict[str, str], output: BinaryIO, check: Callable[[int], None]) -> bytes:
+    """What git writes to a file that can be read, else nothing. `check` is given the bytes so far, now and then."""
+    settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(
+                ["git", *settings, *arguments],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=environment, start_new_session=True,
+            )  # fmt: skip
+        except FileNotFoundError:
+            raise SourceError(
+                "the program git is not installed; install it, or use kind: http with an archive"
+            ) from None
+        try:
+            wait_for(process, output, errors, check)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # its helpers for https and ssh too
+                process.wait()
+        if process.returncode:
+            raise GitError(last_words(errors))
+        if not output.readable():
+            return b""
+        output.seek(0)
+        return output.read()
+
+
+def wait_for(
+    process: subprocess.Popen[bytes], output: BinaryIO, errors: BinaryIO, check: Callable[[int], None]
+) -> None:
+    """Returns when git has ended; raises GitError if it has written nothing for too long."""
+    heard, heard_at = -1, time.monotonic()
+    while True:
+        try:
+            process.wait(WATCH_SECONDS)
+            ended = True
+        except subprocess.TimeoutExpired:
+            ended = False
+        written = os.fstat(output.fileno()).st_size
+        check(written)
+        if ended:
+            return
+        said = written + os.fstat(errors.fileno()).st_size
+        if said != heard:
+            heard, heard_at = said, time.monotonic()
+        elif time.monotonic() - heard_at > STALLED_SECONDS:
+            raise GitError(f"nothing for {STALLED_SECONDS:g} s: connection timed out")
+
+
+def last_words(errors: BinaryIO) -> str:
+    """What git says is wrong, without its progress; without secrets."""
+    errors.seek(0)
+    lines = re.split(r"[\r\n]+", errors.read()[-20_000:].decode("utf-8", "replace"))
+    telling = [line for line in lines if re.match(r"(?i)(fatal|error|remote: error|ssh|.*permission denied)", line)]
+    return masked(" ".join((telling or lines)[-3:]).strip())[:300] or "nothing"
+
+
+def environment_for(url: str) -> dict[str, str]:
+    """The caller's environment without what would lead git elsewhere or let it ask, and with the URL's password."""
+    given = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("GIT_", "SSH_ASKPASS")) or name.startswith(PASSED_ON)
+    }
+    given |= {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:http:https:ssh", "LC_ALL": "C"}
+    given.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15")
+    parts = urlsplit(url)
+    if parts.scheme in ("http", "https") and "@" in parts.netloc:
+        login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
+        count = int(given.get("GIT_CONFIG_COUNT", "0"))
+        given |= {
+            "GIT_CONFIG_COUNT": str(count + 1),
+            f"GIT_CONFIG_KEY_{count}": f"http.{parts.scheme}://{parts.netloc.rpartition('@')[2]}/.extraHeader",
+            f"GIT_CONFIG_VALUE_{count}": f"Authorization: Basic {base64.b64encode(login).decode()}",
+        }
+    return given
+
+
+def without_password(url: str) -> str:
+    """What git is given as an argument, which others on the machine can see; ssh needs its user."""
+    return without_user(url) if url.startswith("http") else url
+
+
+def whole_name(ref: str) -> str:
+    return f"refs/corpus/{ref.removeprefix('refs/')}"
+
+
+def bytes_below(folder: Path) -> int:
+    """Of the files that are there; git may remove some meanwhile."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.stat(os.path.join(parent, name)).st_size
+    return total
+
+
+def ignored(listed: Listed) -> bytes:
+    """The line of an attributes file that keeps the path out of an archive."""
+    pattern = re.sub(r"([\\*?\[])", r"\\\1", f"/{listed.path}")
+    quoted = re.sub(r'(["\\])', r"\\\1", pattern).replace("\n", "\\n")
+    return os.fsencode(f'"{quoted}" export-ignore\n')
