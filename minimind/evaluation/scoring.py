@@ -13,7 +13,7 @@ from minimind.model.bits_per_byte import bits_per_byte, document_nats
 from minimind.model.hugging_face import load_model
 from minimind.model.transformer import Transformer
 from minimind.tokenizer.bpe import load_tokenizer
-from minimind.tokenizer.encoding import encode_documents
+from minimind.tokenizer.encoding import encode_documents, with_tokenizers
 
 LOGITS_AT_ONCE = {"cpu": 2**22, "cuda": 2**28}  # fp32: 16 MB and 1 GB; on a CPU larger batches are no faster
 BATCHES_PER_REPORT = 16
@@ -65,7 +65,7 @@ def score(
 ) -> Scores:
     tokenizer = load_tokenizer(tokenizer_folder)
     documents = holdout.documents
-    encoded = list(encode_documents(tokenizer, (document.text for document in documents)))
+    encoded = list(encode_documents(with_tokenizers(tokenizer), (document.text for document in documents)))
     batch_tokens = max(1, LOGITS_AT_ONCE[model.device.type] // model.config.vocabulary_size)
     nats = np.zeros(len(documents))
     done = 0

@@ -12,7 +12,8 @@ from minimind.shards.packing import pack
 from minimind.shards.writer import write_shard, write_token_bytes
 from minimind.store import Manifest, Outcome, Store, recipe
 from minimind.tokenizer.bpe import load_tokenizer, token_lengths
-from minimind.tokenizer.encoding import TokenizedDocument, tokenized_documents
+from minimind.tokenizer.encoding import TokenizedDocument, sampled_texts, tokenized_documents
+from minimind.tokenizer.fast_encoding import choose_encoding
 
 SPLITS = ("train", "holdout")
 
@@ -32,23 +33,25 @@ def build(section: ShardsConfig, inputs: ShardsInputs, store: Store) -> Manifest
         inputs=cleaning.matching("train.parquet")
         | cleaning.matching("holdout.parquet")
         | tokenizer_manifest.matching("tokenizer.json"),
-        libraries=("tokenizers", "pyarrow"),
+        libraries=("tokenizers", "tiktoken", "pyarrow"),
         parents={"cleaning": cleaning.fingerprint, "tokenizer": tokenizer_manifest.fingerprint},
     )
 
     def write(folder: Path) -> Outcome:
         tokenizer = load_tokenizer(tokenizer_manifest.file("tokenizer.json"))
         lengths = token_lengths(tokenizer)
+        chosen = choose_encoding(tokenizer, sampled_texts(cleaning.file("train.parquet")))
         write_token_bytes(folder / "token_bytes.arrow", lengths)
         total_bytes = cleaning.counts["train_bytes"] + cleaning.counts["holdout_bytes"]
         done_bytes = 0.0
         counts: dict[str, float] = {}
         for split in SPLITS:
-            documents = tokenized_documents(tokenizer, cleaning.file(f"{split}.parquet"))
+            documents = tokenized_documents(chosen.encode, cleaning.file(f"{split}.parquet"))
             reported = _reported(documents, split, done_bytes, total_bytes, store)
             counts |= _write_split(folder, split, reported, section.tokens_per_shard, lengths)
             done_bytes += cleaning.counts[f"{split}_bytes"]
-        return Outcome(counts | {"vocabulary_size": len(lengths), "files": len(list(folder.glob("*-*.arrow")))})
+        counts |= {"vocabulary_size": len(lengths), "files": len(list(folder.glob("*-*.arrow")))}
+        return Outcome(counts, {"encoding": chosen.details})
 
     return store.build(built_by, write)
 

@@ -9,7 +9,8 @@ from tokenizers import Tokenizer
 from minimind.config import TokenizerConfig
 from minimind.store import Manifest, Outcome, Store, recipe
 from minimind.tokenizer.bpe import SPECIAL_TOKENS, load_tokenizer, save_tokenizer, token_lengths, train_bpe
-from minimind.tokenizer.encoding import encode_documents, pieces, read_texts
+from minimind.tokenizer.encoding import encode_documents, pieces, read_texts, sampled_texts
+from minimind.tokenizer.fast_encoding import choose_encoding
 
 LONGEST_WORDS = 24  # to show
 
@@ -29,7 +30,7 @@ def build(section: TokenizerConfig, inputs: TokenizerInputs, store: Store) -> Ma
         "tokenizer",
         section,
         inputs=cleaning.matching("train.parquet") | cleaning.matching("holdout.parquet"),
-        libraries=("tokenizers",),
+        libraries=("tokenizers", "tiktoken"),
         parents={"cleaning": cleaning.fingerprint},
     )
 
@@ -57,7 +58,8 @@ def _measure(tokenizer: Tokenizer, holdout: Path) -> Outcome:
     """Bytes per token on the holdout, and the longest words that became one token."""
     tokens = holdout_bytes = 0
     lengths = token_lengths(tokenizer)
-    for ids in encode_documents(tokenizer, read_texts(holdout)):
+    chosen = choose_encoding(tokenizer, sampled_texts(holdout))
+    for ids in encode_documents(chosen.encode, read_texts(holdout)):
         tokens += len(ids) - 1
         holdout_bytes += int(lengths[ids].sum())
     return Outcome(
@@ -69,6 +71,7 @@ def _measure(tokenizer: Tokenizer, holdout: Path) -> Outcome:
         details={
             "special_tokens": list(SPECIAL_TOKENS),
             "longest_words": _longest_words(tokenizer),
+            "encoding": chosen.details,
         },
     )
 
