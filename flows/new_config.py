@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 import jinja2
@@ -41,13 +41,16 @@ def render(name: str, origin: str) -> str:
 
 
 def describe_source(origin: str) -> dict[str, object]:
-    """The source section for a folder, a file, a glob, a web address, a git repository or a dataset of the hub."""
+    """The source section for a folder, a file, a glob, a web address, a bucket, a git repository or a dataset."""
     hub = origin.removeprefix("https://huggingface.co/datasets/").removeprefix("hf://")
     if hub != origin:
         return {
             "kind": "huggingface", "name": "hub", "dataset": hub.strip("/").removeprefix("datasets/"),
             "revision": "main", "split": "train", "text_column": "text", "max_bytes": 200_000_000,
         }  # fmt: skip
+    if origin.startswith("s3://"):
+        path = origin if PurePosixPath(origin).suffix else f"{origin.rstrip('/')}/**"
+        return {"kind": "bucket", "name": "bucket", "paths": [path], "endpoint_url": None, "anonymous": False}
     if is_repository(origin):
         url = origin.removeprefix("git+")
         return {"kind": "git", "name": "repository", "url": url, "ref": "HEAD", "members": ["**"]}

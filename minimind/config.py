@@ -52,6 +52,27 @@ class HttpSource(Section):
     license: str | None = None
 
 
+class BucketSource(Section):
+    """Objects of an S3-compatible bucket; also what fsspec reads at file:// and memory://."""
+
+    kind: Literal["bucket"]
+    name: Name
+    paths: Annotated[  # globs, ** included: s3://bucket/folder/**/*.jsonl.gz
+        list[Annotated[str, Field(pattern=r"^(s3://[^/@:*?\[\s]+/|(file|memory):///?)[^\s].*$")]], Field(min_length=1)
+    ]
+    endpoint_url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")] | None = None  # None: Amazon's
+    anonymous: bool = False  # True: no credentials; else those of the environment
+    members: list[str] = ["**"]  # globs over the paths inside an archive
+    license: str | None = None
+
+    @field_validator("paths")
+    @classmethod
+    def one_protocol(cls, paths: list[str]) -> list[str]:
+        if len({path.partition("://")[0] for path in paths}) > 1:
+            raise ValueError("paths name several protocols; make a source of each")
+        return paths
+
+
 class GitSource(Section):
     """The files of a git repository at the commit that a ref stands for."""
 
@@ -96,7 +117,7 @@ class SoftwareLicencesSource(Section):
 
 
 Source = Annotated[
-    LocalFilesSource | HttpSource | GitSource | HuggingFaceSource | SoftwareLicencesSource,
+    LocalFilesSource | HttpSource | BucketSource | GitSource | HuggingFaceSource | SoftwareLicencesSource,
     Field(discriminator="kind"),
 ]
 

@@ -94,6 +94,8 @@ def test_new_writes_a_complete_config_once(tmp_path: Path, monkeypatch: pytest.M
         ("https://example.org/laws.git", "git"),
         ("git@example.org:team/laws.git", "git"),
         ("ssh://git@example.org/team/laws", "git"),
+        ("s3://laws/2026", "bucket"),
+        ("s3://laws/2026/*.jsonl.gz", "bucket"),
         ("hf://common-pile/regulations", "huggingface"),
         ("https://huggingface.co/datasets/common-pile/regulations", "huggingface"),
         ("texts/*.txt", "local_files"),

@@ -5,11 +5,20 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from minimind.config import CorpusConfig, GitSource, HttpSource, HuggingFaceSource, LocalFilesSource, Source
+from minimind.config import (
+    BucketSource,
+    CorpusConfig,
+    GitSource,
+    HttpSource,
+    HuggingFaceSource,
+    LocalFilesSource,
+    Source,
+)
 from minimind.corpus.document import DocumentWriter
 from minimind.corpus.download import Downloader
 from minimind.corpus.gathering import Gathering
 from minimind.corpus.progress import Progress
+from minimind.corpus.sources.bucket import Bucket
 from minimind.corpus.sources.git import Git
 from minimind.corpus.sources.http import Http
 from minimind.corpus.sources.huggingface import HuggingFace
@@ -47,6 +56,8 @@ def make_reader(source: Source, section: CorpusConfig, store: Store, downloader:
             return LocalFiles(source, section)
         case HttpSource():
             return Http(source, section, store, downloader)
+        case BucketSource():
+            return Bucket(source, section, store)
         case GitSource():
             return Git(source, section, store)
         case HuggingFaceSource():
