@@ -145,7 +145,13 @@ class CorpusConfig(Section):
 
 class NearDuplicatesConfig(Section):
     shingle_words: Annotated[int, Field(ge=1, le=5)]
-    max_jaccard: Annotated[float, Field(ge=0.7, le=1)]  # at or above, one of the pair is removed
+    max_jaccard: Annotated[float, Field(ge=0.7, le=1)]  # at or above, one of the pair is removed; from 0.7 it is tagged
+
+
+NEAR_DUPLICATES: Mapping[str, NearDuplicatesConfig] = {
+    "default": NearDuplicatesConfig(shingle_words=5, max_jaccard=0.8),
+    "aggressive": NearDuplicatesConfig(shingle_words=3, max_jaccard=0.7),
+}
 
 
 class QualityConfig(Section):
@@ -181,6 +187,11 @@ class QualityConfig(Section):
         return self
 
 
+class DecontaminationConfig(Section):
+    max_overlap: Share  # of a training document's 13-grams that may stand in the holdout or an evaluation file
+    evaluation_files: list[str]  # globs of .jsonl, .txt and .md; relative to the current folder
+
+
 class SplitConfig(Section):
     holdout_share: Annotated[float, Field(gt=0, le=0.2)]  # of near-duplicate clusters; grows up to a fifth if too few
     min_documents: Annotated[int, Field(ge=1)]
@@ -188,9 +199,20 @@ class SplitConfig(Section):
 
 
 class CleaningConfig(Section):
-    near_duplicates: NearDuplicatesConfig
     quality: QualityConfig
+    near_duplicates: NearDuplicatesConfig  # or a word of NEAR_DUPLICATES
+    decontamination: DecontaminationConfig
+    max_removed_share: Share  # of a source's documents; more stops the run
     split: SplitConfig
+
+    @field_validator("near_duplicates", mode="before")
+    @classmethod
+    def word_stands_for_numbers(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if value not in NEAR_DUPLICATES:
+                raise ValueError(f"write {' or '.join(NEAR_DUPLICATES)}, or shingle_words and max_jaccard")
+            return NEAR_DUPLICATES[value]
+        return value
 
 
 # --- tokenizer and shards ---------------------------------------------------------------------------------------------

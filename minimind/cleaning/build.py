@@ -19,6 +19,7 @@ from minimind.cleaning.database import (
     read_as,
     rows_of,
 )
+from minimind.cleaning.decontamination import evaluation_inputs, read_evaluation_texts
 from minimind.cleaning.duplicates import ROUND, compare_in_rounds, find_collisions
 from minimind.cleaning.known_texts import KnownTexts
 from minimind.cleaning.parameters import sql_parameters
@@ -73,7 +74,9 @@ def build(section: CleaningConfig, inputs: CleaningInputs, store: Store) -> Mani
         made_from = recipe(
             "cleaning",
             section,
-            inputs=documents | ({"previous_ledger": ledger} if ledger else {}),
+            inputs=documents
+            | evaluation_inputs(section.decontamination)
+            | ({"previous_ledger": ledger} if ledger else {}),
             libraries=("duckdb", "pyarrow"),
             parents={"corpus": inputs.corpus.fingerprint},
         )
@@ -93,6 +96,7 @@ def clean(section: CleaningConfig, inputs: CleaningInputs, store: Store, ledger:
     with connect(working, resources.threads, resources.memory_bytes) as connection:
         read_as(connection, "corpus", documents)
         read_previous_ledger(connection, store, ledger)
+        read_evaluation_texts(connection, section.decontamination)
         known.attach_keys(connection)
         run_pass("corpus", connection, parameters, store)
         known.read(connection, documents, resources, working, partial(report, store, "part"))

@@ -24,7 +24,7 @@ def check_documents(connection: duckdb.DuckDBPyConnection, parameters: Mapping[s
         )
 
 
-def check_removals(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> None:
+def check_unfit(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> None:
     """Raises if no document is left."""
     documents, removed = counts_of_removals(connection)
     if documents == removed:
@@ -53,18 +53,53 @@ def check_holdout(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str
         )
 
 
-CHECKS = {"corpus_documents": check_documents, "removals": check_removals, "holdout_share": check_holdout}
+def check_source_losses(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> None:
+    """Raises if a source lost more than it may: more often a threshold that does not fit than that much junk."""
+    permitted = parameters["max_removed_share"]
+    for row in rows_of(connection, "select * from source_losses", {}):
+        if row["removed"] > permitted * row["documents"]:
+            raise SourceError(
+                f"source {row['source']} lost {row['removed']:,} of {row['documents']:,} documents "
+                f"({row['removed'] / row['documents']:.0%}; {reasons_of_source(connection, row['source'])}), and "
+                f"cleaning.max_removed_share permits {permitted:.0%}; loosen the rules that removed them, raise the "
+                "share, or take the source out"
+            )
+
+
+CHECKS = {
+    "corpus_documents": check_documents,
+    "unfit_documents": check_unfit,
+    "holdout_share": check_holdout,
+    "source_losses": check_source_losses,
+}
 
 
 def counts_of_removals(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
     """Documents in, documents removed."""
-    row = connection.execute("select (select count(*) from catalogue), (select count(*) from removals)").fetchone()
+    row = connection.execute(
+        "select (select count(*) from catalogue), (select count(*) from unfit_documents)"
+    ).fetchone()
     assert row is not None
     return row[0], row[1]
 
 
 def removal_reasons(connection: duckdb.DuckDBPyConnection) -> str:
     """Such as `removed: exact_duplicate 3, min_words 2`."""
-    query = "select reason, count(*) from removals group by place, reason order by place, 2 desc, reason"
+    query = "select reason, count(*) from unfit_documents group by place, reason order by place, 2 desc, reason"
     rows = connection.execute(query).fetchall()
     return "removed: " + (", ".join(f"{reason} {count:,}" for reason, count in rows) or "none")
+
+
+def reasons_of_source(connection: duckdb.DuckDBPyConnection, source: str) -> str:
+    """Such as `min_words 20, exact_duplicate 3`: the most frequent first."""
+    query = """
+        select reason, count(*)
+        from removals
+        join catalogue using (number)
+        where source = $source
+        group by reason
+        order by 2 desc, reason
+    """
+    return ", ".join(
+        f"{reason} {count:,}" for reason, count in connection.execute(query, {"source": source}).fetchall()
+    )

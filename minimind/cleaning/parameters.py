@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from minimind.cleaning.decontamination import decontamination_parameters
 from minimind.cleaning.duplicates import near_duplicate_parameters
 from minimind.cleaning.split import split_parameters
 from minimind.config import CleaningConfig
@@ -11,5 +12,7 @@ def sql_parameters(section: CleaningConfig) -> dict[str, Any]:
     return (
         near_duplicate_parameters(section.near_duplicates)
         | section.quality.model_dump()
+        | decontamination_parameters(section.decontamination)
+        | {"max_removed_share": section.max_removed_share}
         | split_parameters(section.split)
     )

@@ -1,6 +1,6 @@
 """Configs that a test names only the interesting keys of, and cleanings read back as rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +30,23 @@ PERMIT_ALL: dict[str, Any] = {
 
 
 def config(
-    *, shingle_words: int = 5, max_jaccard: float = 0.8, quality: Mapping[str, Any] | None = None, **split: Any
+    *,
+    shingle_words: int = 5,
+    max_jaccard: float = 0.8,
+    near_duplicates: str | None = None,
+    quality: Mapping[str, Any] | None = None,
+    max_overlap: float = 1,
+    evaluation_files: Sequence[str] = (),
+    max_removed_share: float = 1,
+    **split: Any,
 ) -> CleaningConfig:
     """A cleaning that permits everything and splits anything, but for what is given."""
     return CleaningConfig.model_validate(
         {
-            "near_duplicates": {"shingle_words": shingle_words, "max_jaccard": max_jaccard},
+            "near_duplicates": near_duplicates or {"shingle_words": shingle_words, "max_jaccard": max_jaccard},
             "quality": PERMIT_ALL | dict(quality or {}),
+            "decontamination": {"max_overlap": max_overlap, "evaluation_files": list(evaluation_files)},
+            "max_removed_share": max_removed_share,
             "split": {"holdout_share": 0.2, "min_documents": 1, "min_bytes": 1} | split,
         }
     )

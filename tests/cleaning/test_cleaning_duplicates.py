@@ -5,6 +5,8 @@ import pytest
 from cleaned import config
 from similar_texts import all_pairs, fillers, random_words, varied
 
+from minimind.errors import SourceError
+
 
 def family_texts(seed: int, families: int, members: int, words: int) -> dict[str, str]:
     """Families of near-copies that grow less and less similar, and documents that stand alone."""
@@ -124,3 +126,34 @@ def test_large_family_of_little_similarity_is_compared_in_full(clean):
     pairs = all_pairs(cleaned.kept, 2)
     assert not [pair for pair, jaccard in pairs.items() if jaccard >= 0.8]
     assert pairs.keys() <= cleaned.pairs.keys()
+
+
+def test_document_that_resembles_a_kept_one_is_a_version_of_it(clean):
+    base = random_words(50, 200).split()
+    texts = fillers(20) | {"a/1": " ".join(base), "a/2": varied(base, 1, 6), "a/3": varied(base, 2, 1)}
+    pairs = all_pairs(texts, 5)
+    assert 0.7 <= pairs["a/1", "a/2"] < 0.8 <= pairs["a/1", "a/3"]
+    cleaned = clean(texts)
+    metadata = {
+        row["document_id"]: dict(row["metadata"]) for split in ("train", "holdout") for row in cleaned.rows(split)
+    }
+    assert cleaned.reasons == {"a/3": "near_duplicate"}
+    assert metadata["a/2"] == {"version_of": "a/1"}
+    assert metadata["a/1"] == {}
+
+
+def test_aggressive_removes_what_the_default_tags(clean):
+    base = random_words(50, 200).split()
+    texts = fillers(20) | {"a/1": " ".join(base), "a/2": varied(base, 1, 6)}
+    assert clean(texts, config(near_duplicates="default")).reasons == {}
+    assert clean(texts, config(near_duplicates="aggressive")).reasons == {"a/2": "near_duplicate"}
+
+
+def test_source_that_loses_more_than_permitted_stops_the_run(clean):
+    text = random_words(60, 50)
+    texts = fillers(20) | {f"copies/{n}": text for n in range(4)}
+    with pytest.raises(
+        SourceError, match=r"source copies lost 3 of 4 documents \(75%; exact_duplicate 3\).*permits 70%"
+    ):
+        clean(texts, config(max_removed_share=0.7))
+    assert len(clean(texts, config(max_removed_share=0.75)).reasons) == 3

@@ -9,21 +9,25 @@ create macro words_of(text) as regexp_extract_all(lower(text), '[\p{L}\p{N}_]+')
 create macro word_hashes_of(text) as
     list_transform(words_of(text), lambda word: (md5_number(word) >> 64)::ubigint);
 
--- a table of the runs of up to five words of lists of hashes: unnested side by side, a list and its tails, which is
--- several times faster than picking elements by index. The hash of a run is that of its words, each shifted by its
--- place, so that order counts. `size` is 1 to 5; null where a text has ended
+create macro rotated(bits, places) as
+    ((bits & (18446744073709551615::ubigint >> places)) << places) | (bits >> (64 - places)::ubigint);
+
+-- the hash of a run of `size` words, 1 to 5, by cyclic polynomials (Cohen 1997; Lemire and Kaser 2010: pairwise
+-- independent): each word's hash, rotated by its place; null where the text has ended. Its words come from a list and
+-- its tails, unnested side by side, which is several times faster than picking them by index
 create macro run_hash(size, a, b, c, d, e) as
     case when (case size when 1 then a when 2 then b when 3 then c when 4 then d else e end) is not null then
         xor(xor(xor(xor(
             a,
-            case when size > 1 then b >> 1 else 0::ubigint end),
-            case when size > 2 then c >> 2 else 0::ubigint end),
-            case when size > 3 then d >> 3 else 0::ubigint end),
-            case when size > 4 then e >> 4 else 0::ubigint end)
+            case when size > 1 then rotated(b, 1) else 0::ubigint end),
+            case when size > 2 then rotated(c, 2) else 0::ubigint end),
+            case when size > 3 then rotated(d, 3) else 0::ubigint end),
+            case when size > 4 then rotated(e, 4) else 0::ubigint end)
     end;
 
-create macro rotated(bits, places) as
-    ((bits & (18446744073709551615::ubigint >> places)) << places) | (bits >> (64 - places));
+-- the like of 13 words, from the hashes of the runs of five that begin at the 1st, 6th and 9th
+create macro long_run_hash(first_run, second_run, third_run) as
+    xor(xor(first_run, rotated(second_run, 17)), rotated(third_run, 37));
 
 -- the metadata of a document, with the document of which it is another version where there is one; keys in order
 create macro noted(metadata, version_of) as

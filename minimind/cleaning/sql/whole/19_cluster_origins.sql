@@ -6,7 +6,7 @@ with members as (
         clusters.cluster,
         catalogue.document_id,
         catalogue.bytes,
-        clusters.number not in (select number from removals) as kept,
+        clusters.number not in (select number from unfit_documents) as kept,
         previous_ledger.split
     from clusters
     join catalogue using (number)
