@@ -1,0 +1,112 @@
+"""This project's corpus and cleaning stages on a folder of JSON lines, as a process of its own.
+
+    python -m benchmarks.cleaning.ours INPUT_FOLDER STORE [--resources '{"threads": 2}'] [--steps FILE]
+
+The two stages run through their doors, as the flow calls them: reading and checking the JSON lines, raw documents in
+Parquet, normalisation, exact and near duplicates, split, published files with their digests. The config is that of
+`configs/legal-de.yaml` with LEAST, which permits everything that can be permitted; what cannot be switched off is done
+and counted.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from minimind.cleaning.build import CleaningInputs
+from minimind.cleaning.build import build as build_cleaning
+from minimind.cleaning.parts import Resources
+from minimind.config import Config, load_config
+from minimind.corpus.build import CorpusInputs
+from minimind.corpus.build import build as build_corpus
+from minimind.store import Store
+
+BASE = Path(__file__).parents[2] / "configs" / "legal-de.yaml"
+SOURCE = "local"  # the name that load_config gives to local files, and the prefix of every document_id
+LEAST = (
+    "cleaning.quality.min_words=0",
+    "cleaning.quality.max_words=100000000",
+    "cleaning.quality.min_mean_word_length=0",
+    "cleaning.quality.max_mean_word_length=1000000000",
+    "cleaning.quality.max_symbol_word_ratio=1000000000",
+    "cleaning.quality.max_bullet_line_ratio=1",
+    "cleaning.quality.max_ellipsis_line_ratio=1",
+    "cleaning.quality.min_alpha_word_ratio=0",
+    "cleaning.quality.stop_words=[]",
+    "cleaning.quality.min_stop_words=0",
+    "cleaning.quality.max_duplicate_line_ratio=1",
+    "cleaning.quality.max_duplicate_line_char_ratio=1",
+    "cleaning.quality.max_top_2_gram_char_ratio=1",
+    "cleaning.quality.min_punctuated_line_ratio=0",
+    "cleaning.quality.max_short_line_ratio=1",
+    "cleaning.quality.max_newline_word_ratio=1000000000",
+    "cleaning.split.min_documents=1",
+    "cleaning.split.min_bytes=1",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("input", type=Path)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--resources", type=json.loads, default={}, help="fields of cleaning's Resources, as JSON")
+    parser.add_argument("--steps", type=Path, help="where to write the seconds of each step and the digests")
+    given = parser.parse_args()
+    result = run(given.input, given.store, Resources(**given.resources))
+    if given.steps:
+        given.steps.write_text(json.dumps(result, indent=1))
+
+
+def run(folder: Path, root: Path, resources: Resources) -> dict[str, Any]:
+    """Seconds of the stages and their steps, where the files lie, and their digests."""
+    config = least_config(folder)
+    clock = Clock()
+    store = Store(root, config.name, clock.report)
+    corpus = build_corpus(config.corpus, CorpusInputs(), store)
+    corpus_seconds = clock.elapsed()
+    cleaning = build_cleaning(config.cleaning, CleaningInputs(corpus, resources), store)
+    return {
+        "corpus_seconds": corpus_seconds,
+        "cleaning_seconds": clock.elapsed() - corpus_seconds,
+        "steps": clock.steps(),
+        "counts": dict(cleaning.counts),
+        "files": str(cleaning.path),
+        "digests": {name: entry.sha256 for name, entry in cleaning.files.items()},
+    }
+
+
+def least_config(folder: Path) -> Config:
+    return load_config(BASE, LEAST, [f"{folder.resolve()}/part-*.jsonl"])
+
+
+class Clock:
+    """The seconds between what a store reports, added up by the words of the report."""
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self.now = now
+        self.started = self.since = now()
+        self.current = "start"
+        self.seconds: dict[str, float] = {}
+
+    def report(self, stage: str, done: float, total: float | None, text: str) -> None:
+        self.turn(f"{stage}: {text}")
+
+    def turn(self, name: str) -> None:
+        moment = self.now()
+        self.seconds[self.current] = self.seconds.get(self.current, 0) + moment - self.since
+        self.since, self.current = moment, name
+
+    def steps(self) -> dict[str, float]:
+        """Those of at least 10 ms, longest first."""
+        self.turn("end")
+        ordered = sorted(self.seconds.items(), key=lambda step: -step[1])
+        return {name: round(seconds, 3) for name, seconds in ordered if seconds >= 0.01}
+
+    def elapsed(self) -> float:
+        return self.now() - self.started
+
+
+if __name__ == "__main__":
+    main()

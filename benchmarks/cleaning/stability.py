@@ -1,0 +1,102 @@
+"""Whether ours gives the same bytes with other resources, and on top of an earlier snapshot; what the latter costs."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cleaning.enlarged import Document, read
+from benchmarks.measured import measure
+
+
+def measure_variations(variation: str, source: Path, working: Path, cores: int) -> dict[str, Any]:
+    """Ours once for each value of one of its resources, given as `threads=1,2,4`."""
+    name, _, values = variation.partition("=")
+    ran = {}
+    for value in values.split(","):
+        target = fresh(working / f"vary-{name}-{value}")
+        ran[value] = clean(source, target, cores, {"threads": cores} | {name: int(value)})
+        shutil.rmtree(target)
+    digests = [json.dumps(one["digests"], sort_keys=True) for one in ran.values()]
+    identical = len(set(digests)) == 1
+    seconds = ", ".join(f"{one['seconds']:.1f} s with {value}" for value, one in ran.items())
+    said = "the same bytes" if identical else "**different bytes**"
+    return {
+        "identical": identical,
+        "results": ran,
+        "summary": f"`{name}` of {', '.join(ran)}: {said} in every published file ({seconds}).",
+    }
+
+
+def measure_increment(
+    source: Path, share: float, working: Path, cores: int, documents: Iterator[Document]
+) -> dict[str, Any]:
+    """Seconds of a full cleaning, of one on top of it with so many more documents, and of those two from scratch.
+
+    The cleaning from scratch has the first one's ledger, which shapes the split, and nothing else of it.
+    """
+    before = fresh(working / "increment-before")
+    after = fresh(working / "increment-after")
+    count = write_increment(source, share, after, documents)
+    grown, scratch = fresh(working / "increment-grown"), fresh(working / "increment-scratch")
+    for path in sorted(source.glob("part-*.jsonl")):
+        shutil.copyfile(path, before / path.name)
+    full = clean(before, grown, cores, {"threads": cores})
+    (scratch / "store").mkdir()
+    shutil.copytree(grown / "store" / "ledgers", scratch / "store" / "ledgers")
+    # the same paths: the same sources, so that the documents are the same
+    for path in sorted(after.glob("part-*.jsonl")):
+        shutil.copyfile(path, before / path.name)
+    added = clean(before, grown, cores, {"threads": cores})
+    anew = clean(before, scratch, cores, {"threads": cores})
+    ratio = added["cleaning_seconds"] / full["cleaning_seconds"]
+    identical = added["digests"] == anew["digests"]
+    said = "the same bytes as" if identical else "**other bytes** than"
+    return {
+        "identical": identical,
+        "documents_added": count,
+        "ratio_of_cleaning": round(ratio, 4),
+        "ratio_of_all": round(added["seconds"] / full["seconds"], 4),
+        "results": {"full": full, "added": added, "from_scratch": anew},
+        "summary": (
+            f"{count:,} documents more ({share:.1%}): {added['cleaning_seconds']:.1f} s of cleaning on top of "
+            f"{full['cleaning_seconds']:.1f} s, {ratio:.1%}; with reading the sources again and process start "
+            f"{added['seconds']:.1f} s after {full['seconds']:.1f} s; {said} a cleaning from scratch "
+            f"({anew['cleaning_seconds']:.1f} s)."
+        ),
+    }
+
+
+def write_increment(source: Path, share: float, target: Path, documents: Iterator[Document]) -> int:
+    """How many documents were added to a copy of the input: those that come next in its stream."""
+    parts = sorted(source.glob("part-*.jsonl"))
+    known = sum(1 for path in parts for _ in read(path))
+    for path in parts:
+        shutil.copyfile(path, target / path.name)
+    for _ in range(known):
+        next(documents)
+    count = max(round(share * known), 1)
+    with (target / parts[-1].name).open("a", encoding="utf-8") as file:
+        for _ in range(count):
+            file.write(json.dumps(next(documents)._asdict(), ensure_ascii=False) + "\n")
+    return count
+
+
+def clean(source: Path, target: Path, cores: int, resources: dict[str, Any]) -> dict[str, Any]:
+    """What `ours` says of itself, with the seconds and the peak memory of its process."""
+    command = [
+        sys.executable, "-m", "benchmarks.cleaning.ours", str(source), str(target / "store"),
+        "--resources", json.dumps(resources), "--steps", str(target / "steps.json"),
+    ]  # fmt: skip
+    measured = measure(command, target / "log.txt", max(cores, resources.get("threads", cores)))
+    result: dict[str, Any] = json.loads((target / "steps.json").read_text())
+    del result["files"]
+    return result | {"seconds": measured.seconds, "peak_rss_mb": round(measured.peak_rss_mb)}
+
+
+def fresh(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
