@@ -42,6 +42,8 @@ LEAST = (
     "cleaning.quality.min_punctuated_line_ratio=0",
     "cleaning.quality.max_short_line_ratio=1",
     "cleaning.quality.max_newline_word_ratio=1000000000",
+    "cleaning.decontamination.max_overlap=1",
+    "cleaning.max_removed_share=1",
     "cleaning.split.min_documents=1",
     "cleaning.split.min_bytes=1",
 )
