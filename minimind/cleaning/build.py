@@ -161,10 +161,9 @@ def report(store: Store, folder: str, share: float, text: str) -> None:
 def summarize(connection: duckdb.DuckDBPyConnection, results: Mapping[str, list[dict[str, Any]]]) -> Outcome:
     [counts] = results["totals"]
     [share] = rows_of(connection, "select share from holdout_share", {})
-    details = {
-        "funnel": results["funnel"],
+    listed = {name: rows for name, rows in results.items() if name not in ("totals", "sources")}
+    details = listed | {
         "sources": {row.pop("source"): row for row in results["sources"]},
-        "lengths": results["lengths"],
         "holdout_share": share["share"],
     }
     return Outcome(counts, details)
