@@ -1,0 +1,37 @@
+-- one row is a kept document drawn at random, with its text before and after cleaning, each up to $max_chars
+-- drawn says how many were looked at; only those are rows that differ in more than blank space at the ends.
+with drawn as (
+    select document_id
+    from kept
+    order by md5($seed || document_id), document_id
+    limit $drawn
+),
+compared as (
+    select
+        document_id,
+        kept.source,
+        raw_documents.text as before,
+        kept.text as after,
+        count(*) over () as drawn,
+        md5($seed || document_id) as place
+    from drawn
+    join kept using (document_id)
+    join raw_documents using (document_id)
+),
+changed as (
+    select *, count(*) over () as changed
+    from compared
+    where regexp_replace(before, '^\s+|\s+$', '', 'g') <> regexp_replace(after, '^\s+|\s+$', '', 'g')
+)
+select
+    document_id,
+    source,
+    before[:$max_chars] as before,
+    after[:$max_chars] as after,
+    length(before) as chars_before,
+    length(after) as chars_after,
+    drawn,
+    changed
+from changed
+order by place, document_id
+limit $shown
