@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 import yaml
@@ -15,19 +14,14 @@ from minimind.report.figures import (
     duration,
     line_chart,
     percent,
-    plural,
     short,
-    size,
     smoothed,
-    words,
 )
 from minimind.store import Manifest
 
 Stages = Mapping[str, Manifest]
 View = dict[str, Any]
 
-MAX_SOURCES = 12
-MAX_LICENSES = 8
 REFERENCES = {
     "zstd": ("zstd -19", "with a dictionary of the training text"),
     "xz": ("xz -9", "each document alone"),
@@ -158,141 +152,6 @@ def numbers(stages: Stages) -> list[tuple[str, str, str]]:
         if "generated_tokens_per_second" in counts:
             found.append((count(counts["generated_tokens_per_second"]), "tokens/s written", "one text at a time"))
     return found
-
-
-# --- the text ---------------------------------------------------------------------------------------------------------
-
-
-def funnel(stages: Stages) -> View | None:
-    """What was read, what each step removed and why, what is left for training and for the holdout."""
-    if "cleaning" not in stages:
-        return None
-    counts = stages["cleaning"].counts
-    total, left = counts["documents_in"], counts["documents_in"]
-    steps = []
-    removed_rows = [row for row in stages["cleaning"].details["funnel"] if row["reason"] not in ("read", "kept")]
-    for step, group in groupby(removed_rows, key=lambda row: str(row["step"])):
-        rows = list(group)
-        removed = sum(row["documents"] for row in rows)
-        steps.append(
-            {
-                "name": words(step),
-                "removed": removed,
-                "bytes": sum(row["bytes"] for row in rows),
-                "reasons": _reasons(step, rows),
-                "before_percent": _share(left, total),
-                "left_percent": _share(left - removed, total),
-            }
-        )
-        left -= removed
-    return {
-        "counts": counts,
-        "steps": steps,
-        "kept_percent": _share(counts["documents"], total),
-        "train_percent": _share(counts["train_documents"], total),
-        "holdout_percent": _share(counts["holdout_documents"], total),
-        "alt": f"{plural(total, 'document')} read; "
-        + "".join(f"{step['name']} removed {count(step['removed'])}; " for step in steps)
-        + f"{count(counts['train_documents'])} kept for training, {count(counts['holdout_documents'])} as holdout.",
-    }
-
-
-def _reasons(step: str, rows: Sequence[View]) -> list[View]:
-    """The reasons that removed something, the commonest first; none where the step's name says it all."""
-    if len(rows) == 1 and step.startswith(rows[0]["reason"]):
-        return []
-    return sorted((row for row in rows if row["documents"]), key=lambda row: (-row["documents"], row["reason"]))
-
-
-def lengths(stages: Stages) -> View | None:
-    """Documents read and kept by length, from the shortest bin that holds one to the longest."""
-    if "cleaning" not in stages:
-        return None
-    bins = _without_gaps(stages["cleaning"].details["lengths"])
-    if not bins:
-        return None
-    highest = max(row["documents_in"] for row in bins)
-    every = -(-len(bins) // 6)
-    return {
-        "bins": [
-            row
-            | {
-                "in_percent": _share(row["documents_in"], highest),
-                "kept_percent": _share(row["documents_kept"], highest),
-                "label": _binary(row["min_chars"]) if index % every == 0 else "",
-            }
-            for index, row in enumerate(bins)
-        ],
-        "highest": highest,
-        "alt": "Documents by length in characters, read and kept. "
-        + "; ".join(
-            f"from {count(row['min_chars'])}: {count(row['documents_in'])} and {count(row['documents_kept'])}"
-            for row in bins
-        ),
-    }
-
-
-def _without_gaps(rows: Sequence[View]) -> list[View]:
-    """The bins from the shortest that holds a document to the longest, with the empty ones between them."""
-    held = sorted((row for row in rows if row["documents_in"]), key=lambda row: int(row["min_chars"]))
-    bins: list[View] = []
-    for row in held:
-        while bins and (follows := 2 * bins[-1]["min_chars"] or 1) < row["min_chars"]:
-            bins.append({"min_chars": follows, "max_chars": 2 * follows - 1, "documents_in": 0, "documents_kept": 0})
-        bins.append(row)
-    return bins
-
-
-def _binary(number: int) -> str:
-    """A power of two, such as `512`, `4k` or `1M`."""
-    for unit in ("", "k"):
-        if number < 1024:
-            return f"{number}{unit}"
-        number //= 1024
-    return f"{number}M"
-
-
-def sources(stages: Stages) -> View | None:
-    """Documents and text kept by source, and the licences of what was read."""
-    if "cleaning" not in stages:
-        return None
-    by_name = stages["cleaning"].details["sources"]
-    read = stages["corpus"].details.get("sources", {}) if "corpus" in stages else {}
-    rows = [
-        {
-            "name": name,
-            "documents": row["train_documents"] + row["holdout_documents"],
-            "holdout": row["holdout_documents"],
-            "bytes": row["bytes"],
-            "read": read.get(name, {}).get("documents"),
-        }
-        for name, row in by_name.items()
-    ]
-    rows.sort(key=lambda row: (-row["bytes"], row["name"]))
-    highest = max((row["bytes"] for row in rows), default=0)
-    return {
-        "rows": [row | {"percent": _share(row["bytes"], highest)} for row in rows[:MAX_SOURCES]],
-        "more": len(rows) - MAX_SOURCES,
-        "licenses": _licenses(read),
-        "alt": "Text kept by source. "
-        + "; ".join(f"{row['name']}: {size(row['bytes'])}" for row in rows[:MAX_SOURCES]),
-    }
-
-
-def _licenses(read: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """The commonest licences of the documents read, and how many documents bear another one."""
-    totals: dict[str, int] = {}
-    for source in read.values():
-        for name, documents in source.get("licenses", {}).items():
-            totals[name] = totals.get(name, 0) + documents
-    ranked = sorted(totals.items(), key=lambda item: (-item[1], item[0]))
-    rest = sum(documents for _, documents in ranked[MAX_LICENSES:])
-    return ranked[:MAX_LICENSES] + ([(f"{len(ranked) - MAX_LICENSES} others", rest)] if rest else [])
-
-
-def _share(part: float, whole: float) -> float:
-    """Percent, 0 of nothing."""
-    return round(100 * part / whole, 3) if whole else 0.0
 
 
 # --- the model --------------------------------------------------------------------------------------------------------

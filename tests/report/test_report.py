@@ -173,7 +173,7 @@ def test_report_tells_the_numbers_of_every_stage(config, stages, tmp_path):
         "Version 3 is the new champion", "models:/demo/3", "@champion", "1.31M parameters", "819k tokens",
         "1.876", "2.136", "2.765", "1.988", "12% fewer than zstd -19", "32% fewer than xz -9",  # the scores
         "1.8762", "1.9500", "1.9876",  # the decision
-        "1,234", "−200", "−34", "min words 30", "951", "49", "CC0 (900), MIT (100)",  # the funnel and the sources
+        "1,234", "−200", "−34", "min words 30", "951", "49",  # the funnel and the sources
         "3.99 bytes", "4,096", "2.1M", "Rechtsverordnung",
         "4.234", "1.811", "1.922", "123", "fixed sample of the holdout's 51",
         "3.1% of its four-word sequences", "How the document really goes on", "law/1",
