@@ -24,6 +24,16 @@ app = typer.Typer(
 store_app = typer.Typer(no_args_is_help=True, help="What the store keeps, why it was built again, what may go.")
 app.add_typer(store_app, name="store")
 
+ConfigArgument = Annotated[Path, typer.Argument(help="The domain's YAML", metavar="CONFIG", show_default=False)]
+OverridesOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Replaces one value of the YAML; may stand several times"),
+]
+SourcesOption = Annotated[
+    list[str] | None,
+    typer.Option("--source", metavar="GLOB", help="Local files instead of the YAML's sources; may stand several times"),
+]
+RefreshOption = Annotated[bool, typer.Option("--refresh", help="Ask every source anew, frozen file lists included")]
 StoreOption = Annotated[
     Path | None,
     typer.Option("--store", help="The store's folder. Default: $MINIMIND_STORE, else ./store", show_default=False),
@@ -71,25 +81,13 @@ def told_plainly(command: Callable[..., None]) -> Callable[..., None]:
 @app.command()
 @told_plainly
 def run(
-    config: Annotated[Path, typer.Argument(help="The domain's YAML", metavar="CONFIG", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="SECTION.KEY=VALUE", help="Replaces one value of the YAML; may stand several times"
-        ),
-    ] = None,
-    sources: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--source", metavar="GLOB", help="Local files instead of the YAML's sources; may stand several times"
-        ),
-    ] = None,
+    config: ConfigArgument,
+    overrides: OverridesOption = None,
+    sources: SourcesOption = None,
     until: Annotated[
         str | None, typer.Option(metavar="STAGE", help=f"Stop after one of: {', '.join(STAGE_NAMES)}")
     ] = None,
-    refresh: Annotated[
-        bool, typer.Option("--refresh", help="Ask every source anew, frozen file lists included")
-    ] = False,
+    refresh: RefreshOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -108,6 +106,77 @@ def run(
     if until is not None and until not in STAGE_NAMES:
         raise UserError(f"--until {until!r} is no stage; the stages are {', '.join(STAGE_NAMES)}")
     local_run.run(config, overrides or [], sources or [], until, refresh, store, as_json)
+
+
+@app.command()
+@told_plainly
+def clean(
+    config: ConfigArgument,
+    overrides: OverridesOption = None,
+    sources: SourcesOption = None,
+    refresh: RefreshOption = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read and clean a domain's corpus, and no more; writes the audit of what was removed and why.
+
+    A later `minimind run` reuses what this builds.
+
+    Examples:
+
+        minimind clean configs/demo.yaml
+
+        minimind clean configs/legal-en.yaml --source 'laws/*.jsonl.gz' --set cleaning.near_duplicates.max_jaccard=0.9
+    """
+    from flows.clean import clean
+
+    clean(config, overrides or [], sources or [], refresh, store, as_json)
+
+
+@app.command()
+@told_plainly
+def documents(
+    config: ConfigArgument,
+    reason: Annotated[
+        str | None,
+        typer.Argument(help="Only what this step or reason removed, for example near_duplicate", show_default=False),
+    ] = None,
+    removed: Annotated[bool, typer.Option("--removed", help="Only removed documents")] = False,
+    kept: Annotated[bool, typer.Option("--kept", help="Only kept documents")] = False,
+    document_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="This document: its fate, its cluster, what changed")
+    ] = None,
+    like: Annotated[
+        str, typer.Option(metavar="WORDS", help="Only documents with all of these words, the best match first")
+    ] = "",
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="Only documents of this source")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many")] = 10,
+    text: Annotated[bool, typer.Option("--text", help="The clean text in full")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="The raw text in full")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look documents up in a domain's newest cleaning, and see why they went.
+
+    Examples:
+
+        minimind documents configs/demo.yaml --removed near_duplicate --like "without warranty"
+
+        minimind documents configs/demo.yaml --kept --source debian --limit 3
+
+        minimind documents configs/demo.yaml --id debian/common-licenses/GPL-3 --raw --text
+    """
+    from flows.documents import look_up
+    from minimind.audit.documents import Wanted
+
+    if kept and (removed or reason):
+        raise UserError("--kept and --removed exclude each other, and what is kept has no reason; choose one")
+    if document_id and (kept or removed or reason or like or source):
+        raise UserError("--id names one document; leave --kept, --removed, --like and --source out beside it")
+    reason = reason.replace("-", "_") if reason else None
+    wanted = Wanted(True if removed or reason else False if kept else None, reason, source, like)
+    texts = [name for name, asked in (("raw", raw), ("clean", text)) if asked]
+    look_up(config, wanted, document_id, limit, texts, store, as_json)
 
 
 @app.command()

@@ -22,7 +22,20 @@ def run(*arguments: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["run"], ["new"], ["generate"], ["doctor"], ["up"], ["down"], ["store"], ["store", "why"]]
+    "command",
+    [
+        [],
+        ["run"],
+        ["clean"],
+        ["documents"],
+        ["new"],
+        ["generate"],
+        ["doctor"],
+        ["up"],
+        ["down"],
+        ["store"],
+        ["store", "why"],
+    ],
 )
 def test_every_command_explains_itself(command: list[str]) -> None:
     code, out, _ = run(*command, "--help")
