@@ -142,7 +142,7 @@ def compare(tool: str, given: argparse.Namespace, working: Path, source: Path, d
     row |= medians(runs) | {"runs": [one.as_dict() for one in runs], "load_after": describe_load()}
     if tool == "ours":
         steps = json.loads((target / "steps.json").read_text())
-        row |= {name: steps[name] for name in ("corpus_seconds", "cleaning_seconds", "steps")}
+        row |= {name: steps[name] for name in ("corpus_seconds", "cleaning_seconds", "cleaning_cpu_seconds", "steps")}
     if given.truth == "yes" or (given.truth == "auto" and given.megabytes <= TRUTH_MEGABYTES):
         row |= scored(tool, working, source, target)
     record(given, described, row)

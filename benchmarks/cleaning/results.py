@@ -106,13 +106,13 @@ def speed_table(rows: Sequence[Row]) -> str:
     if counted:
         lines += ["", f"True pairs: {counted['pairs_0.8']:,} with J ≥ 0.8, {counted['pairs_0.7']:,} with J ≥ 0.7."]
     if ours:
-        lines += ["", "Longest steps of ours, seconds of its last run: " + longest(ours["steps"]) + "."]
+        lines += ["", "Longest steps of ours, CPU seconds of its last run: " + longest(ours["steps"]) + "."]
     return "\n".join(lines)
 
 
-def longest(steps: dict[str, float], count: int = 8) -> str:
-    ordered = sorted(steps.items(), key=lambda step: -step[1])[:count]
-    return ", ".join(f"{name.partition(': ')[2] or name} {seconds:.1f}" for name, seconds in ordered)
+def longest(steps: dict[str, dict[str, float]], count: int = 8) -> str:
+    ordered = sorted(steps.items(), key=lambda step: -step[1]["cpu_seconds"])[:count]
+    return ", ".join(f"{name.partition(': ')[2] or name} {spent['cpu_seconds']:.1f}" for name, spent in ordered)
 
 
 def machines(rows: Iterable[Row]) -> str:

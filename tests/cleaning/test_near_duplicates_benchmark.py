@@ -180,7 +180,8 @@ def row_of(tool: str, seconds: float, **changed: Any) -> dict[str, Any]:
     machine = {"processor": "a processor", "cores": 2, "python": "3.11"}
     return {
         "tool": tool, "part": "speed", "version": "1.0", "input": described, "cores": 2, "commit": "abc" * 10,
-        "machine": machine, "at": "2026-11-23T02:00:00+00:00", "scores": score, "steps": {"cleaning: words": 1.5},
+        "machine": machine, "at": "2026-11-23T02:00:00+00:00", "scores": score,
+        "steps": {"cleaning: words": {"seconds": 3.0, "cpu_seconds": 1.5}},
     } | measured | changed  # fmt: skip
 
 
