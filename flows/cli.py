@@ -186,6 +186,9 @@ def new(
     origin: Annotated[
         str, typer.Option("--from", metavar="PATH_OR_URL", help="A folder, file, glob, URL or hf://dataset")
     ],
+    quality: Annotated[
+        str, typer.Option(metavar="PRESET", help="Thresholds to write: legal, general, code-docs or published")
+    ] = "general",
     store: StoreOption = None,
 ) -> None:
     """Write a complete, commented configs/NAME.yaml for your own corpus.
@@ -201,7 +204,7 @@ def new(
     from flows.new_config import write_config
     from flows.summary import program
 
-    path = write_config(name, origin, Path("configs"))
+    path = write_config(name, origin, Path("configs"), quality)
     option = f" --store {shlex.quote(str(store))}" if store else ""
     print(f"wrote {path}; read it through, then:\n\n    {program()} run {path}{option}\n")
 

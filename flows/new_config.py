@@ -10,28 +10,35 @@ import yaml
 
 from minimind.config import NAME_PATTERN, validate_config
 from minimind.errors import ConfigError, UserError
+from minimind.quality_presets import QUALITY_PRESETS
 
 READABLE = (".txt", ".md", ".jsonl", ".jsonl.gz", ".parquet", ".zip", ".tar.gz")
 
 
-def write_config(name: str, origin: str, folder: Path) -> Path:
+def write_config(name: str, origin: str, folder: Path, preset: str = "general") -> Path:
     """The path of the new file; refuses to write over one that is there."""
     path = folder / f"{name}.yaml"
     if path.exists():
         raise UserError(f"{path} is there already; choose another name, or remove it first")
-    text = render(name, origin)
+    text = render(name, origin, preset)
     folder.mkdir(exist_ok=True)
     path.write_text(text)
     return path
 
 
-def render(name: str, origin: str) -> str:
+def render(name: str, origin: str, preset: str = "general") -> str:
+    if preset not in QUALITY_PRESETS:
+        raise UserError(f"{preset!r} is no preset of quality thresholds; these are: {', '.join(QUALITY_PRESETS)}")
     if not re.fullmatch(NAME_PATTERN, name):
         raise UserError(f"{name!r} is no name for a domain; use lower case letters, digits and dashes, as in legal-de")
     template = (Path(__file__).parent / "config_template.yaml.jinja").read_text()
     source = yaml.safe_dump([describe_source(origin)], sort_keys=False, allow_unicode=True, width=1000)
     text = jinja2.Template(template, keep_trailing_newline=True).render(
-        name=name, description=f"A model of {' '.join(origin.split())}", source=_indented(source)
+        name=name,
+        description=f"A model of {' '.join(origin.split())}",
+        source=_indented(source),
+        preset=preset,
+        thresholds=QUALITY_PRESETS[preset],
     )
     try:
         validate_config(yaml.safe_load(text), f"minimind new {name}")

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from minimind.errors import ConfigError
+from minimind.quality_presets import QUALITY_PRESETS
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -155,27 +156,58 @@ NEAR_DUPLICATES: Mapping[str, NearDuplicatesConfig] = {
 
 
 class QualityConfig(Section):
-    """Thresholds, named by what they permit.
+    """Thresholds, named by what they permit; the first that a document breaks is the reason why it goes.
 
-    Gopher: Rae et al. 2021, table A1; FineWeb: Penedo et al. 2024, section 3.5.
+    The YAML lists all of them, or names a preset and lists those that differ; the manifest has all.
+    Gopher: Rae et al. 2021, A.1.1 and table A1; FineWeb: Penedo et al. 2024, section 3.5; C4: Raffel et al. 2020, 2.2.
     """
 
     min_words: Annotated[int, Field(ge=0)]
     max_words: Annotated[int, Field(ge=1)]
     min_mean_word_length: Annotated[float, Field(ge=0)]
     max_mean_word_length: Annotated[float, Field(gt=0)]
-    max_symbol_word_ratio: Annotated[float, Field(ge=0)]  # '#' and ellipses by words
+    max_symbol_word_ratio: Annotated[float, Field(ge=0)]  # '#' and ellipses by words and punctuation marks
     max_bullet_line_ratio: Share
     max_ellipsis_line_ratio: Share
-    min_alpha_word_ratio: Share  # words with at least one letter
+    min_alpha_word_ratio: Share  # words with at least one letter, by words and punctuation marks
     stop_words: list[str]  # of the corpus's language, lower case
     min_stop_words: Annotated[int, Field(ge=0)]  # different ones that must occur
     max_duplicate_line_ratio: Share
+    max_duplicate_paragraph_ratio: Share
     max_duplicate_line_char_ratio: Share
-    max_top_2_gram_char_ratio: Share
+    max_duplicate_paragraph_char_ratio: Share
+    max_top_2_gram_char_ratio: Share  # characters in the most frequent 2-gram
+    max_top_3_gram_char_ratio: Share
+    max_top_4_gram_char_ratio: Share
+    max_duplicate_5_gram_char_ratio: Share  # characters in 5-grams that occurred before
+    max_duplicate_6_gram_char_ratio: Share
+    max_duplicate_7_gram_char_ratio: Share
+    max_duplicate_8_gram_char_ratio: Share
+    max_duplicate_9_gram_char_ratio: Share
+    max_duplicate_10_gram_char_ratio: Share
     min_punctuated_line_ratio: Share  # FineWeb: lines that end in a terminal punctuation mark
     max_short_line_ratio: Share  # FineWeb: lines of at most 30 characters
-    max_newline_word_ratio: Annotated[float, Field(ge=0)]  # FineWeb: line breaks by words
+    max_newline_word_ratio: Annotated[float, Field(ge=0)]  # FineWeb: line breaks by words and punctuation marks
+    min_sentences: Annotated[int, Field(ge=0)]  # C4: in lines of three words or more that end in . ? ! or a quote
+    min_c4_char_ratio: Share  # characters in those lines
+    max_curly_brackets: Annotated[int, Field(ge=0)]
+    max_lorem_ipsum_lines: Annotated[int, Field(ge=0)]
+    max_javascript_line_ratio: Share  # lines that mention it
+    max_policy_line_ratio: Share  # lines about terms of use, privacy and cookies
+    bad_words: list[str]  # lower case
+    max_bad_word_ratio: Share  # by words
+
+    @model_validator(mode="before")
+    @classmethod
+    def preset_stands_for_the_keys_not_given(cls, value: Any) -> Any:
+        keys = {"preset": value} if isinstance(value, str) else value
+        if not isinstance(keys, dict) or "preset" not in keys:
+            return keys
+        if keys["preset"] not in QUALITY_PRESETS:
+            raise ValueError(
+                f"preset is {keys['preset']!r}; write one of {', '.join(QUALITY_PRESETS)}, or all the keys"
+            )
+        return {**QUALITY_PRESETS[keys["preset"]], **{key: keys[key] for key in keys if key != "preset"}}
 
     @model_validator(mode="after")
     def limits_leave_room(self) -> "QualityConfig":

@@ -16,7 +16,7 @@ import pyarrow as pa
 from minimind.cleaning.database import connect, copied_as, make_text_table, numbered_files, read_as
 from minimind.store import sha256_of_file
 
-PASSING = {"words"}  # tables that only others of this pass read
+PASSING = {"words", "line_signals", "word_signals", "run_signals"}  # tables that only others of this pass read
 LONG_ROWS = {
     "texts": pa.schema(
         [

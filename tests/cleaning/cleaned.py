@@ -7,26 +7,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from minimind.config import CleaningConfig
+from minimind.quality_presets import QUALITY_PRESETS
 from minimind.store import Manifest
 
-PERMIT_ALL: dict[str, Any] = {
-    "min_words": 0,
-    "max_words": 10_000_000,
-    "min_mean_word_length": 0,
-    "max_mean_word_length": 1e9,
-    "max_symbol_word_ratio": 1e9,
-    "max_bullet_line_ratio": 1,
-    "max_ellipsis_line_ratio": 1,
-    "min_alpha_word_ratio": 0,
-    "stop_words": ["the", "and", "für"],
-    "min_stop_words": 0,
-    "max_duplicate_line_ratio": 1,
-    "max_duplicate_line_char_ratio": 1,
-    "max_top_2_gram_char_ratio": 1,
-    "min_punctuated_line_ratio": 0,
-    "max_short_line_ratio": 1,
-    "max_newline_word_ratio": 1e9,
-}
+PERMIT_ALL: dict[str, Any] = {**QUALITY_PRESETS["none"], "stop_words": ["the", "and", "für"]}
 
 
 def config(

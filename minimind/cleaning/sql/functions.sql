@@ -1,5 +1,5 @@
 -- no table: what several files must compute alike
--- Nothing here uses hash(): it changed between DuckDB versions. md5_number did not.
+-- Nothing that is kept depends on hash(): it changed between DuckDB versions. md5_number did not.
 
 -- words of the near-duplicate steps: lower case, letters and digits only, so that layout and punctuation do not count;
 -- RE2's \w knows ASCII alone
@@ -35,3 +35,9 @@ create macro noted(metadata, version_of) as
     else map_from_entries(list_sort(list_append(
         map_entries(metadata), {'key': 'version_of', 'value': version_of}
     ))) end;
+
+-- as a class of a regular expression: what is a token of its own at the beginning and at the end of a word
+create macro edge_marks() as '[,:;!?¿¡()\[\]{}<>_#*&"''“”‘’„‚`´«»…§%=—–•▪●$£€©®°]';
+
+-- as a regular expression: the end of a line that ends with a sentence, in any script; quotes and ellipses end none
+create macro terminal_mark() as '[.!?‼‽⁇⁈⁉⸮。．！？｡﹒﹖﹗։؞؟۔।॥။።፧፨។៕]$';
