@@ -54,6 +54,7 @@ def describe_source(origin: str) -> dict[str, object]:
         return {
             "kind": "huggingface", "name": "hub", "dataset": hub.strip("/").removeprefix("datasets/"),
             "revision": "main", "split": "train", "text_column": "text", "max_bytes": 200_000_000,
+            "sample_seed": 1,
         }  # fmt: skip
     if origin.startswith("s3://"):
         path = origin if PurePosixPath(origin).suffix else f"{origin.rstrip('/')}/**"

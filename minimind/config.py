@@ -102,6 +102,7 @@ class HuggingFaceSource(Section):
     license: str | None = None
     max_documents: Annotated[int, Field(ge=1)] | None = None
     max_bytes: Annotated[int, Field(ge=1)] | None = None  # of text, UTF-8
+    sample_seed: Seed | None = None  # None: the first rows; else a sample of the whole split
 
     @model_validator(mode="after")
     def has_a_limit(self) -> "HuggingFaceSource":

@@ -61,7 +61,7 @@ def make_reader(source: Source, section: CorpusConfig, store: Store, downloader:
         case GitSource():
             return Git(source, section, store)
         case HuggingFaceSource():
-            return HuggingFace(source)
+            return HuggingFace(source, store)
         case _:
             return SoftwareLicences(source, store)
 

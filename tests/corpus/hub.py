@@ -14,8 +14,11 @@ DATASET = "team/laws"
 
 
 @contextmanager
-def serve_hub(files: Mapping[str, bytes]) -> Iterator[str]:
-    """The endpoint's URL while the files of DATASET are served at COMMIT and at `main`."""
+def serve_hub(files: Mapping[str, bytes], asked: set[str] | None = None) -> Iterator[str]:
+    """The endpoint's URL while the files of DATASET are served at COMMIT and at `main`.
+
+    The names of files whose content is asked for go into `asked`.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -25,10 +28,13 @@ def serve_hub(files: Mapping[str, bytes]) -> Iterator[str]:
             info, tree = f"/api/datasets/{DATASET}/revision/", f"/api/datasets/{DATASET}/tree/{COMMIT}"
             resolved = f"/datasets/{DATASET}/resolve/{COMMIT}/"
             if path in (info + COMMIT, info + "main"):
-                self.send_json({"id": DATASET, "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]})
+                siblings = [{"rfilename": name, "size": len(content)} for name, content in files.items()]
+                self.send_json({"id": DATASET, "sha": COMMIT, "siblings": siblings})
             elif path.startswith(tree):
                 self.send_json(entries_below(files, path.removeprefix(tree).strip("/")))
             elif path.startswith(resolved) and path.removeprefix(resolved) in files:
+                if asked is not None and self.command == "GET":
+                    asked.add(path.removeprefix(resolved))
                 self.send_file(files[path.removeprefix(resolved)])
             else:
                 code = "EntryNotFound" if "/resolve/" in path else "RepoNotFound"

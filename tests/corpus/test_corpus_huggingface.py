@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,7 +63,9 @@ for name, source in json.loads(sys.argv[1]).items():
         told[name] = {"error": f"{type(error).__name__}: {error}"}
         continue
     rows = pq.read_table(built.file("documents-00000.parquet")).to_pylist()
-    told[name] = {"rows": rows, **built.model_dump(include={"inputs", "details", "libraries"}), "reused": built.reused}
+    files = [json.loads(line) for line in built.file("files.jsonl").read_text().splitlines()]
+    told[name] = {"rows": rows, "files": files, "reused": built.reused}
+    told[name] |= built.model_dump(include={"inputs", "details", "libraries"})
 print(json.dumps(told))
 """
 
@@ -70,6 +73,7 @@ print(json.dumps(told))
 def run_child(endpoint: str, folder: Any, cases: dict[str, dict[str, Any]]) -> dict[str, Any]:
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "DO_NOT_TRACK": "1"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])  # this code, wherever the package is installed from
     sources = {name: SOURCE | changes for name, changes in cases.items()}
     done = subprocess.run(
         [sys.executable, "-c", CHILD, json.dumps(sources)],
