@@ -3,6 +3,7 @@
 Sections are frozen and refuse unknown keys. A stage is given its own section, never the whole config.
 """
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from minimind.errors import ConfigError
 from minimind.quality_presets import QUALITY_PRESETS
+
+logger = logging.getLogger(__name__)
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -253,10 +256,13 @@ class CleaningConfig(Section):
 
 class TokenizerConfig(Section):
     vocabulary_size: Annotated[int, Field(ge=300, le=200_000)]  # special tokens and 256 bytes included
+    sample_bytes: Annotated[int, Field(ge=1)]  # of training text, UTF-8, from which the tokens are learned
 
 
 class ShardsConfig(Section):
     tokens_per_shard: Annotated[int, Field(ge=1_000)]
+    # how often training sees each document of a source in an epoch: 1 where none is given, 0 leaves the source out
+    source_weights: dict[Name, Annotated[float, Field(ge=0, le=100)]]
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -396,6 +402,18 @@ class Config(Section):
     evaluation: EvaluationConfig
     registry: RegistryConfig
 
+    @model_validator(mode="after")
+    def weights_name_sources(self) -> "Config":
+        weights, names = self.shards.source_weights, [source.name for source in self.corpus.sources]
+        if unknown := sorted(weights.keys() - set(names)):
+            raise ValueError(
+                f"shards.source_weights names {', '.join(unknown)}, and the sources are {', '.join(names)}; "
+                "name one of these"
+            )
+        if all(weights.get(name) == 0 for name in names):
+            raise ValueError("shards.source_weights leaves every source out of training; give one a weight above 0")
+        return self
+
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
@@ -411,6 +429,9 @@ def load_config(path: Path, overrides: Sequence[str] = (), local_globs: Sequence
         raise ConfigError("--set", problems)
     if local_globs and isinstance(tree.get("corpus"), dict):
         tree["corpus"]["sources"] = [{"kind": "local_files", "name": "local", "paths": list(local_globs)}]
+        if isinstance(shards := tree.get("shards"), dict) and shards.get("source_weights"):
+            logger.warning("the sources of %s are replaced, so its shards.source_weights are left aside", path)
+            shards["source_weights"] = {}
     return validate_config(tree, str(path))
 
 

@@ -122,6 +122,34 @@ def test_overriding_the_sizes_replaces_the_preset() -> None:
     assert config.training.preset is None
 
 
+def test_weights_of_unknown_sources_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"shards.source_weights names lawz, tax, and the sources are \S+"):
+        load_config(written(tmp_path, {"shards.source_weights": {"tax": 2, "lawz": 0.5}}))
+
+
+@pytest.mark.parametrize("weight", [-1, 101, "twice", float("nan")])
+def test_weights_out_of_range_are_refused(tmp_path: Path, weight: object) -> None:
+    name = load_config(DEMO).corpus.sources[0].name
+    with pytest.raises(ConfigError, match=f"shards.source_weights.{name} is"):
+        load_config(written(tmp_path, {"shards.source_weights": {name: weight}}))
+
+
+def test_weights_that_leave_no_source_are_refused(tmp_path: Path) -> None:
+    weights = {source.name: 0 for source in load_config(DEMO).corpus.sources}
+    with pytest.raises(ConfigError, match="leaves every source out of training"):
+        load_config(written(tmp_path, {"shards.source_weights": weights}))
+
+
+def test_weights_are_left_aside_where_the_sources_are_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = written(tmp_path, {"shards.source_weights": {load_config(DEMO).corpus.sources[0].name: 2}})
+    assert load_config(path).shards.source_weights
+    assert not caplog.records
+    assert load_config(path, local_globs=["a/*.jsonl"]).shards.source_weights == {}
+    assert "its shards.source_weights are left aside" in caplog.text
+
+
 def test_local_globs_replace_the_sources() -> None:
     config = load_config(DEMO, local_globs=["a/*.jsonl", "b/*.txt"])
     (source,) = config.corpus.sources

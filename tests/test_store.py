@@ -215,7 +215,12 @@ def test_fingerprint_ignores_comments_and_docstrings_and_sees_code(
 
 
 def test_recipe_of_a_real_stage_names_its_code_and_libraries() -> None:
-    made = recipe("tokenizer", TokenizerConfig(vocabulary_size=300), {"train.parquet": "aa"}, ("tokenizers",))
+    made = recipe(
+        "tokenizer",
+        TokenizerConfig(vocabulary_size=300, sample_bytes=1_000_000),
+        {"train.parquet": "aa"},
+        ("tokenizers",),
+    )
     assert "minimind.tokenizer.build" in made.code
     assert "minimind.store" not in made.code
     assert made.libraries.keys() == {"tokenizers"}

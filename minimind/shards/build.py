@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minimind.config import ShardsConfig
+from minimind.shards.mixing import Mixing
 from minimind.shards.packing import pack
 from minimind.shards.writer import write_shard, write_token_bytes
 from minimind.store import Manifest, Outcome, Store, recipe
@@ -44,14 +45,17 @@ def build(section: ShardsConfig, inputs: ShardsInputs, store: Store) -> Manifest
         write_token_bytes(folder / "token_bytes.arrow", lengths)
         total_bytes = cleaning.counts["train_bytes"] + cleaning.counts["holdout_bytes"]
         done_bytes = 0.0
+        mixing = Mixing(section.source_weights)
         counts: dict[str, float] = {}
         for split in SPLITS:
             documents = tokenized_documents(chosen.encode, cleaning.file(f"{split}.parquet"))
-            reported = _reported(documents, split, done_bytes, total_bytes, store)
-            counts |= _write_split(folder, split, reported, section.tokens_per_shard, lengths)
+            documents = _reported(documents, split, done_bytes, total_bytes, store)
+            if split == "train":
+                documents = mixing.weighted(documents)
+            counts |= _write_split(folder, split, documents, section.tokens_per_shard, lengths)
             done_bytes += cleaning.counts[f"{split}_bytes"]
         counts |= {"vocabulary_size": len(lengths), "files": len(list(folder.glob("*-*.arrow")))}
-        return Outcome(counts, {"encoding": chosen.details})
+        return Outcome(counts, {"encoding": chosen.details, "sources": mixing.rows()})
 
     return store.build(built_by, write)
 
@@ -63,13 +67,13 @@ def _write_split(
     tokens_per_shard: int,
     lengths: NDArray[np.int32],
 ) -> dict[str, float]:
-    """Writes the shard files of one split; tokens and documents in them."""
+    """Writes the shard files of one split; documents in them, and tokens in one epoch of them."""
     tokens = rows = 0
     for number, shard in enumerate(pack(documents, tokens_per_shard)):
         for document in shard:
             assert lengths[document.tokens].sum() == document.text_bytes, f"{document.document_id} lost bytes"
         write_shard(folder / f"{split}-{number:05d}.arrow", shard, vocabulary_size=len(lengths))
-        tokens += sum(len(document.tokens) for document in shard)
+        tokens += sum(len(document.tokens) * document.occurrences for document in shard)
         rows += len(shard)
     return {f"{split}_tokens": tokens, f"{split}_documents": rows}
 

@@ -42,8 +42,8 @@ class ShardReader:
 
     @property
     def tokens(self) -> int:
-        """Of all documents, their leading end-of-text tokens included."""
-        return sum(len(lists.values) for lists in self._lists)
+        """In an epoch: of all documents, as often as each occurs, their leading end-of-text tokens included."""
+        return int(self.lengths @ self.occurrences)
 
     def flat(self, file: int) -> NDArray[Any]:
         """All tokens of one shard file, document after document."""
@@ -61,6 +61,16 @@ class ShardReader:
         row = number - self._first_documents[file]
         start, end = self.offsets(file)[row : row + 2]
         return self.flat(file)[start:end]
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each document."""
+        return np.concatenate([np.diff(self.offsets(file)) for file in range(self.files)])
+
+    @cached_property
+    def occurrences(self) -> NDArray[np.int64]:
+        """How often an epoch has each document, 1 or more."""
+        return np.concatenate([_numpy(batch.column("occurrences")) for batch in self._batches]).astype(np.int64)
 
     @cached_property
     def text_bytes(self) -> NDArray[np.int64]:

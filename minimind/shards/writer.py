@@ -11,7 +11,7 @@ from minimind.tokenizer.encoding import TokenizedDocument
 
 
 def write_shard(path: Path, documents: Sequence[TokenizedDocument], vocabulary_size: int) -> None:
-    """One row a document: document_id, source, text_bytes int64, tokens large_list<uint16 or uint32>."""
+    """One row a document: document_id, source, text_bytes int64, occurrences int32, tokens list<uint16 or uint32>."""
     offsets = np.zeros(len(documents) + 1, dtype=np.int64)
     np.cumsum([len(document.tokens) for document in documents], out=offsets[1:])
     tokens = np.concatenate([document.tokens for document in documents], dtype=token_dtype(vocabulary_size))
@@ -21,6 +21,7 @@ def write_shard(path: Path, documents: Sequence[TokenizedDocument], vocabulary_s
             "document_id": pa.array([document.document_id for document in documents], pa.string()),
             "source": pa.array([document.source for document in documents], pa.string()),
             "text_bytes": pa.array([document.text_bytes for document in documents], pa.int64()),
+            "occurrences": pa.array([document.occurrences for document in documents], pa.int32()),
             "tokens": pa.LargeListArray.from_arrays(offsets, pa.array(tokens)),
         },
     )

@@ -11,6 +11,7 @@ from minimind.store import Manifest, Outcome, Store, recipe
 from minimind.tokenizer.bpe import SPECIAL_TOKENS, load_tokenizer, save_tokenizer, token_lengths, train_bpe
 from minimind.tokenizer.encoding import encode_documents, pieces, read_texts, sampled_texts
 from minimind.tokenizer.fast_encoding import choose_encoding
+from minimind.tokenizer.sampling import Sample, draw_sample, sample_texts
 
 LONGEST_WORDS = 24  # to show
 
@@ -35,10 +36,12 @@ def build(section: TokenizerConfig, inputs: TokenizerInputs, store: Store) -> Ma
     )
 
     def write(folder: Path) -> Outcome:
-        texts = _reported(read_texts(cleaning.file("train.parquet")), cleaning.counts["train_bytes"], store)
+        train = cleaning.file("train.parquet")
+        sample = draw_sample(train, section.sample_bytes)
+        texts = _reported(sample_texts(train, sample), sample.bytes, store)
         tokenizer = train_bpe((piece for text in texts for piece in pieces(text)), section.vocabulary_size)
         save_tokenizer(tokenizer, folder)
-        return _measure(load_tokenizer(folder), cleaning.file("holdout.parquet"))
+        return _measure(load_tokenizer(folder), cleaning.file("holdout.parquet"), sample)
 
     return store.build(built_by, write)
 
@@ -54,7 +57,7 @@ def _reported(texts: Iterator[str], total_bytes: float, store: Store) -> Iterato
     store.report("tokenizer", done, total_bytes, "merging pairs")
 
 
-def _measure(tokenizer: Tokenizer, holdout: Path) -> Outcome:
+def _measure(tokenizer: Tokenizer, holdout: Path, sample: Sample) -> Outcome:
     """Bytes per token on the holdout, and the longest words that became one token."""
     tokens = holdout_bytes = 0
     lengths = token_lengths(tokenizer)
@@ -65,6 +68,8 @@ def _measure(tokenizer: Tokenizer, holdout: Path) -> Outcome:
     return Outcome(
         counts={
             "vocabulary_size": len(lengths),
+            "sample_documents": sample.documents,
+            "sample_bytes": sample.bytes,
             "holdout_tokens": tokens,
             "holdout_bytes_per_token": holdout_bytes / tokens,
         },

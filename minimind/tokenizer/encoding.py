@@ -35,6 +35,7 @@ class TokenizedDocument(NamedTuple):
     source: str
     text_bytes: int  # UTF-8
     tokens: Ids  # [0, t1, …, tn]; 0 is the end-of-text token
+    occurrences: int = 1  # in an epoch
 
 
 def tokenized_documents(encode: Encode, path: Path) -> Iterator[TokenizedDocument]:

@@ -1,9 +1,10 @@
 """The order in which training sees the corpus: a function of the seed, so that a resumed run needs only its step.
 
-The corpus is one endless stream of tokens. In each epoch of it every document stands once, in an order drawn from the
-seed and the epoch's number. The stream is cut into sequences of `sequence_length` predictions, which overlap by one
-token, so that each token is predicted exactly once an epoch; the sequences of an epoch are drawn in an order of their
-own, or a long document would fill whole batches. Only the two orders are in memory; tokens are read from mapped files.
+The corpus is one endless stream of tokens. In each epoch of it every document stands as often as the weight of its
+source says, mostly once, in an order drawn from the seed and the epoch's number. The stream is cut into sequences of
+`sequence_length` predictions, which overlap by one token, so that each token of an epoch is predicted exactly once; the
+sequences of an epoch are drawn in an order of their own, or a long document would fill whole batches. Only the two
+orders are in memory; tokens are read from mapped files.
 """
 
 from bisect import bisect_right
@@ -20,7 +21,7 @@ from minimind.shards.reader import ShardReader
 
 @dataclass(frozen=True)
 class Epoch:
-    documents: NDArray[np.int64]  # numbers, in the order of this epoch
+    documents: NDArray[np.int64]  # numbers, in the order of this epoch; one that occurs twice stands here twice
     starts: NDArray[np.int64]  # position in the epoch where each begins
     first_sequence: int
     sequences: NDArray[np.int64]  # numbers over all epochs, in the order of training
@@ -34,7 +35,8 @@ class Sequences:
         self._flats = [shards.flat(file) for file in range(shards.files)]
         self._offsets = [shards.offsets(file) for file in range(shards.files)]
         self._first_documents = list(accumulate((len(offsets) - 1 for offsets in self._offsets), initial=0))
-        self._lengths = np.concatenate([np.diff(offsets) for offsets in self._offsets])
+        self._lengths = shards.lengths
+        self._occurrences = shards.occurrences
         self._epoch = lru_cache(maxsize=2)(self._draw_epoch)  # a sequence may reach into the next epoch
 
     def batch(self, first: int, sequences: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -51,7 +53,8 @@ class Sequences:
         return int(epoch.sequences[trained - epoch.first_sequence])
 
     def _draw_epoch(self, number: int) -> Epoch:
-        documents = np.random.default_rng([self.seed, number, 0]).permutation(len(self._lengths))
+        drawn = np.random.default_rng([self.seed, number, 0]).permutation(self._occurrences.sum())
+        documents = spread(drawn, self._occurrences)
         ends = np.cumsum(self._lengths[documents])
         first = -(-number * self.tokens // self.sequence_length)  # the first that begins in this epoch
         after = -(-(number + 1) * self.tokens // self.sequence_length)
@@ -77,3 +80,17 @@ class Sequences:
         file = bisect_right(self._first_documents, number) - 1
         row = number - self._first_documents[file]
         return self._flats[file][self._offsets[file][row] : self._offsets[file][row + 1]]
+
+
+def spread(drawn: NDArray[np.int64], occurrences: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers of documents in the order of an epoch, each as often as it occurs; `drawn` permutes the epoch's places.
+
+    A document that occurs k times stands once in each k-th of the epoch, at the same drawn place within it: copies
+    lie a k-th of the epoch apart, and never side by side as long as others are there to stand between them.
+    """
+    documents = np.repeat(np.arange(len(occurrences)), occurrences)
+    first = (np.cumsum(occurrences) - occurrences)[documents]  # entry of the same document's first occurrence
+    copy = np.arange(len(documents)) - first
+    place = np.argsort(drawn)
+    position = (place[first] + copy * len(documents)) / occurrences[documents]
+    return documents[np.argsort(position, kind="stable")]

@@ -25,7 +25,9 @@ def cleaning(make_cleaning, sentences):
 @pytest.fixture
 def tokenizer_manifest(cleaning, store):
     inputs = tokenizer_stage.TokenizerInputs(cleaning)
-    return tokenizer_stage.build(TokenizerConfig(vocabulary_size=VOCABULARY_SIZE), inputs, store)
+    return tokenizer_stage.build(
+        TokenizerConfig(vocabulary_size=VOCABULARY_SIZE, sample_bytes=1_000_000), inputs, store
+    )
 
 
 @pytest.fixture

@@ -16,9 +16,15 @@ def cleaning(make_cleaning, sentences):
 
 @pytest.fixture
 def tokenizer_manifest(cleaning, store):
-    return tokenizer.build(TokenizerConfig(vocabulary_size=500), tokenizer.TokenizerInputs(cleaning), store)
+    return tokenizer.build(
+        TokenizerConfig(vocabulary_size=500, sample_bytes=1_000_000), tokenizer.TokenizerInputs(cleaning), store
+    )
 
 
 @pytest.fixture
 def shards_manifest(cleaning, tokenizer_manifest, store):
-    return shards.build(ShardsConfig(tokens_per_shard=4_000), shards.ShardsInputs(cleaning, tokenizer_manifest), store)
+    return shards.build(
+        ShardsConfig(tokens_per_shard=4_000, source_weights={}),
+        shards.ShardsInputs(cleaning, tokenizer_manifest),
+        store,
+    )

@@ -27,7 +27,7 @@ def test_files_hold_one_uncompressed_record_batch_in_document_order(shards_manif
         with pa.ipc.open_file(path) as file:
             assert file.num_record_batches == 1
             batch = file.get_batch(0)
-        assert batch.schema.names == ["document_id", "source", "text_bytes", "tokens"]
+        assert batch.schema.names == ["document_id", "source", "text_bytes", "occurrences", "tokens"]
         assert batch.schema.field("tokens").type == pa.large_list(pa.uint16())
         sizes = [len(tokens) for tokens in batch.column("tokens").to_pylist()]
         assert sum(sizes) <= 4_000 or len(sizes) == 1
@@ -44,7 +44,7 @@ from minimind.shards.build import ShardsInputs, build
 from minimind.store import Store, load_manifest
 cleaning, tokenizer, root = map(Path, sys.argv[1:])
 inputs = ShardsInputs(load_manifest(cleaning), load_manifest(tokenizer))
-build(ShardsConfig(tokens_per_shard=4_000), inputs, Store(root, "tests"))
+build(ShardsConfig(tokens_per_shard=4_000, source_weights={}), inputs, Store(root, "tests"))
 """
 
 
@@ -65,7 +65,9 @@ def test_same_inputs_give_the_same_bytes_for_any_number_of_threads(
 def test_other_metadata_upstream_with_the_same_bytes_is_reused(cleaning, tokenizer_manifest, shards_manifest, store):
     renamed = cleaning.model_copy(update={"fingerprint": "0" * 16})
     renamed._path = cleaning.path
-    again = build(ShardsConfig(tokens_per_shard=4_000), ShardsInputs(renamed, tokenizer_manifest), store)
+    again = build(
+        ShardsConfig(tokens_per_shard=4_000, source_weights={}), ShardsInputs(renamed, tokenizer_manifest), store
+    )
     assert again.reused
     assert again.path == shards_manifest.path
 
@@ -73,7 +75,9 @@ def test_other_metadata_upstream_with_the_same_bytes_is_reused(cleaning, tokeniz
 def test_progress_ends_at_the_bytes_there_are(cleaning, tokenizer_manifest, store):
     seen = []
     reporting = type(store)(store.root, store.domain, lambda *report: seen.append(report))
-    build(ShardsConfig(tokens_per_shard=50_000), ShardsInputs(cleaning, tokenizer_manifest), reporting)
+    build(
+        ShardsConfig(tokens_per_shard=50_000, source_weights={}), ShardsInputs(cleaning, tokenizer_manifest), reporting
+    )
     total = cleaning.counts["train_bytes"] + cleaning.counts["holdout_bytes"]
     assert seen[-1] == ("shards", total, total, "encoding holdout")
     assert [done for _, done, _, _ in seen] == sorted(done for _, done, _, _ in seen)
@@ -91,4 +95,6 @@ def test_lost_bytes_are_noticed(cleaning, tokenizer_manifest, store, monkeypatch
         ),
     )
     with pytest.raises(AssertionError, match="lost bytes"):
-        build(ShardsConfig(tokens_per_shard=50_000), ShardsInputs(cleaning, tokenizer_manifest), store)
+        build(
+            ShardsConfig(tokens_per_shard=50_000, source_weights={}), ShardsInputs(cleaning, tokenizer_manifest), store
+        )

@@ -12,7 +12,7 @@ from minimind.training.build import TrainingInputs
 VOCABULARY_SIZE = 300
 
 
-def write_shard(path: Path, documents: list[np.ndarray]) -> None:
+def write_shard(path: Path, documents: list[np.ndarray], occurrences: list[int] | None = None) -> None:
     """One shard file as the shards stage writes it; a token stands for one byte of text."""
     offsets = np.cumsum([0, *map(len, documents)])
     tokens = np.concatenate(documents).astype(np.uint16)
@@ -21,6 +21,7 @@ def write_shard(path: Path, documents: list[np.ndarray]) -> None:
             "document_id": pa.array([f"made/{path.stem}-{number}" for number in range(len(documents))]),
             "source": pa.array(["made"] * len(documents)),
             "text_bytes": pa.array([len(document) - 1 for document in documents], pa.int64()),
+            "occurrences": pa.array(occurrences or [1] * len(documents), pa.int32()),
             "tokens": pa.LargeListArray.from_arrays(offsets, pa.array(tokens)),
         }
     )

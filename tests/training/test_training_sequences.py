@@ -2,10 +2,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from small import make_documents
+from small import make_documents, write_shard
 
 from minimind.shards.reader import ShardReader
-from minimind.training.sequences import Sequences
+from minimind.training.sequences import Sequences, spread
 
 
 def targets_of(sequences, first, count):
@@ -65,3 +65,50 @@ def test_neighbouring_sequences_of_a_long_document_are_drawn_apart(shards_folder
     targets = targets_of(Sequences(ShardReader(shards_folder(documents), "train"), 8, seed=3), 0, 100)
     steps = np.diff(targets[:, 0])
     assert (steps == 8).mean() < 0.1
+
+
+def weighted_reader(folder, documents, occurrences):
+    write_shard(folder / "train-00000.arrow", documents[:3], occurrences[:3])
+    write_shard(folder / "train-00001.arrow", documents[3:], occurrences[3:])
+    return ShardReader(folder, "train")
+
+
+def test_each_token_is_predicted_as_often_as_its_document_occurs(tmp_path):
+    documents = numbered_documents([5, 1, 30, 7, 2, 8, 4])
+    occurrences = [1, 2, 1, 3, 1, 2, 1]
+    reader = weighted_reader(tmp_path, documents, occurrences)
+    expected = sorted(
+        np.concatenate([np.tile(document, n) for document, n in zip(documents, occurrences, strict=True)])
+    )
+    assert reader.tokens == len(expected) == 64 + 2 + 2 * 8 + 9
+    predicted = targets_of(Sequences(reader, 7, seed=3), 0, 7 * 13).ravel()  # 91 tokens an epoch: 13 sequences of 7
+    assert sorted(predicted) == sorted(expected * 7)
+
+
+def test_documents_that_occur_once_keep_the_order_they_had():
+    drawn = np.random.default_rng(1).permutation(1_000)
+    np.testing.assert_array_equal(spread(drawn, np.ones(1_000, np.int64)), drawn)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_of_a_document_stand_far_from_each_other(seed):
+    random = np.random.default_rng(seed)
+    occurrences = random.integers(1, 5, 500)
+    order = spread(random.permutation(occurrences.sum()), occurrences)
+    assert np.bincount(order).tolist() == occurrences.tolist()
+    for document in range(500):
+        places = np.flatnonzero(order == document)
+        if len(places) > 1:
+            assert np.diff(places).min() > 0.8 * len(order) / occurrences[document] - 50
+
+
+def test_copies_are_mixed_evenly_into_the_epoch():
+    occurrences = np.array([1] * 5_000 + [3] * 5_000)
+    order = spread(np.random.default_rng(2).permutation(20_000), occurrences)
+    shares = [(part >= 5_000).mean() for part in np.array_split(order, 10)]
+    assert min(shares) > 0.72
+    assert max(shares) < 0.78
+
+
+def test_a_lonely_document_may_follow_itself():
+    assert spread(np.array([2, 0, 1]), np.array([3])).tolist() == [0, 0, 0]
