@@ -15,6 +15,7 @@ from minimind.errors import TrainingInterruptedError, UserError
 
 app = typer.Typer(
     name="minimind",
+    help="Small language models of your own text: one YAML in, one registered model out.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,23 +40,6 @@ StoreOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr")]
 STAGE_NAMES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation", "registry")
-
-
-def print_version(asked: bool) -> None:
-    if asked:
-        from importlib.metadata import version
-
-        print(f"minimind {version('minimind-flows')}")
-        raise typer.Exit()
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Say which version this is")
-    ] = False,
-) -> None:
-    """Small language models of your own text: one YAML in, one registered model out."""
 
 
 def main() -> None:
@@ -256,14 +240,7 @@ def generate(
 @app.command()
 @told_plainly
 def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Versions, device, memory, disk and servers, and what is wrong with them.
-
-    Examples:
-
-        minimind doctor
-
-        minimind doctor --store /data/store --json
-    """
+    """Versions, device, memory, disk and servers, and what is wrong with them."""
     from flows.doctor import examine
 
     raise typer.Exit(0 if examine(store, as_json) else 1)
@@ -279,12 +256,6 @@ def up(
     """Start Prefect, MLflow, the deployments of prefect.yaml and a worker on this machine.
 
     Run it where prefect.yaml lies. `minimind down` stops exactly what this started.
-
-    Examples:
-
-        minimind up
-
-        minimind up --store /data/store --prefect-port 4300 --mlflow-port 5100
     """
     from flows import servers
     from flows.settings import store_root
@@ -300,14 +271,7 @@ def up(
 @app.command()
 @told_plainly
 def down(store: StoreOption = None) -> None:
-    """Stop exactly what `minimind up` started.
-
-    Examples:
-
-        minimind down
-
-        minimind down --store /data/store
-    """
+    """Stop exactly what `minimind up` started."""
     from flows import servers
     from flows.settings import store_root
 
@@ -318,14 +282,7 @@ def down(store: StoreOption = None) -> None:
 @store_app.command("ls")
 @told_plainly
 def store_ls(store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """List what is kept, by stage.
-
-    Examples:
-
-        minimind store ls
-
-        minimind store ls --store /data/store --json
-    """
+    """List what is kept, by stage."""
     from flows.store_views import list_builds
 
     list_builds(store, as_json)
@@ -339,14 +296,7 @@ def store_why(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which part of a stage's fingerprint changed between its last two builds.
-
-    Examples:
-
-        minimind store why cleaning
-
-        minimind store why training --domain legal-de
-    """
+    """Say which part of a stage's fingerprint changed between its last two builds."""
     from flows.store_views import explain_build
 
     if stage not in STAGE_NAMES:
@@ -364,14 +314,7 @@ def store_prune(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove builds that no registered model and no newest build needs, and what killed runs left.
-
-    Examples:
-
-        minimind store prune --dry-run
-
-        minimind store prune --unfinished
-    """
+    """Remove builds that no registered model and no newest build needs, and what killed runs left."""
     from flows.store_views import prune_builds
 
     prune_builds(dry_run, unfinished, store, as_json)

@@ -4,7 +4,6 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -33,12 +32,10 @@ def list_builds(option: Path | None, as_json: bool) -> None:
         print(json.dumps({"builds": rows}))
         return
     table = Table(
-        title=f"{store.root}, {sum(int(str(row['bytes'])) for row in rows) / 1e6:,.1f} MB",
-        title_justify="left", show_edge=False, pad_edge=False,
-    )  # fmt: skip
+        title=f"{store.root}, {sum(int(str(row['bytes'])) for row in rows) / 1e6:,.1f} MB", title_justify="left"
+    )
     for column in ("stage", "domain", "fingerprint", "built", "seconds", "MB"):
-        justify: Literal["left", "right"] = "right" if column in ("seconds", "MB") else "left"
-        table.add_column(column, justify=justify, no_wrap=column != "domain", overflow="fold")
+        table.add_column(column, justify="right" if column in ("seconds", "MB") else "left")
     for row in rows:
         size, when = f"{int(str(row['bytes'])) / 1e6:,.1f}", str(row["created_at"])[:16].replace("T", " ")
         table.add_row(

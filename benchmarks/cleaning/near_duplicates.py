@@ -1,5 +1,6 @@
 """Near-duplicate removal measured against datatrove and text-dedup, on one input, each from process start to files.
 
+    python -m benchmarks.peers peers
     python -m benchmarks.cleaning.near_duplicates --input legal-de/*.gz legal-en/*.gz --megabytes 100 \
         --peers-python peers/bin/python
 
@@ -26,9 +27,9 @@ from typing import Any
 
 from benchmarks.cleaning import enlarged, tools
 from benchmarks.cleaning.oracle import true_pairs
-from benchmarks.cleaning.results import merge, read_rows, write_table
+from benchmarks.cleaning.results import key_of, merge, read_rows, write_table
 from benchmarks.cleaning.stability import measure_increment, measure_variations
-from benchmarks.measured import Measured, describe_load, measure
+from benchmarks.measured import CommandError, Measured, describe_load, measure
 from minimind.store import describe_machine, git_commit
 
 RESULTS = Path(__file__).parents[2] / "docs" / "benchmarks" / "near-duplicates.json"
@@ -51,6 +52,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--tools", default=",".join(tools.NAMES), help="which ones (ours,datatrove,text_dedup)")
     parser.add_argument("--peers-python", type=Path, help="python of the environment that the peers are installed in")
     parser.add_argument("--cores", type=int, default=2, help="that each tool may use (2)")
+    parser.add_argument("--our-resources", type=json.loads, default={}, help="such as '{\"memory_bytes\": 3000000000}'")
     parser.add_argument("--runs", type=int, default=1, help="of a peer; the median counts (1)")
     parser.add_argument("--our-runs", type=int, default=3, help="of ours; the median counts (3)")
     parser.add_argument("--again", action="store_true", help="measure peers whose row is known, too")
@@ -73,14 +75,22 @@ def run(given: argparse.Namespace) -> None:
         raise SystemExit("--peers-python is missing; name the python that the peers are installed for, or --tools ours")
     with working_folder(given.working) as working:
         source, described = make_input(given, working)
+        failed = []
         for tool in chosen:
-            compare(tool, given, working, source, described)
+            try:
+                compare(tool, given, working, source, described)
+            except CommandError as error:
+                failed.append(tool)
+                say(str(error))
         for variation in given.vary:
             row = measure_variations(variation, source, working, given.cores)
             record(given, described, {"tool": "ours", "part": f"identical for {variation}"} | row)
         if given.increment:
             row = measure_increment(source, given.increment, working, given.cores, more_documents(given))
             record(given, described, {"tool": "ours", "part": f"increment {given.increment:g}"} | row)
+    if failed:
+        print(write_table(given.results))
+        raise SystemExit(f"{', '.join(failed)} failed, see above; the other rows are in {given.results}")
 
 
 @contextmanager
@@ -96,14 +106,15 @@ def working_folder(named: Path | None) -> Iterator[Path]:
 def make_input(given: argparse.Namespace, working: Path) -> tuple[Path, dict[str, Any]]:
     """The folder with the input, and what the results say about it."""
     named = f"input-{given.megabytes:g}-{given.edited_share:g}-{given.seed}-{'-'.join(names_of(given.input))}"
-    source = working / named
-    if not (source / "counts.json").is_file():
+    source = working / named.replace(".", "_")
+    counted = source.with_suffix(".json")  # beside the folder: a tool may read whatever is in it
+    if not counted.is_file():
         say(f"making {given.megabytes:g} MB of text")
         counts = enlarged.enlarge(
             given.input, int(given.megabytes * 1e6), source, given.seed, given.edited_share
         ) | {"sha256": enlarged.sha256_of(source)}  # fmt: skip
-        (source / "counts.json").write_text(json.dumps(counts))
-    counts = json.loads((source / "counts.json").read_text())
+        counted.write_text(json.dumps(counts))
+    counts = json.loads(counted.read_text())
     described = {"made_of": names_of(given.input), "seed": given.seed, "edited_share": given.edited_share}
     say(f"{source.name}: {sum(v for k, v in counts.items() if k not in ('bytes', 'sha256')):,} documents")
     return source, described | {"megabytes": round(counts["bytes"] / 1e6, 1)} | counts
@@ -123,29 +134,42 @@ def more_documents(given: argparse.Namespace) -> Iterator[enlarged.Document]:
 
 def compare(tool: str, given: argparse.Namespace, working: Path, source: Path, described: dict[str, Any]) -> None:
     """Measures a tool and records its row, unless there is one."""
-    version = tools.version(tool, given.peers_python)
-    row = {"tool": tool, "part": "speed", "version": version, "settings": tools.SETTINGS[tool]}
-    if tool != "ours" and not given.again and is_known(given.results, described, row):
-        say(f"{tool} {version}: known for this input, not measured again (--again does)")
+    versions = tools.packages(tool, given.peers_python)
+    row = {"tool": tool, "part": "speed", "version": tools.version(tool, versions), "packages": versions}
+    row |= {"settings": tools.SETTINGS[tool]}
+    name = f"{tool} {row['version'][:10]}"
+    if tool != "ours" and not given.again and is_known(given, described, row):
+        say(f"{name}: known for this input, not measured again (--again does)")
         return
     runs: list[Measured] = []
     row["load_before"] = describe_load()
+    target = working / tool
     for number in range(given.our_runs if tool == "ours" else given.runs):
-        target = working / f"{tool}-{number}"
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
-        say(f"{tool} {version[:10]}, run {number + 1}")
-        environment = {"HF_HOME": str(target / "hub"), "HF_HUB_OFFLINE": "1"}
-        command = tools.command(tool, source, target, given.cores, given.peers_python)
-        runs.append(measure(command, target / "log.txt", given.cores, environment))
-        say(f"{tool}: {runs[-1].seconds:.1f} s, {runs[-1].cpu_seconds:.1f} s CPU, {runs[-1].peak_rss_mb:,.0f} MB")
+        say(f"{name}, run {number + 1}")
+        runs.append(measure(command(tool, given, source, target), target / "log.txt", given.cores, offline(target)))
+        say(f"{name}: {runs[-1].seconds:.1f} s, {runs[-1].cpu_seconds:.1f} s CPU, {runs[-1].peak_pss_mb:,.0f} MB")
     row |= medians(runs) | {"runs": [one.as_dict() for one in runs], "load_after": describe_load()}
     if tool == "ours":
-        steps = json.loads((target / "steps.json").read_text())
-        row |= {name: steps[name] for name in ("corpus_seconds", "cleaning_seconds", "cleaning_cpu_seconds", "steps")}
+        said = json.loads((target / "steps.json").read_text())
+        row |= {key: said[key] for key in ("corpus_seconds", "cleaning_seconds", "cleaning_cpu_seconds", "steps")}
+        row |= {"resources": given.our_resources}
     if given.truth == "yes" or (given.truth == "auto" and given.megabytes <= TRUTH_MEGABYTES):
         row |= scored(tool, working, source, target)
+    shutil.rmtree(target)
     record(given, described, row)
+
+
+def command(tool: str, given: argparse.Namespace, source: Path, target: Path) -> list[str]:
+    if tool == "ours":
+        return tools.our_command(source, target, {"threads": given.cores} | given.our_resources)
+    return tools.peer_command(tool, source, target, given.cores, given.peers_python)
+
+
+def offline(target: Path) -> dict[str, str]:
+    """Keeps what libraries cache from one run out of the next."""
+    return {"HF_HOME": str(target / "hub"), "HF_HUB_OFFLINE": "1"}
 
 
 def medians(runs: Sequence[Measured]) -> dict[str, float]:
@@ -176,12 +200,9 @@ def record(given: argparse.Namespace, described: dict[str, Any], row: dict[str, 
     merge(given.results, row | known)
 
 
-def is_known(results: Path, described: dict[str, Any], row: dict[str, Any]) -> bool:
-    return any(
-        known["input"]["sha256"] == described["sha256"]
-        and all(known.get(name) == row[name] for name in ("tool", "part", "version"))
-        for known in read_rows(results)
-    )
+def is_known(given: argparse.Namespace, described: dict[str, Any], row: dict[str, Any]) -> bool:
+    asked = key_of(row | {"input": described, "cores": given.cores})
+    return any(key_of(known) == asked for known in read_rows(given.results))
 
 
 def say(text: str) -> None:

@@ -32,6 +32,19 @@ LEAST = (
     "cleaning.split.min_documents=1",
     "cleaning.split.min_bytes=1",
 )
+# steps that near-duplicates need nothing of, and that LEAST does not switch off
+OTHER_STEPS = (
+    "line signals",
+    "word signals",
+    "run signals",
+    "quality signals",
+    "quality failures",
+    "languages",
+    "personal data",
+    "gram samples",
+    "reference grams",
+    "contaminated",
+)
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cleaning.ours import OTHER_STEPS
+
 Row = dict[str, Any]
 
 TITLES = {"ours": "this project", "datatrove": "datatrove", "text_dedup": "text-dedup"}
@@ -27,7 +29,7 @@ def read_rows(results: Path) -> list[Row]:
 
 
 def merge(results: Path, row: Row) -> None:
-    """Adds a row, in the place of an earlier one of the same input, tool and part; a peer's version stays apart."""
+    """Adds a row, in the place of one of the same input, part, tool and cores; versions of a peer stay apart."""
     rows = [known for known in read_rows(results) if key_of(known) != key_of(row)] + [row]
     rows.sort(key=lambda known: (known["input"]["megabytes"], *map(str, key_of(known))))
     results.parent.mkdir(parents=True, exist_ok=True)
@@ -36,8 +38,9 @@ def merge(results: Path, row: Row) -> None:
     partial.replace(results)
 
 
-def key_of(row: Row) -> tuple[str, str, str, str | None]:
-    return row["input"]["sha256"], row["part"], row["tool"], None if row["tool"] == "ours" else row.get("version")
+def key_of(row: Row) -> tuple[str, str, str, int, str | None]:
+    version = None if row["tool"] == "ours" else row.get("version")
+    return row["input"]["sha256"], row["part"], row["tool"], row["cores"], version
 
 
 def write_table(results: Path) -> str:
@@ -107,7 +110,21 @@ def speed_table(rows: Sequence[Row]) -> str:
         lines += ["", f"True pairs: {counted['pairs_0.8']:,} with J ≥ 0.8, {counted['pairs_0.7']:,} with J ≥ 0.7."]
     if ours:
         lines += ["", "Longest steps of ours, CPU seconds of its last run: " + longest(ours["steps"]) + "."]
+        lines += ["", other_work(ours["steps"])]
     return "\n".join(lines)
+
+
+def other_work(steps: dict[str, dict[str, float]]) -> str:
+    """What ours does for other ends than near-duplicates, and what is left without it."""
+    spent = {name.partition(": ")[2]: step["cpu_seconds"] for name, step in steps.items()}
+    other = {name: spent[name] for name in OTHER_STEPS if name in spent}
+    rest = sum(spent.values()) - sum(other.values())
+    if not other:
+        return "All steps of ours serve near-duplicates, or read and write."
+    return (
+        f"Of these, {sum(other.values()):.1f} CPU seconds are for other ends, which the peers have no part in and the "
+        f"config cannot switch off ({', '.join(other)}); {rest:.1f} are left without them."
+    )
 
 
 def longest(steps: dict[str, dict[str, float]], count: int = 8) -> str:

@@ -2,12 +2,12 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cleaning.enlarged import Document, read
+from benchmarks.cleaning.tools import our_command
 from benchmarks.measured import measure
 
 
@@ -86,12 +86,9 @@ def write_increment(source: Path, share: float, target: Path, documents: Iterato
     return count
 
 
-def clean(source: Path, target: Path, cores: int, resources: dict[str, Any]) -> dict[str, Any]:
+def clean(source: Path, target: Path, cores: int, resources: dict[str, int]) -> dict[str, Any]:
     """What `ours` says of itself, with the seconds and the peak memory of its process."""
-    command = [
-        sys.executable, "-m", "benchmarks.cleaning.ours", str(source), str(target / "store"),
-        "--resources", json.dumps(resources), "--steps", str(target / "steps.json"),
-    ]  # fmt: skip
+    command = our_command(source, target, resources)
     measured = measure(command, target / "log.txt", max(cores, resources.get("threads", cores)))
     result: dict[str, Any] = json.loads((target / "steps.json").read_text())
     del result["files"]

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.cleaning import ours
 from benchmarks.cleaning.enlarged import read
+from minimind.store import git_commit
 
 PEERS = Path(__file__).parent / "peers"
 NAMES = ("ours", "datatrove", "text_dedup")
@@ -21,6 +22,11 @@ SETTINGS = {
     "ours": "corpus and cleaning stages, 5-word shingles, removed at J >= 0.8, every candidate verified",
     "datatrove": "14 buckets x 8 hashes, 5-grams, four stages, LocalPipelineExecutor, a task and a worker a core",
     "text_dedup": "240 permutations (24 bands x 10), 5-grams, threshold 0.7, the release's own minhash, unverified",
+}
+PACKAGES = {
+    "ours": ("duckdb", "pyarrow"),
+    "datatrove": ("datatrove", "spacy", "numpy", "xxhash"),
+    "text_dedup": ("text-dedup", "datasets", "pyarrow", "numpy"),
 }
 
 
@@ -33,32 +39,41 @@ class Found:
     links: list[tuple[str, str]] = field(default_factory=list)  # pairs that it puts into one cluster
 
 
-def command(tool: str, source: Path, target: Path, cores: int, peers_python: Path | None) -> list[str]:
-    if tool == "ours":
-        resources = json.dumps({"threads": cores})
-        steps = str(target / "steps.json")
-        module = "benchmarks.cleaning.ours"
-        return [
-            sys.executable, "-m", module, str(source), str(target / "store"), "--resources", resources, "--steps", steps
-        ]  # fmt: skip
+def our_command(source: Path, target: Path, resources: Mapping[str, int]) -> list[str]:
+    """Leaves its store and `steps.json` in `target`."""
+    return [
+        sys.executable, "-m", "benchmarks.cleaning.ours", str(source), str(target / "store"),
+        "--resources", json.dumps(resources), "--steps", str(target / "steps.json"),
+    ]  # fmt: skip
+
+
+def peer_command(tool: str, source: Path, target: Path, cores: int, peers_python: Path | None) -> list[str]:
     return [str(peers_python), str(PEERS / f"{tool}_minhash.py"), str(source), str(target), str(cores)]
 
 
-def version(tool: str, peers_python: Path | None) -> str:
-    """Of a peer, that of its package; of ours, the commit."""
-    if tool == "ours":
-        from minimind.store import git_commit
-
-        return git_commit() or "unknown"
-    asked = f"import importlib.metadata as m; print(m.version({tool.replace('_', '-')!r}))"
-    answer = subprocess.run([str(peers_python), "-c", asked], capture_output=True, text=True, check=False)
-    if answer.returncode:
+def packages(tool: str, peers_python: Path | None) -> dict[str, str]:
+    """The versions of what shapes a tool's speed and its results."""
+    python = sys.executable if tool == "ours" else str(peers_python)
+    asked = (
+        "import importlib.metadata, json, platform; "
+        f"said = {{name: importlib.metadata.version(name) for name in {PACKAGES[tool]!r}}}; "
+        "print(json.dumps({'python': platform.python_version()} | said))"
+    )
+    try:
+        answer = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
         raise SystemExit(
-            f"{tool} is not installed for {peers_python}; make an environment for the peers with "
-            "`python -m venv peers && peers/bin/pip install 'minimind-flows[benchmarks]'` and name its python with "
-            "--peers-python, or leave the tool out with --tools"
-        )
-    return answer.stdout.strip()
+            f"{python} does not run or lacks one of {', '.join(PACKAGES[tool])}; make an environment with "
+            "`python -m benchmarks.peers FOLDER` and name its python with --peers-python, or leave the tool out with "
+            "--tools"
+        ) from None
+    versions: dict[str, str] = json.loads(answer.stdout)
+    return versions
+
+
+def version(tool: str, versions: Mapping[str, str]) -> str:
+    """Of a peer, that of its package; of ours, the commit."""
+    return git_commit() or "unknown" if tool == "ours" else versions[tool.replace("_", "-")]
 
 
 # --- what they leave --------------------------------------------------------------------------------------------------

@@ -181,7 +181,10 @@ def row_of(tool: str, seconds: float, **changed: Any) -> dict[str, Any]:
     return {
         "tool": tool, "part": "speed", "version": "1.0", "input": described, "cores": 2, "commit": "abc" * 10,
         "machine": machine, "at": "2026-11-23T02:00:00+00:00", "scores": score,
-        "steps": {"cleaning: words": {"seconds": 3.0, "cpu_seconds": 1.5}},
+        "steps": {
+            "cleaning: words": {"seconds": 3.0, "cpu_seconds": 1.5},
+            "cleaning: run signals": {"seconds": 2.0, "cpu_seconds": 1.0},
+        },
     } | measured | changed  # fmt: skip
 
 
@@ -191,6 +194,8 @@ def test_page_says_how_many_times_faster(tmp_path: Path) -> None:
     assert line.split(" | ")[2:6] == ["90.0", "22.5×", "180.0", "22.5×"]
     assert "1,500 originals, 20 near-copies" in page
     assert "words 1.5" in page
+    assert "1.0 CPU seconds are for other ends" in page
+    assert "(run signals); 1.5 are left" in page
     assert "True pairs: 10 with J ≥ 0.8" in page
 
 
