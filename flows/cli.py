@@ -15,7 +15,6 @@ from minimind.errors import TrainingInterruptedError, UserError
 
 app = typer.Typer(
     name="minimind",
-    help="Small language models of your own text: one YAML in, one registered model out.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -40,6 +39,23 @@ StoreOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, everything else on stderr")]
 STAGE_NAMES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation", "registry")
+
+
+def print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"minimind {version('minimind-flows')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Say which version this is")
+    ] = False,
+) -> None:
+    """Small language models of your own text: one YAML in, one registered model out."""
 
 
 def main() -> None:
@@ -240,7 +256,14 @@ def generate(
 @app.command()
 @told_plainly
 def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Versions, device, memory, disk and servers, and what is wrong with them."""
+    """Versions, device, memory, disk and servers, and what is wrong with them.
+
+    Examples:
+
+        minimind doctor
+
+        minimind doctor --store /data/store --json
+    """
     from flows.doctor import examine
 
     raise typer.Exit(0 if examine(store, as_json) else 1)
@@ -256,6 +279,12 @@ def up(
     """Start Prefect, MLflow, the deployments of prefect.yaml and a worker on this machine.
 
     Run it where prefect.yaml lies. `minimind down` stops exactly what this started.
+
+    Examples:
+
+        minimind up
+
+        minimind up --store /data/store --prefect-port 4300 --mlflow-port 5100
     """
     from flows import servers
     from flows.settings import store_root
@@ -271,7 +300,14 @@ def up(
 @app.command()
 @told_plainly
 def down(store: StoreOption = None) -> None:
-    """Stop exactly what `minimind up` started."""
+    """Stop exactly what `minimind up` started.
+
+    Examples:
+
+        minimind down
+
+        minimind down --store /data/store
+    """
     from flows import servers
     from flows.settings import store_root
 
@@ -282,7 +318,14 @@ def down(store: StoreOption = None) -> None:
 @store_app.command("ls")
 @told_plainly
 def store_ls(store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """List what is kept, by stage."""
+    """List what is kept, by stage.
+
+    Examples:
+
+        minimind store ls
+
+        minimind store ls --store /data/store --json
+    """
     from flows.store_views import list_builds
 
     list_builds(store, as_json)
@@ -296,7 +339,14 @@ def store_why(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which part of a stage's fingerprint changed between its last two builds."""
+    """Say which part of a stage's fingerprint changed between its last two builds.
+
+    Examples:
+
+        minimind store why cleaning
+
+        minimind store why training --domain legal-de
+    """
     from flows.store_views import explain_build
 
     if stage not in STAGE_NAMES:
@@ -314,7 +364,14 @@ def store_prune(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove builds that no registered model and no newest build needs, and what killed runs left."""
+    """Remove builds that no registered model and no newest build needs, and what killed runs left.
+
+    Examples:
+
+        minimind store prune --dry-run
+
+        minimind store prune --unfinished
+    """
     from flows.store_views import prune_builds
 
     prune_builds(dry_run, unfinished, store, as_json)

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -32,10 +33,12 @@ def list_builds(option: Path | None, as_json: bool) -> None:
         print(json.dumps({"builds": rows}))
         return
     table = Table(
-        title=f"{store.root}, {sum(int(str(row['bytes'])) for row in rows) / 1e6:,.1f} MB", title_justify="left"
-    )
+        title=f"{store.root}, {sum(int(str(row['bytes'])) for row in rows) / 1e6:,.1f} MB",
+        title_justify="left", show_edge=False, pad_edge=False,
+    )  # fmt: skip
     for column in ("stage", "domain", "fingerprint", "built", "seconds", "MB"):
-        table.add_column(column, justify="right" if column in ("seconds", "MB") else "left")
+        justify: Literal["left", "right"] = "right" if column in ("seconds", "MB") else "left"
+        table.add_column(column, justify=justify, no_wrap=column != "domain", overflow="fold")
     for row in rows:
         size, when = f"{int(str(row['bytes'])) / 1e6:,.1f}", str(row["created_at"])[:16].replace("T", " ")
         table.add_row(

@@ -37,6 +37,7 @@ STAGES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation",
 # modules that shape no result of a stage by themselves
 INFRASTRUCTURE = {"minimind", "minimind.config", "minimind.store", "minimind.errors", "minimind.masking"}
 LIBRARY = Path(__file__).parent
+SAID_CHANGES = 5  # in the log; `minimind store why` lists all of them
 
 Report = Callable[[str, float, float | None, str], None]  # stage, done, total (None: unknown), text
 
@@ -222,7 +223,8 @@ class Store:
             logger.info("%s: first build of %s", recipe.stage, self.domain)
         else:
             changed = recipe.differences(earlier) or ["nothing; the build is made anew"]
-            logger.info("%s: built again, changed: %s", recipe.stage, "; ".join(changed))
+            more = f"; and {len(changed) - SAID_CHANGES} more" if len(changed) > SAID_CHANGES else ""
+            logger.info("%s: built again, changed: %s%s", recipe.stage, "; ".join(changed[:SAID_CHANGES]), more)
 
     def _seal(self, recipe: Recipe, outcome: Outcome, folder: Path, seconds: float) -> Manifest:
         manifest = Manifest(

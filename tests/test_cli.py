@@ -43,6 +43,23 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     assert "Usage" in out
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["run"], ["clean"], ["documents"], ["new"], ["generate"], ["doctor"], ["up"], ["down"], ["store", "ls"],
+     ["store", "why"], ["store", "prune"]],
+)  # fmt: skip
+def test_every_command_has_examples(command: list[str]) -> None:
+    _, out, _ = run(*command, "--help")
+    assert f"minimind {' '.join(command)}" in out.partition("Examples")[2]
+
+
+def test_version_is_said() -> None:
+    code, out, _ = run("--version")
+    assert code == 0
+    assert out.split()[0] == "minimind"
+    assert out.split()[1][0].isdigit()
+
+
 def test_help_imports_nothing_heavy() -> None:
     heavy = ("torch", "prefect", "mlflow", "duckdb", "pyarrow", "pydantic")
     script = f"import sys, flows.cli; print([name for name in {heavy} if name in sys.modules])"
@@ -165,6 +182,16 @@ def test_store_lists_explains_and_prunes(tmp_path: Path) -> None:
     run("store", "prune", *option)
     assert not builds[0].path.exists()
     assert builds[1].path.exists()
+
+
+def test_store_lists_long_names_in_full_in_eighty_columns(tmp_path: Path) -> None:
+    name = "a-domain-whose-name-is-about-as-long-as-a-name-of-a-domain-may-be"[:63]
+    store = Store(tmp_path / "store", name)
+    store.build(Recipe("tokenizer", {}, {}, {}, {}), lambda folder: Outcome({}))
+    out = run("store", "ls", "--store", str(store.root))[1]
+    cells = [line.split("│")[1].strip() for line in out.splitlines() if line.count("│") == 5]
+    assert name in "".join(cells)
+    assert "…" not in out
 
 
 def test_doctor_names_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,6 +103,7 @@ class Download:
         self._part = self._folder.part(key_of(file.url))
         self._begun_record = self._part.with_suffix(".part.json")
         self._transfers = transfers
+        self._announced = False
 
     def run(self) -> Kept | None:
         """The file once it is here; None if the server has no other version than the one kept."""
@@ -110,7 +111,7 @@ class Download:
         if arrived is None:
             return None
         name, validators = arrived
-        self._check_bytes()
+        self._check_bytes(name)
         return self._folder.keep(key_of(self._file.url), self._part, name, self._file.url, asdict(validators))
 
     def _transfer(self) -> tuple[str, Validators] | None:
@@ -165,6 +166,9 @@ class Download:
         length = content_length(response)
         total = None if length is None else offset + length
         self._check_size(total or 0)
+        if not self._announced:
+            self._transfers.announce(length)
+            self._announced = True
         done, watched, watched_since = offset, offset, time.monotonic()
         with self._part.open("ab" if offset else "wb") as handle:
             for block in response.iter_bytes() if is_encoded(response) else response.iter_raw():
@@ -186,7 +190,7 @@ class Download:
                 f"{self._max_bytes:,}; raise it if you want this file"
             )
 
-    def _check_bytes(self) -> None:
+    def _check_bytes(self, name: str) -> None:
         """Raises SourceError, and keeps nothing, if these are other bytes than were wanted, or a web page."""
         found = sha256_of_file(self._part)
         if self._file.sha256 not in (None, found):
@@ -199,7 +203,7 @@ class Download:
                     else "it has just been replaced on the server: run again"
                 )
             )
-        if not self._file.pinned and looks_like_a_page(self._part, self._file.url):
+        if not self._file.pinned and looks_like_a_page(self._part, name):
             self._drop_part()
             raise page_instead_of_data(self._file.url)
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from minimind.corpus.progress import SECONDS_BETWEEN_REPORTS, Progress
 from minimind.store import Store
 
-TALKATIVE = ("httpx", "httpcore", "botocore", "aiobotocore", "s3fs", "fsspec")
+TALKATIVE = ("httpx", "httpcore", "httpx2", "httpcore2", "botocore", "aiobotocore", "s3fs", "fsspec")
 Result = TypeVar("Result")
 
 
@@ -26,12 +26,18 @@ class Transfers:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self.received = 0  # bytes
+        self.expected: int | None = 0  # bytes; None where one of them does not say
 
     def add(self, size: int) -> None:
         """Counts bytes; raises StoppedError if the transfer is to end."""
         with self._lock:
             self.received += size
         self.sleep(0)
+
+    def announce(self, size: int | None) -> None:
+        """Counts bytes that are to come; None if it is not known how many."""
+        with self._lock:
+            self.expected = None if size is None or self.expected is None else self.expected + size
 
     def sleep(self, seconds: float) -> None:
         if self._stopped.wait(seconds):
@@ -41,12 +47,10 @@ class Transfers:
         self._stopped.set()
 
 
-def in_parallel(
-    jobs: Sequence[Callable[[Transfers], Result]], threads: int, store: Store, expected: int | None = None
-) -> list[Result]:
+def in_parallel(jobs: Sequence[Callable[[Transfers], Result]], threads: int, store: Store) -> list[Result]:
     """The results in the order of the jobs. The first failure stops the other jobs and is raised.
 
-    Progress is reported from the caller's thread, in bytes; `expected` is their sum where it is known.
+    Progress is reported from the caller's thread, in bytes of those that have begun.
     """
     transfers, progress = Transfers(), Progress(store)
     with ThreadPoolExecutor(threads, "transfer") as pool:
@@ -59,7 +63,7 @@ def in_parallel(
                     future.result()
                 if waiting and progress.due():
                     files = f"{len(futures) - len(waiting):,} of {len(futures):,} files"
-                    progress.report(transfers.received, expected, f"downloading: {files} are here")
+                    progress.report(transfers.received, transfers.expected or None, f"downloading: {files} are here")
         except BaseException:
             transfers.stop()
             for future in futures:

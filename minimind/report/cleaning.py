@@ -205,10 +205,14 @@ def languages(cleaning: Manifest) -> View | None:
 
 def personal_data(cleaning: Manifest) -> View | None:
     """How much was found of each kind; never what."""
-    rows = cleaning.details.get("personal_data") or []
+    did = {"replace": "replaced", "flag": "noted"}
     named = [
-        {"name": words(row["kind"]), "note": f"in {plural(row['documents'], 'document')}", "value": row["hits"]}
-        for row in rows
+        {
+            "name": words(row["kind"]),
+            "note": f"{did[row['action']]} in {plural(row['documents'], 'document')}",
+            "value": row["hits"],
+        }
+        for row in cleaning.details.get("personal_data") or []
     ]
     return _bars("Personal data by kind", named)
 

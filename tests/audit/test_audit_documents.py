@@ -123,7 +123,7 @@ def test_the_same_cleaning_draws_the_same_documents(domain: Domain) -> None:
     }
     assert changes is not None
     assert changes.drawn == domain.cleaning.counts["documents"]
-    assert {change.document_id for change in changes.shown} == {"local/odd/spaces", "local/odd/hostile"}
+    assert {change.document_id for change in changes.shown} >= {"local/odd/spaces", "local/odd/hostile"}
 
 
 def test_search_says_how_many_there_are_beyond_the_limit(domain: Domain) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -486,6 +487,27 @@ def test_requests_to_one_host_keep_their_distance(server, build_corpus):
     began = time.monotonic()
     build_corpus(http_source(*urls), parallel_downloads=5, requests_per_second=10.0)
     assert time.monotonic() - began >= 0.4
+
+
+def test_downloads_say_how_far_they_are(server, store, monkeypatch):
+    monkeypatch.setattr("minimind.corpus.parallel.SECONDS_BETWEEN_REPORTS", 0.05)
+    monkeypatch.setattr("minimind.corpus.progress.SECONDS_BETWEEN_REPORTS", 0.0)
+
+    def slow(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "400000")
+        handler.end_headers()
+        for _ in range(4):
+            handler.wfile.write(b"x" * 100_000)
+            time.sleep(0.1)
+
+    server.answers = {"/a.txt": [slow], "/b.txt": [slow]}
+    said = []
+    watched = replace(store, report=lambda *report: said.append(report))
+    downloader = Downloader(watched, section_of([http_source(f"{server.url}/a.txt")]))
+    downloader.fetch([Wanted(f"{server.url}/a.txt"), Wanted(f"{server.url}/b.txt")])
+    assert any(0 < done < total == 800_000 for _, done, total, _ in said if total)
+    assert all(stage == "corpus" and "of 2 files are here" in text for stage, _, _, text in said)
 
 
 def test_one_file_over_the_limit_stops_the_others(server, store, build_corpus):

@@ -95,7 +95,7 @@ class Bucket:
         with quiet_libraries(), errors_said(self._source):
             files = open_file_system(self._source)
             jobs = [partial(self._fetch_one, files, each) for each in self._objects]
-            return in_parallel(jobs, self._section.parallel_downloads, self._store, self._meter.total)
+            return in_parallel(jobs, self._section.parallel_downloads, self._store)
 
     def _fetch_one(self, files: Any, wanted: Listed, transfers: Transfers) -> Kept:
         url = f"{self._source.endpoint_url or ''}#{self._shown(wanted)}"
@@ -123,6 +123,7 @@ class Bucket:
             write_record(begun, wanted.version)
         with files.open(wanted.path, "rb", block_size=BLOCK_BYTES) as source, part.open("ab") as handle:
             source.seek(handle.tell())
+            transfers.announce(int(wanted.version["length"]) - handle.tell())
             while handle.tell() <= int(wanted.version["length"]) and (block := source.read(BLOCK_BYTES)):
                 handle.write(block)
                 transfers.add(len(block))

@@ -13,6 +13,7 @@ from typing import Any
 from minimind.config import HuggingFaceSource
 from minimind.corpus.document import Document
 from minimind.corpus.formats import words_of
+from minimind.corpus.parallel import quiet_libraries
 from minimind.corpus.progress import Progress
 from minimind.corpus.records import Place, UnfitError, make_document
 from minimind.corpus.sampling import SmallestRanks, choose, rank_of
@@ -195,7 +196,8 @@ class HuggingFace:
     @contextmanager
     def _errors_said(self) -> Iterator[None]:
         try:
-            yield
+            with quiet_libraries():
+                yield
         except hub_errors() as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
