@@ -114,6 +114,7 @@ class Repository:
             self._folder.parent.mkdir(parents=True, exist_ok=True)
             self._run(("init", "--quiet", "--bare", "--template=", str(self._folder)))
             (self._folder / "info").mkdir(exist_ok=True)
+        self._clear_leftovers()
         options = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--progress")
         url = without_password(self._url)
         try:
@@ -123,6 +124,11 @@ class Repository:
             self._online("fetch", *options, "--", url, *(f"+{name}:{whole_name(name)}" for name in names))
         if not self._has(commit):
             raise SourceError(f"{self.shown} does not have the commit {commit} (any more); run again, or correct ref")
+
+    def _clear_leftovers(self) -> None:
+        """Removes what a git that was killed has left: its locks would stop the next one."""
+        for left in [*self._folder.glob("*.lock"), *self._folder.glob("refs/**/*.lock"), *self._folder.rglob("tmp_*")]:
+            left.unlink()
 
     def _others(self, commit: str) -> list[Listed]:
         """The links and submodules of the commit."""

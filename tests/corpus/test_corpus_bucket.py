@@ -185,6 +185,11 @@ def test_two_protocols_in_one_source_are_refused():
 def test_glob_without_a_match_is_said(s3, build_corpus):
     with pytest.raises(SourceError, match=r"source store: no object matches s3://team/laws/\*\*; correct the glob"):
         build_corpus(bucket_source(s3))
+    s3.put("laws/a.txt", "Law.")
+    with pytest.raises(
+        SourceError, match=r"no object matches s3://team/laws; .* or write s3://team/laws/\*\* for what"
+    ):
+        build_corpus(bucket_source(s3, "s3://team/laws"))
 
 
 def test_bucket_that_is_not_there_is_said(s3, build_corpus):

@@ -228,6 +228,17 @@ def test_repository_over_the_size_limit_is_refused(laws, store, build_corpus):
         build_corpus(git_source(laws), max_download_bytes=100_000)
 
 
+def test_what_a_killed_git_has_left_stops_no_later_one(laws, store, build_corpus, texts):
+    build_corpus(git_source(laws))
+    (bare,) = (store.root / "downloads").glob("git-*")
+    (bare / "shallow.lock").touch()
+    (bare / "objects" / "pack" / "tmp_pack_abc").write_bytes(b"x" * 1000)
+    (laws / "README.md").write_text("Read me again.")
+    commit(laws)
+    assert texts(build_corpus(git_source(laws)))["laws/README.md"] == "Read me again."
+    assert not list(bare.rglob("tmp_*"))
+
+
 def test_small_repository_that_expands_beyond_the_limit_is_refused(laws, store, build_corpus):
     (laws / "zeros.txt").write_text("0" * 5_000_000)
     commit(laws)

@@ -12,7 +12,7 @@ from minimind.config import BucketSource, CorpusConfig
 from minimind.corpus.answers import key_of
 from minimind.corpus.files import FileOnDisk, printable, read_file, unread_suffix
 from minimind.corpus.formats import words_of
-from minimind.corpus.globs import MemberGlobs, fixed_part, glob_regex
+from minimind.corpus.globs import MemberGlobs, fixed_part, glob_regex, has_wildcard
 from minimind.corpus.kept import DownloadFolder, Kept, read_record, write_record
 from minimind.corpus.parallel import Pace, Transfers, in_parallel, quiet_libraries
 from minimind.corpus.records import Place
@@ -168,7 +168,8 @@ def find_objects(files: Any, source: BucketSource) -> list[Listed]:
     for pattern in source.paths:
         matching = list(matches(files, pattern))
         if not matching:
-            raise SourceError(f"source {source.name}: no object matches {pattern}; correct the glob")
+            below = "" if has_wildcard(pattern) else f", or write {pattern.rstrip('/')}/** for what lies below it"
+            raise SourceError(f"source {source.name}: no object matches {pattern}; correct the glob{below}")
         for each in matching:
             other = found.get(each.path, each)
             longest = max(each, other, key=lambda listed: len(listed.relative))
