@@ -1,7 +1,6 @@
 """`minimind new`: a complete, commented YAML for a corpus of one's own."""
 
 import re
-from collections import Counter
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -9,10 +8,9 @@ import jinja2
 import yaml
 
 from minimind.config import NAME_PATTERN, validate_config
+from minimind.corpus.suffixes import SUFFIXES, SUFFIXES_IN_WORDS, suffix_of
 from minimind.errors import ConfigError, UserError
 from minimind.quality_presets import QUALITY_PRESETS
-
-READABLE = (".txt", ".md", ".jsonl", ".jsonl.gz", ".parquet", ".zip", ".tar.gz")
 
 
 def write_config(name: str, origin: str, folder: Path, preset: str = "general") -> Path:
@@ -81,14 +79,11 @@ def globs_for(origin: str) -> list[str]:
         if not path.exists() and not any(sign in origin for sign in "*?["):
             raise UserError(f"--from {origin!r} is no folder, file, glob or address; check the spelling")
         return [str(path)]
-    suffixes = Counter(suffix for file in path.rglob("*") if file.is_file() and (suffix := readable_suffix(file)))
+    names = (file.name for file in path.rglob("*") if file.is_file())
+    suffixes = {name[-len(suffix_of(name)) :] for name in names if suffix_of(name) in SUFFIXES}  # as they are written
     if not suffixes:
-        raise UserError(f"{origin} has nothing that can be read; {', '.join(READABLE)} are")
+        raise UserError(f"{origin} has nothing that can be read; {SUFFIXES_IN_WORDS} can")
     return [f"{path}/**/*{suffix}" for suffix in sorted(suffixes)]
-
-
-def readable_suffix(file: Path) -> str | None:
-    return next((suffix for suffix in sorted(READABLE, key=len, reverse=True) if file.name.endswith(suffix)), None)
 
 
 def _indented(text: str) -> str:

@@ -33,7 +33,11 @@ class Section(BaseModel):
 
 
 class LocalFilesSource(Section):
-    """Files on this machine: .txt .md .jsonl .jsonl.gz .parquet, alone or inside .zip and .tar.gz."""
+    """Files on this machine, alone or inside .zip .tar .tar.gz .tgz .tar.zst.
+
+    .txt .md .jsonl .csv .html .htm, each also as .gz or .zst; .parquet .pdf .docx. JSON lines, CSV and Parquet need
+    id and text, and may have title, source, license, date.
+    """
 
     kind: Literal["local_files"]
     name: Name

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx
 
-from minimind.corpus.files import SUFFIXES, suffix_of
+from minimind.corpus.suffixes import SUFFIXES, SUFFIXES_IN_WORDS, suffix_of
 from minimind.errors import SourceError
 from minimind.masking import masked
 
@@ -176,7 +176,7 @@ def name_of(url: str, response: httpx.Response) -> str:
         named = disposition.get_filename() or named
     if suffix_of(named) not in SUFFIXES:
         raise SourceError(
-            f"{masked(url)} names no format that can be read; these can: {' '.join(SUFFIXES)}. "
+            f"{masked(url)} names no format that can be read; these can: {SUFFIXES_IN_WORDS}. "
             "Use a URL that ends in one of them"
         )
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", named.replace("\\", "/").rpartition("/")[2]).lstrip(".")

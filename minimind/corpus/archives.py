@@ -1,10 +1,9 @@
-"""Reading .zip and .tar.gz without unpacking them.
+"""Reading .zip and .tar, the latter alone or compressed, without unpacking them.
 
 An archive with a path that leads out of it, a link out of it, a special file, or more expanded bytes than the limit
 is refused as a whole, before anything is read from it. Links inside it are skipped: what they point to is read itself.
 """
 
-import gzip
 import io
 import posixpath
 import re
@@ -17,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from minimind.corpus.formats import BUFFER_BYTES, LimitedStream, too_large
+from minimind.corpus.expanding import BUFFER_BYTES, Budget, SpendingStream, expand
+from minimind.corpus.suffixes import compression_of, suffix_of
 from minimind.errors import SourceError
 
 MAX_LINK_BYTES = 4096
@@ -49,16 +49,14 @@ class Entry(NamedTuple):
 
 
 def list_archive(path: Path, shown: str, max_expanded_bytes: int) -> Listing:
-    """What the archive holds; raises SourceError if it is unsafe, and what its library raises if it is damaged."""
+    """What the archive holds; raises SourceError if it is unsafe, TooLargeError, and what its library raises."""
     listed = zip_entries if is_zip(path) else tar_entries
     files: list[tuple[int, str, Entry]] = []
     links: list[str] = []
-    expanded = 0
-    for key, entry in enumerate(listed(path, shown, max_expanded_bytes)):
+    budget = Budget(max_expanded_bytes)
+    for key, entry in enumerate(listed(path, max_expanded_bytes)):
         name = safe_name(entry.name, shown)
-        expanded += entry.size
-        if expanded > max_expanded_bytes:
-            raise too_large(shown, max_expanded_bytes)
+        budget.spend(entry.size)
         if entry.kind == "file":
             files.append((key, name, entry))
         elif entry.kind == "link":
@@ -70,12 +68,10 @@ def list_archive(path: Path, shown: str, max_expanded_bytes: int) -> Listing:
     return Listing([Member(name[len(top) :], entry.size, key, entry.encrypted) for key, name, entry in files], links)
 
 
-def open_members(
-    path: Path, wanted: list[Member], shown: str, max_expanded_bytes: int
-) -> Iterator[tuple[Member, BinaryIO]]:
+def open_members(path: Path, wanted: list[Member], max_expanded_bytes: int) -> Iterator[tuple[Member, BinaryIO]]:
     """Each wanted member with its stream, which is good until the next is asked for."""
     opened = open_zip_members if is_zip(path) else open_tar_members
-    yield from opened(path, {member.key: member for member in wanted}, shown, max_expanded_bytes)
+    yield from opened(path, {member.key: member for member in wanted}, max_expanded_bytes)
 
 
 def is_zip(path: Path) -> bool:
@@ -116,7 +112,7 @@ def single_top_folder(names: list[str]) -> str:
 # --- zip --------------------------------------------------------------------------------------------------------------
 
 
-def zip_entries(path: Path, shown: str, max_expanded_bytes: int) -> Iterator[Entry]:
+def zip_entries(path: Path, max_expanded_bytes: int) -> Iterator[Entry]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             mode = info.external_attr >> 16
@@ -132,7 +128,7 @@ def zip_entries(path: Path, shown: str, max_expanded_bytes: int) -> Iterator[Ent
 
 
 def open_zip_members(
-    path: Path, wanted: dict[int, Member], shown: str, max_expanded_bytes: int
+    path: Path, wanted: dict[int, Member], max_expanded_bytes: int
 ) -> Iterator[tuple[Member, BinaryIO]]:
     with zipfile.ZipFile(path) as archive:
         infos = archive.infolist()
@@ -141,11 +137,11 @@ def open_zip_members(
                 yield member, io.BufferedReader(stream, BUFFER_BYTES)  # type: ignore[type-var]
 
 
-# --- tar.gz -----------------------------------------------------------------------------------------------------------
+# --- tar -----------------------------------------------------------------------------------------------------------
 
 
-def tar_entries(path: Path, shown: str, max_expanded_bytes: int) -> Iterator[Entry]:
-    for info, _ in tar_infos(path, shown, max_expanded_bytes):
+def tar_entries(path: Path, max_expanded_bytes: int) -> Iterator[Entry]:
+    for info, _ in tar_infos(path, max_expanded_bytes):
         if info.isdir():
             yield Entry(info.name, 0, "folder")
         elif info.isreg():
@@ -159,28 +155,38 @@ def tar_entries(path: Path, shown: str, max_expanded_bytes: int) -> Iterator[Ent
 
 
 def open_tar_members(
-    path: Path, wanted: dict[int, Member], shown: str, max_expanded_bytes: int
+    path: Path, wanted: dict[int, Member], max_expanded_bytes: int
 ) -> Iterator[tuple[Member, BinaryIO]]:
-    for key, (info, archive) in enumerate(tar_infos(path, shown, max_expanded_bytes)):
+    for key, (info, archive) in enumerate(tar_infos(path, max_expanded_bytes)):
         if key in wanted:
             stream = archive.extractfile(info)
             assert stream is not None, "list_archive gives regular files only"
             yield wanted[key], cast(BinaryIO, stream)
 
 
-def tar_infos(path: Path, shown: str, max_expanded_bytes: int) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+def tar_infos(path: Path, max_expanded_bytes: int) -> Iterator[tuple[tarfile.TarInfo, Any]]:
     """Each entry in turn; the stream is read once, forwards, and never beyond the limit with its padding."""
-    with tar_stream(path, shown, max_expanded_bytes) as archive:
+    with tar_stream(path, max_expanded_bytes) as archive:
         while (info := archive.next()) is not None:
             yield info, archive
             archive.members.clear()  # tarfile remembers every entry, which a stream has no use for
+        if (
+            archive.fileobj.pos != archive.offset + tarfile.BLOCKSIZE
+        ):  # not at the block of zeros, which tarfile forgives
+            raise tarfile.ReadError("it is cut off: the mark of its end is missing")
 
 
 @contextmanager
-def tar_stream(path: Path, shown: str, max_expanded_bytes: int) -> Iterator[Any]:
-    with gzip.open(path, "rb") as expanded:
-        limited = LimitedStream(expanded, shown, max_expanded_bytes)
-        with tarfile.open(fileobj=io.BufferedReader(limited, BUFFER_BYTES), mode="r|") as archive:
+def tar_stream(path: Path, max_expanded_bytes: int) -> Iterator[Any]:
+    """The archive for reading forwards; its headers and padding are limited as well as its members."""
+    budget = Budget(max_expanded_bytes)
+    with path.open("rb") as stream:
+        compression = compression_of(".gz" if suffix_of(path.name) == ".tgz" else suffix_of(path.name))
+        if compression:
+            expanded = expand(stream, compression, budget)
+        else:
+            expanded = io.BufferedReader(SpendingStream(stream, budget), BUFFER_BYTES)
+        with tarfile.open(fileobj=expanded, mode="r|") as archive:
             yield archive
 
 

@@ -28,6 +28,8 @@ from minimind.corpus.sources.software_licences import SoftwareLicences
 from minimind.masking import masked_tree
 from minimind.store import Manifest, Outcome, Recipe, Store, disk_full_said, recipe
 
+FORMAT_LIBRARIES = ("charset-normalizer", "lxml", "pypdfium2", "python-docx", "trafilatura")
+
 
 @dataclass(frozen=True)
 class CorpusInputs:
@@ -67,8 +69,12 @@ def make_reader(source: Source, section: CorpusConfig, store: Store, downloader:
 
 
 def libraries_of(section: CorpusConfig) -> tuple[str, ...]:
+    """What shapes the documents; the formats' libraries are not loaded before a file needs them."""
     hub = any(isinstance(source, HuggingFaceSource) for source in section.sources)
-    return ("pyarrow", "datasets") if hub else ("pyarrow",)
+    files = any(
+        isinstance(source, LocalFilesSource | HttpSource | BucketSource | GitSource) for source in section.sources
+    )
+    return ("pyarrow", *(("datasets",) if hub else ()), *(FORMAT_LIBRARIES if files else ()))
 
 
 def is_outdated(made: Recipe, readers: dict[str, Reader], store: Store) -> bool:

@@ -1,23 +1,23 @@
-"""Documents out of one file on disk, whatever its format: text, JSON lines, Parquet, or an archive of those."""
+"""Documents out of one file on disk, whatever its format, or an archive of such files."""
 
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from minimind.corpus.archives import Member, list_archive, open_members
-from minimind.corpus.formats import read_stream, unreadable_if_damaged
+from minimind.corpus.expanding import Budget
+from minimind.corpus.formats import needs_file, read_stream, unreadable_if_damaged
+from minimind.corpus.formats.error_pages import refuse_error_page
 from minimind.corpus.globs import MemberGlobs, names_suffix
-from minimind.corpus.records import Place
+from minimind.corpus.records import Place, UnfitError
 from minimind.corpus.sources.protocol import FileRead, Item, Meter, Skipped, Unreadable
+from minimind.corpus.suffixes import ARCHIVES, FORMATS, FORMATS_IN_WORDS, SUFFIXES, SUFFIXES_IN_WORDS, suffix_of
 from minimind.errors import SourceError
 from minimind.store import sha256_of_file
 
-ARCHIVES = (".zip", ".tar.gz")
-FORMATS = (".txt", ".md", ".jsonl", ".jsonl.gz", ".parquet")
-SUFFIXES = (*FORMATS, *ARCHIVES)
 COPIED_BYTES = 1 << 20
 
 
@@ -57,17 +57,17 @@ def read_by_suffix(file: FileOnDisk, counts: Counter[str]) -> Iterator[Item]:
         return
     with file.path.open("rb") as stream:
         file.meter.watch(stream)
-        yield from read_stream(stream, suffix, file.place, file.max_expanded_bytes)
-
-
-def suffix_of(name: str) -> str:
-    """The format that a file's name stands for, one of SUFFIXES; else its last suffix, or nothing."""
-    lower = name.rpartition("/")[2].lower()
-    return next((suffix for suffix in SUFFIXES if lower.endswith(suffix)), Path(lower).suffix)
+        yield from read_stream(stream, suffix, file.place, Budget(file.max_expanded_bytes))
 
 
 def read_archive(file: FileOnDisk, counts: Counter[str]) -> Iterator[Item]:
     shown = file.place.path
+    try:
+        with file.path.open("rb") as stream:
+            refuse_error_page(stream, suffix_of(file.path.name))
+    except UnfitError as problem:
+        yield Unreadable(shown, None, str(problem), "file")
+        return
     listing = list_archive(file.path, shown, file.max_expanded_bytes)
     yield from (Skipped(f"{shown}: {link}", "link inside an archive") for link in listing.links)
     wanted = []
@@ -77,19 +77,20 @@ def read_archive(file: FileOnDisk, counts: Counter[str]) -> Iterator[Item]:
             yield refused
         elif patterns:
             wanted.append(member)
-    for member, stream in open_wanted(file, wanted):
+    budget = Budget(file.max_expanded_bytes)  # of what is packed inside members, all together
+    for member, member_stream in open_wanted(file, wanted):
         counts["members"] += 1
-        yield from read_member(file, member, stream)
+        yield from read_member(file, member, member_stream, budget)
 
 
 def open_wanted(file: FileOnDisk, wanted: list[Member]) -> Iterator[tuple[Member, BinaryIO | None]]:
     """Each wanted member and its stream; an encrypted one has none."""
     yield from ((member, None) for member in wanted if member.encrypted)
     readable = [member for member in wanted if not member.encrypted]
-    yield from open_members(file.path, readable, file.place.path, file.max_expanded_bytes)
+    yield from open_members(file.path, readable, file.max_expanded_bytes)
 
 
-def read_member(file: FileOnDisk, member: Member, stream: BinaryIO | None) -> Iterator[Item]:
+def read_member(file: FileOnDisk, member: Member, stream: BinaryIO | None, budget: Budget) -> Iterator[Item]:
     shown = printable(member.path)
     inner = f"{file.place.metadata['path']}/{shown}" if file.member_prefix else shown
     place = replace(
@@ -99,17 +100,23 @@ def read_member(file: FileOnDisk, member: Member, stream: BinaryIO | None) -> It
         unit="member",
         metadata={**file.place.metadata, "path": inner},
     )
-    suffix = suffix_of(member.path)
     if stream is None:
         yield Unreadable(place.path, None, "it is encrypted; decrypt it", "member")
-    elif suffix == ".parquet":
-        with tempfile.TemporaryFile() as copy:  # Parquet is read from its end, a member only forwards
-            while block := stream.read(COPIED_BYTES):
-                copy.write(block)
-            copy.seek(0)
-            yield from read_stream(cast(BinaryIO, copy), suffix, place, file.max_expanded_bytes)
     else:
-        yield from read_stream(stream, suffix, place, file.max_expanded_bytes)
+        yield from unreadable_if_damaged(read_forwards(stream, suffix_of(member.path), place, budget), place)
+
+
+def read_forwards(stream: BinaryIO, suffix: str, place: Place, budget: Budget) -> Iterator[Item]:
+    """The documents of a member, which is copied where its format is not read from its start to its end."""
+    if not needs_file(suffix):
+        yield from read_stream(stream, suffix, place, budget)
+        return
+    with tempfile.NamedTemporaryFile() as copy:
+        while block := stream.read(COPIED_BYTES):
+            copy.write(block)
+        copy.flush()
+        with open(copy.name, "rb") as whole:
+            yield from read_stream(whole, suffix, place, budget)
 
 
 def unread_suffix(path: str, patterns: list[str], archive: str | None = None) -> Skipped | None:
@@ -123,7 +130,7 @@ def unread_suffix(path: str, patterns: list[str], archive: str | None = None) ->
     shown = f"{archive}: {printable(path)}" if archive else printable(path)
     asking = [pattern for pattern in patterns if names_suffix(pattern, suffix)]
     if asking:
-        known = " ".join(FORMATS if archive else SUFFIXES)
+        known = FORMATS_IN_WORDS if archive else SUFFIXES_IN_WORDS
         raise SourceError(
             f"{shown} matches {asking[0]!r} but {suffix or 'a file without a suffix'} cannot be read; "
             f"these can: {known}. Convert the file or change the pattern"

@@ -25,6 +25,7 @@ class SourceCounts:
     bytes: int = 0
     licenses: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
+    repaired: Counter[str] = field(default_factory=Counter)  # documents, by what was done
 
 
 class Gathering:
@@ -74,6 +75,10 @@ class Gathering:
         counts.documents += 1
         counts.bytes += text_bytes
         counts.licenses[document.license or "not stated"] += 1
+        if encoding := document.metadata.get("encoding"):
+            counts.repaired[f"decoded as {encoding}"] += 1
+        if repaired := document.metadata.get("repaired"):
+            counts.repaired[repaired] += 1
         self._file_documents += 1
         self._file_licenses.add(document.license)
         self._writer.add(document, text_bytes)
@@ -124,6 +129,10 @@ class Gathering:
                 )
         if count:
             logger.warning("corpus: %s cannot be read and %s left out:%s", count, "is" if count == 1 else "are", listed)
+        for name, counts in self._sources.items():
+            if counts.repaired:
+                done = "; ".join(f"{what}: {documents:,}" for what, documents in sorted(counts.repaired.items()))
+                logger.info("corpus: documents of %s were read in another way than they stand there (%s)", name, done)
 
     def _totals(self) -> list[tuple[Unit, int]]:
         """How many there were of each unit, apart, so that a lost archive does not pass for one line in a million."""
@@ -147,6 +156,7 @@ class Gathering:
                     "bytes": counts.bytes,
                     "licenses": dict(sorted(counts.licenses.items())),
                     "skipped": dict(sorted(counts.skipped.items())),
+                    "repaired": dict(sorted(counts.repaired.items())),
                 }
                 for name, counts in self._sources.items()
             },

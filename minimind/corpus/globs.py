@@ -11,16 +11,19 @@ class MemberGlobs:
     def __init__(self, patterns: Sequence[str]) -> None:
         self._regexes = [(pattern, re.compile(glob_regex(pattern))) for pattern in patterns]
         self._unmatched = set(patterns)
+        self._asked = False
 
     def match(self, path: str) -> list[str]:
         """The patterns that match."""
+        self._asked = True
         matching = [pattern for pattern, regex in self._regexes if regex.fullmatch(path)]
         self._unmatched.difference_update(matching)
         return matching
 
     @property
     def unmatched(self) -> list[str]:
-        return sorted(self._unmatched)
+        """The patterns that match none of the paths; none of them if there was no path, as in a damaged archive."""
+        return sorted(self._unmatched) if self._asked else []
 
 
 def glob_regex(pattern: str) -> str:

@@ -1,8 +1,8 @@
 """The document of one record, as JSON lines, Parquet and the hub give it, or the reason why it makes none."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -11,6 +11,13 @@ from minimind.corpus.sources.protocol import Unit
 
 FIELDS = ("id", "text", "title", "source", "license", "date")
 DATE = re.compile(r"\d{4}(-\d{2})?")
+NUL, HALF_PAIR = "a NUL character", "half of a surrogate pair"
+REPAIRS = {
+    NUL: "NUL characters removed",
+    HALF_PAIR: "halves of surrogate pairs replaced by U+FFFD",
+}
+MENDED = ("text", "title")
+SHOWN_COLUMNS = 20
 TYPES = {
     bool: "a truth value",
     int: "a number",
@@ -33,6 +40,12 @@ class Place:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+def noted(place: Place, **notes: str | None) -> Place:
+    """The place with notes that its documents take over as metadata: `encoding`, `repaired`. Those of None are none."""
+    known = {name: note for name, note in notes.items() if note}
+    return replace(place, metadata={**place.metadata, **known}) if known else place
+
+
 class UnfitError(Exception):
     """A record that makes no document; carries the reason in words."""
 
@@ -50,9 +63,12 @@ def make_document(record: Any, place: Place) -> Document:
             raise UnfitError(f"{name} is missing")
     fields |= {name: record.get(name) for name in ("title", "source", "license")}
     fields["date"] = date_of(record.get("date"))
+    metadata = dict(place.metadata)
+    for name in ("text", "title"):
+        if isinstance(fields[name], str) and (repaired := mend(fields[name])) is not None:
+            fields[name], metadata["repaired"] = repaired
     for name, value in fields.items():
         check_string(name, value)
-    metadata = dict(place.metadata)
     metadata |= {key: fields[name] for key, name in (("origin", "source"), ("date", "date")) if fields[name]}
     return Document(
         document_id=f"{place.source}/{identifier}",
@@ -71,22 +87,55 @@ def check_string(name: str, value: Any) -> None:
         raise UnfitError(f"{name} is {kind_of(value)}; a string was expected")
     if name in ("id", "text") and not value.strip():
         raise UnfitError(f"{name} is empty")
+    if name not in MENDED and (problem := what_is_broken(value)):
+        raise UnfitError(f"{name} holds {problem}; correct it")
+
+
+def mend(text: str) -> tuple[str, str] | None:
+    """The text without what no text has, and what was done; None if it is whole."""
+    problem = what_is_broken(text)
+    if problem is None:
+        return None
+    whole = text.replace("\0", "").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return whole, REPAIRS[problem]
+
+
+def what_is_broken(text: str) -> str | None:
     try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise UnfitError(f"{name} holds half of a surrogate pair at character {error.start + 1:,}") from None
+        content = text.encode()
+    except UnicodeEncodeError:
+        return HALF_PAIR
+    return NUL if b"\0" in content else None  # in bytes, a search for NUL is fast
+
+
+def check_columns(names: Sequence[str]) -> None:
+    """Raises UnfitError if a table has no id, no text, or one of the columns twice."""
+    missing = [name for name in ("id", "text") if name not in names]
+    if missing:
+        shown = ", ".join(names[:SHOWN_COLUMNS]) + (", ..." if len(names) > SHOWN_COLUMNS else "")
+        raise UnfitError(
+            f"it has no column {' and none '.join(missing)}; its columns are {shown}. Rename or add what is missing"
+        )
+    twice = [name for name in FIELDS if names.count(name) > 1]
+    if twice:
+        raise UnfitError(f"it has the column {twice[0]} twice; rename one of them")
 
 
 def date_of(value: Any) -> Any:
     """The date as ISO text; anything that is no string, date or None is handed back for check_string to refuse."""
     if isinstance(value, date | datetime):
         return value.isoformat()
-    if isinstance(value, str) and value and not DATE.fullmatch(value):
-        try:
-            datetime.fromisoformat(value)
-        except ValueError:
-            raise UnfitError(f"date is {value[:40]!r}; write it as 2026-05-31, 2026-05 or 2026") from None
+    if isinstance(value, str) and value and not is_date(value):
+        raise UnfitError(f"date is {value[:40]!r}; write it as 2026-05-31, 2026-05 or 2026")
     return value
+
+
+def is_date(text: str) -> bool:
+    """True if the text is a date in ISO format, or a month or year of one."""
+    try:
+        return bool(DATE.fullmatch(text) or datetime.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def kind_of(value: Any) -> str:

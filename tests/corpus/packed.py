@@ -6,6 +6,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import zstandard
+
 
 def pack(path: Path, members: list[tuple[str, bytes | str]], links: dict[str, str] | None = None) -> Path:
     """An archive of name -> content in the given order, then symbolic links name -> target."""
@@ -19,7 +21,8 @@ def pack(path: Path, members: list[tuple[str, bytes | str]], links: dict[str, st
                 info.external_attr = (stat.S_IFLNK | 0o777) << 16
                 archive.writestr(info, target)
         return path
-    with tarfile.open(path, "w:gz") as archive:
+    opened = "w:gz" if path.suffix in (".gz", ".tgz") else "w"
+    with tarfile.open(path, opened) as archive:
         for name, content in contents:
             info = tarfile.TarInfo(name)
             info.size = len(content)
@@ -28,4 +31,6 @@ def pack(path: Path, members: list[tuple[str, bytes | str]], links: dict[str, st
             info = tarfile.TarInfo(name)
             info.type, info.linkname = tarfile.SYMTYPE, target
             archive.addfile(info)
+    if path.suffix == ".zst":
+        path.write_bytes(zstandard.compress(path.read_bytes()))
     return path

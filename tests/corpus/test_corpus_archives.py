@@ -12,6 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
+from office_files import docx_bytes, pdf_bytes
 from packed import pack
 
 from minimind.corpus.files import FileOnDisk, read_file
@@ -20,7 +22,7 @@ from minimind.corpus.records import Place
 from minimind.corpus.sources.protocol import FileRead, Meter
 from minimind.errors import SourceError
 
-KINDS = ["zip", "tar.gz"]
+KINDS = ["zip", "tar", "tar.gz", "tgz", "tar.zst"]
 
 
 def parquet_bytes(**columns: list[str]) -> bytes:
@@ -38,6 +40,11 @@ def test_every_format_is_read_from_an_archive(tmp_path, build_corpus, texts, rea
         ("snap-1/plain.txt", "Plain."),
         ("snap-1/lines.jsonl", line),
         ("snap-1/lines.jsonl.gz", gzip.compress(packed)),
+        ("snap-1/text.txt.zst", zstandard.compress(b"Zstandard.")),
+        ("snap-1/rows.csv", "id,text\nc,Row.\n"),
+        ("snap-1/page.html", "<title>Page</title><p>Page."),
+        ("snap-1/letter.docx", docx_bytes("Letter.")),
+        ("snap-1/paper.pdf", pdf_bytes("Paper.")),
         ("snap-1/table.parquet", parquet_bytes(id=["p"], text=["Table."])),
         ("snap-1/logo.png", b"\x89PNG"),
     ]
@@ -48,6 +55,11 @@ def test_every_format_is_read_from_an_archive(tmp_path, build_corpus, texts, rea
         "own/j": "JSON.",
         "own/z": "Packed.",
         "own/p": "Table.",
+        f"own/laws.{kind}/text.txt.zst": "Zstandard.",
+        "own/c": "Row.",
+        f"own/laws.{kind}/page.html": "Page.",
+        f"own/laws.{kind}/letter.docx": "Letter.",
+        f"own/laws.{kind}/paper.pdf": "Paper.",
     }
     paths = {row["document_id"]: row["metadata"]["path"] for row in read(manifest)}
     assert paths["own/j"] == f"laws.{kind}/lines.jsonl"
@@ -105,24 +117,38 @@ def test_hard_link_out_of_a_tar_is_refused(tmp_path, build_corpus):
         build_corpus(tmp_path / "laws.tar.gz", max_unreadable_share=1)
 
 
-@pytest.mark.parametrize("name", ["laws.zip", "laws.tar.gz", "laws.jsonl.gz"])
-def test_bomb_is_refused_and_the_setting_named(tmp_path, build_corpus, name):
-    path = tmp_path / name
-    zeros = b"\0" * 2_000_000
-    if name == "laws.jsonl.gz":
-        path.write_bytes(gzip.compress(zeros))
-    else:
-        pack(path, [("good.txt", "Good."), ("picture.png", zeros)])
-    with pytest.raises(SourceError, match=r"expands to more than 1,000,000 bytes, which corpus.max_expanded_bytes"):
-        build_corpus(path, max_expanded_bytes=1_000_000, max_unreadable_share=1)
-    if name != "laws.jsonl.gz":
-        assert build_corpus(path, max_expanded_bytes=3_000_000).counts["documents"] == 1
+@pytest.mark.parametrize("kind", KINDS)
+def test_archive_that_expands_too_far_is_not_read_and_the_setting_named(tmp_path, build_corpus, texts, kind):
+    (tmp_path / "other.txt").write_text("Other.")
+    pack(tmp_path / f"laws.{kind}", [("good.txt", "Good."), ("picture.png", b"\0" * 2_000_000)])
+    problem = "expands to more than 1,000,000 bytes, which corpus.max_expanded_bytes permits"
+    with pytest.raises(SourceError, match=problem):
+        build_corpus(tmp_path / "*", max_expanded_bytes=1_000_000)
+    manifest = build_corpus(tmp_path / "*", max_expanded_bytes=1_000_000, max_unreadable_share=0.5)
+    assert texts(manifest) == {"own/other.txt": "Other."}
+    assert problem in manifest.details["unreadable"][0]["problem"]
+    assert build_corpus(tmp_path / "*", max_expanded_bytes=3_000_000).counts["documents"] == 2
 
 
-def test_bomb_in_a_gzip_member_is_refused(tmp_path, build_corpus):
-    path = pack(tmp_path / "laws.zip", [("lines.jsonl.gz", gzip.compress(b"\n" * 2_000_000))])
-    with pytest.raises(SourceError, match="expands to more than"):
-        build_corpus(path, max_expanded_bytes=1_000_000, max_unreadable_share=1)
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+def test_members_expand_no_further_together_than_one_file_may(tmp_path, build_corpus, texts, compress):
+    """Each bomb alone stays below the limit."""
+    suffix = "gz" if compress is gzip.compress else "zst"
+    bombs = [(f"{number}.jsonl.{suffix}", compress(b"\n" * 400_000)) for number in range(3)]
+    path = pack(tmp_path / "laws.zip", [("a.txt", "Good."), *bombs, ("z.txt", "Not reached.")])
+    manifest = build_corpus(path, max_expanded_bytes=1_000_000, max_unreadable_share=1)
+    assert list(texts(manifest).values()) == ["Good."]
+    (listed,) = manifest.details["unreadable"]
+    assert listed["path"] == str(path)
+    assert listed["problem"].endswith("raise it if you trust this file (the 1 documents before that stay)")
+
+
+def test_archive_inside_an_archive_is_left_packed(tmp_path, build_corpus):
+    inner = pack(tmp_path / "inner.zip", [("bomb.txt", b"\0" * 50_000_000)])
+    outer = pack(tmp_path / "laws.zip", [("good.txt", "Good."), ("inner.zip", inner.read_bytes())])
+    manifest = build_corpus(outer, max_expanded_bytes=1_000_000)
+    assert manifest.counts["documents"] == 1
+    assert manifest.details["sources"]["own"]["skipped"] == {"suffix .zip": 1}
 
 
 def test_zip_that_understates_a_size_gives_no_more_than_it_declares(tmp_path, build_corpus):
@@ -138,7 +164,9 @@ def test_zip_that_understates_a_size_gives_no_more_than_it_declares(tmp_path, bu
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_unreadable_member_is_reported_by_its_path(tmp_path, build_corpus, kind):
-    path = pack(tmp_path / f"laws.{kind}", [("a.txt", "Good."), ("b.txt", b"\xff"), ("c.jsonl", b'{"id": 1}\n')])
+    path = pack(
+        tmp_path / f"laws.{kind}", [("a.txt", "Good."), ("b.txt", bytes(range(128, 256))), ("c.jsonl", b'{"id": 1}\n')]
+    )
     manifest = build_corpus(path, max_unreadable_share=0.5)
     assert [(listed["path"], listed["line"]) for listed in manifest.details["unreadable"]] == [
         (f"{path}: b.txt", None),
@@ -200,11 +228,12 @@ def test_random_damage_is_reported_and_never_a_traceback(tmp_path):
         ("s/t.parquet", parquet_bytes(id=["p"], text=["x"])),
     ]
     whole = {kind: pack(tmp_path / f"whole.{kind}", members, {"s/b.md": "a.md"}).read_bytes() for kind in KINDS}
+    whole |= {"jsonl.zst": zstandard.compress(lines), "docx": docx_bytes("Text."), "pdf": pdf_bytes("Text.")}
     whole |= {"jsonl.gz": gzip.compress(lines), "parquet": parquet_bytes(id=["p", "q"], text=["x" * 50, "y"])}
     chance = random.Random(1)
     for turn in range(400):
         kind = sorted(whole)[turn % len(whole)]
-        inside = kind == "tar.gz" and chance.random() < 0.5  # the damage, of the compression
+        inside = kind in ("tar.gz", "tgz") and chance.random() < 0.5  # the damage, of the compression
         content = bytearray(gzip.decompress(whole[kind]) if inside else whole[kind])
         for _ in range(chance.choice([1, 2, 5])):
             content[chance.randrange(len(content))] = chance.randrange(256)

@@ -110,6 +110,7 @@ def test_manifest_and_file_list_tell_what_was_read(laws, build_corpus, read):
         "bytes": text_bytes,
         "licenses": {"not stated": 33},
         "skipped": {},
+        "repaired": {},
     }
     files = [json.loads(line) for line in manifest.file("files.jsonl").read_text().splitlines()]
     assert sum(file["documents"] for file in files) == 33

@@ -85,7 +85,8 @@ def test_license_of_the_source_serves_documents_that_name_none(tmp_path, build_c
     ("line", "reason"),
     [
         (b'{"id": "x", "text": ', "no valid JSON"),
-        (b'{"id": "x", "text": "\xff"}', "not UTF-8"),
+        (b'{"id": "x", "text": "%b"}' % bytes(range(128, 256)), "not UTF-8, and its encoding cannot be told"),
+        (b'{"id": "x", "text": "a\0b"}', "no valid JSON: Invalid control character"),
         (b'["x"]', "it is a list; an object"),
         (b"[" * 100_000, "no valid JSON"),
         ({"text": "x"}, "id is missing"),
@@ -97,7 +98,8 @@ def test_license_of_the_source_serves_documents_that_name_none(tmp_path, build_c
         ({"id": "x", "text": " \n"}, "text is empty"),
         ({"id": "x", "text": "x", "title": ["x"]}, "title is a list"),
         ({"id": "x", "text": "x", "date": "last May"}, "date is 'last May'; write it as 2026-05-31"),
-        ({"id": "x", "text": "x\ud800"}, "half of a surrogate pair"),
+        ({"id": "x\ud800", "text": "x"}, "id holds half of a surrogate pair"),
+        ({"id": "x\0", "text": "x"}, "id holds a NUL character"),
         (DUTY, "its id 'own/a' stands in an earlier document"),
     ],
 )
@@ -123,7 +125,7 @@ def test_no_more_unreadable_lines_than_a_few_are_shown(tmp_path, build_corpus):
 
 
 def test_line_longer_than_the_limit_is_unreadable_and_the_next_is_read(tmp_path, build_corpus, texts, monkeypatch):
-    monkeypatch.setattr("minimind.corpus.formats.MAX_DOCUMENT_BYTES", 1_000)
+    monkeypatch.setattr("minimind.corpus.formats.lines.MAX_DOCUMENT_BYTES", 1_000)
     path = write_lines(tmp_path / "laws.jsonl", {"id": "x", "text": "x" * 5_000}, DUTY)
     manifest = build_corpus(path, max_unreadable_share=0.5)
     assert texts(manifest) == {"own/a": "A duty."}
@@ -133,13 +135,20 @@ def test_line_longer_than_the_limit_is_unreadable_and_the_next_is_read(tmp_path,
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("bad.txt", b"\xff\xfe", "not UTF-8"),
-        ("bad.md", b" \n", "text is empty"),
+        ("bad.txt", bytes(range(128, 256)), "not UTF-8, and its encoding cannot be told"),
+        ("bad.txt", b"\0\0\0text", "it is no text: 3 of its first 7 bytes are NUL"),
         ("bad.jsonl.gz", b"no gzip", "damaged"),
         ("bad.jsonl.gz", gzip.compress(b'{"id": "x", "text": "y"}\n' * 1_000)[:-20], "damaged"),
+        ("bad.jsonl.zst", b"no zst", "damaged"),
         ("bad.zip", b"no zip", "damaged"),
+        ("bad.zip", b"", "damaged"),
+        ("bad.tar", b"no tar", "damaged"),
         ("bad.tar.gz", b"no tar", "damaged"),
+        ("bad.tar.zst", b"no tar", "damaged"),
         ("bad.parquet", b"no parquet", "damaged"),
+        ("bad.parquet", b"", "damaged"),
+        ("bad.pdf", b"no PDF", "damaged"),
+        ("bad.docx", b"no DOCX", "damaged"),
     ],
 )
 def test_damaged_file_is_counted_and_reported(tmp_path, build_corpus, name, content, reason):
@@ -191,9 +200,9 @@ def test_all_globs_that_find_nothing_are_reported_at_once(tmp_path, build_corpus
 
 
 def test_suffix_that_is_asked_for_and_unknown_is_refused(tmp_path, build_corpus):
-    (tmp_path / "law.docx").write_text("x")
-    for pattern in ("*.docx", "law.docx"):
-        with pytest.raises(SourceError, match=r"\.docx cannot be read; these can: \.txt \.md"):
+    (tmp_path / "law.rtf").write_text("x")
+    for pattern in ("*.rtf", "law.rtf"):
+        with pytest.raises(SourceError, match=r"\.rtf cannot be read; these can: \.txt \.md .* \.pdf \.docx \.zip"):
             build_corpus(tmp_path / pattern)
 
 

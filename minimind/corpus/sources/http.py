@@ -47,14 +47,12 @@ class Http:
 
     def read(self) -> Iterator[Item]:
         members = MemberGlobs(self._source.members)
-        archives = False
         downloads = self._downloader.fetch(self._wanted)
         self._meter.total = sum(kept.path.stat().st_size for kept in downloads)
         for file, kept in zip(self._wanted, downloads, strict=True):
             name = kept.path.name.partition("-")[2]
-            archives |= name.lower().endswith((".zip", ".tar.gz"))
             yield from self._read_file(masked(file.url), name, kept, members)
-        if archives and members.unmatched:
+        if members.unmatched:
             raise SourceError(
                 f"source {self._source.name}: nothing in its archives matches {', '.join(members.unmatched)}; "
                 "correct members (they are relative to the archive's single top folder, where it has one)"

@@ -1,0 +1,48 @@
+"""Parquet: one document a row, from the columns named as in JSON lines."""
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import pyarrow.parquet as pq
+
+from minimind.corpus.formats import lines
+from minimind.corpus.records import FIELDS, Place, UnfitError, check_columns, make_document
+from minimind.corpus.sources.protocol import Item, Unreadable
+
+BATCH_ROWS = 512
+
+
+def read_parquet(stream: BinaryIO, place: Place) -> Iterator[Item]:
+    """One document a row; raises UnfitError if a column is missing."""
+    with pq.ParquetFile(stream) as table:
+        names = table.schema_arrow.names
+        check_columns(names)
+        columns = [name for name in FIELDS if name in names]
+        number = 0
+        for batch in table.iter_batches(batch_size=BATCH_ROWS, columns=columns):
+            for row in rows_of(batch):
+                number += 1
+                try:
+                    if isinstance(row, UnfitError):
+                        raise row
+                    if isinstance(row["text"], str) and len(row["text"]) > lines.MAX_DOCUMENT_BYTES:
+                        raise UnfitError(f"text has more than {lines.MAX_DOCUMENT_BYTES:,} characters; split it")
+                    yield make_document(row, place)
+                except UnfitError as problem:
+                    yield Unreadable(place.path, number, str(problem), "line")
+
+
+def rows_of(batch: Any) -> list[dict[str, Any] | UnfitError]:
+    """Each row, or what is wrong with it: Parquet does not check that a string is UTF-8."""
+    try:
+        return list(batch.to_pylist())
+    except UnicodeDecodeError:
+        return [row_of(batch.slice(position, 1)) for position in range(len(batch))]
+
+
+def row_of(batch: Any) -> dict[str, Any] | UnfitError:
+    try:
+        row: dict[str, Any] = batch.to_pylist()[0]
+    except UnicodeDecodeError as error:
+        return UnfitError(f"a string in it is not UTF-8: {error.reason} at byte {error.start:,}")
+    return row
