@@ -21,7 +21,6 @@ import argparse
 import gzip
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -116,7 +115,7 @@ def with_edits(text: str, edits: float, chance: np.random.RandomState) -> str:
             changed[place] = ""
         else:
             changed[place] = f"{words[place]} {words[other]}"
-    return " ".join(word for word in changed if word)
+    return " ".join(filter(None, changed))
 
 
 def random_state(seed: int, *names: str) -> np.random.RandomState:
@@ -153,10 +152,6 @@ def sha256_of(folder: Path) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def megabytes(counts: dict[str, int]) -> float:
-    return math.floor(counts["bytes"] / 1e5) / 10
 
 
 def main() -> None:
