@@ -178,7 +178,7 @@ class QualityConfig(Section):
     max_bullet_line_ratio: Share
     max_ellipsis_line_ratio: Share
     min_alpha_word_ratio: Share  # words with at least one letter, by words and punctuation marks
-    stop_words: list[str]  # of the corpus's language, lower case
+    stop_words: list[str]  # lower case; none: those of the document's language, where it is looked at
     min_stop_words: Annotated[int, Field(ge=0)]  # different ones that must occur
     max_duplicate_line_ratio: Share
     max_duplicate_paragraph_ratio: Share
@@ -227,6 +227,14 @@ class QualityConfig(Section):
         return self
 
 
+class LanguageConfig(Section):
+    """Which languages are expected; the language found goes into every document's metadata."""
+
+    expected: list[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]]  # ISO 639 codes; none: languages are not looked at
+    min_probability: Share  # below it a document counts as one of an expected language
+    others: Literal["remove", "keep"]
+
+
 class DecontaminationConfig(Section):
     max_overlap: Share  # of a training document's 13-grams that may stand in the holdout or an evaluation file
     evaluation_files: list[str]  # globs of .jsonl, .txt and .md; relative to the current folder
@@ -240,6 +248,7 @@ class SplitConfig(Section):
 
 class CleaningConfig(Section):
     quality: QualityConfig
+    language: LanguageConfig
     near_duplicates: NearDuplicatesConfig  # or a word of NEAR_DUPLICATES
     decontamination: DecontaminationConfig
     max_removed_share: Share  # of a source's documents; more stops the run

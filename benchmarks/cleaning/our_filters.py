@@ -12,11 +12,13 @@ from typing import Any
 import duckdb
 
 from minimind.cleaning.database import connect, make_table, numbered_files
+from minimind.cleaning.stop_words import stop_word_entries
 from minimind.quality_presets import QUALITY_PRESETS
 
 PUBLISHED, NONE = QUALITY_PRESETS["published"], QUALITY_PRESETS["none"]
-SIGNALS = ("line_signals", "word_signals", "run_signals", "quality_signals")
+SIGNALS = ("languages", "line_signals", "word_signals", "run_signals", "quality_signals")
 REPEATS = [key for key in PUBLISHED if key.startswith(("max_duplicate_", "max_top_"))]
+ANY_LANGUAGE = {"remove_other_languages": False, "expected_languages": [], "min_language_probability": 1}
 FINEWEB = ["min_punctuated_line_ratio", "max_short_line_ratio", "max_duplicate_line_char_ratio"]
 FINEWEB += ["max_newline_word_ratio"]
 C4 = ["min_sentences", "max_curly_brackets", "max_lorem_ipsum_lines"]
@@ -37,8 +39,9 @@ def main(source: Path, target: Path, threads: int) -> None:
             f"from read_parquet('{source}/*.parquet')"
         )
         queries = dict(numbered_files("part"))
+        words = {"stop_words": stop_word_entries(PUBLISHED["stop_words"]), "bad_words": PUBLISHED["bad_words"]}
         for name in SIGNALS:
-            make_table(connection, name, queries[name], words_of("published"))
+            make_table(connection, name, queries[name], words | {"identify_languages": False})
         for name in FILTERS:
             make_decisions(connection, name)
         columns = ", ".join(f"coalesce({name}.reason, '') as {name}" for name in FILTERS)
@@ -52,12 +55,10 @@ def make_decisions(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     """A table of (text_key, reason) for the documents that break a rule of the filter."""
     connection.execute("create or replace view catalogue as select text_key, text_key as number from texts")
     connection.execute("create or replace view exact_duplicates as select '' as number where false")
-    make_table(connection, name, dict(numbered_files("whole"))["quality_failures"], {**NONE, **FILTERS[name]})
+    make_table(
+        connection, name, dict(numbered_files("whole"))["quality_failures"], {**NONE, **FILTERS[name], **ANY_LANGUAGE}
+    )
     connection.execute(f"alter table {name} rename number to text_key")
-
-
-def words_of(preset: str) -> dict[str, Any]:
-    return {key: QUALITY_PRESETS[preset][key] for key in ("stop_words", "bad_words")}
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ BASE = Path(__file__).parents[2] / "configs" / "legal-de.yaml"
 SOURCE = "local"  # the name that load_config gives to local files, and the prefix of every document_id
 LEAST = (
     "cleaning.quality=none",
+    "cleaning.language.expected=[]",
     "cleaning.decontamination.max_overlap=1",
     "cleaning.max_removed_share=1",
     "cleaning.split.min_documents=1",

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from minimind.cleaning.language import add_language_function
+
 SQL = Path(__file__).parent / "sql"
 
 # Small row groups are what DuckDB's threads share out and what bounds a vector of long texts in memory; its own
@@ -41,6 +43,7 @@ def connect(
     }
     with duckdb.connect(":memory:", config=settings) as connection:
         connection.execute((SQL / "functions.sql").read_text())
+        add_language_function(connection)
         try:
             yield connection
         except (duckdb.InterruptException, RuntimeError) as error:  # DuckDB's word for Ctrl-C

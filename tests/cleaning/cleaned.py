@@ -19,6 +19,7 @@ def config(
     max_jaccard: float = 0.8,
     near_duplicates: str | None = None,
     quality: Mapping[str, Any] | None = None,
+    language: Mapping[str, Any] | None = None,
     max_overlap: float = 1,
     evaluation_files: Sequence[str] = (),
     max_removed_share: float = 1,
@@ -29,6 +30,7 @@ def config(
         {
             "near_duplicates": near_duplicates or {"shingle_words": shingle_words, "max_jaccard": max_jaccard},
             "quality": PERMIT_ALL | dict(quality or {}),
+            "language": {"expected": [], "min_probability": 0.8, "others": "remove"} | dict(language or {}),
             "decontamination": {"max_overlap": max_overlap, "evaluation_files": list(evaluation_files)},
             "max_removed_share": max_removed_share,
             "split": {"holdout_share": 0.2, "min_documents": 1, "min_bytes": 1} | split,

@@ -145,8 +145,10 @@ def signals_of(texts: dict[str, str], tmp_path) -> dict[str, dict[str, float]]:
         connection.execute("create table texts (text_key varchar, text varchar, chars bigint)")
         connection.executemany("insert into texts values (?, ?, ?)", [[key, t, len(t)] for key, t in texts.items()])
         queries = dict(numbered_files("part"))
-        for name in ("line_signals", "word_signals", "run_signals", "quality_signals"):
-            make_table(connection, name, queries[name], {"stop_words": [], "bad_words": []})
+        for name in ("languages", "line_signals", "word_signals", "run_signals", "quality_signals"):
+            make_table(
+                connection, name, queries[name], {"stop_words": [], "bad_words": [], "identify_languages": False}
+            )
         rows = rows_of(
             connection,
             "select * from quality_signals join word_signals using (text_key) join run_signals using (text_key)",

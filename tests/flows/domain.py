@@ -61,6 +61,7 @@ def small_config(name: str, corpus: Path) -> dict[str, Any]:
     tree["name"] = tree["registry"]["experiment"] = name
     tree["corpus"]["sources"] = [{"kind": "local_files", "name": "texts", "paths": [str(corpus)]}]
     tree["cleaning"]["quality"] = "none"
+    tree["cleaning"]["language"]["expected"] = []
     tree["cleaning"]["split"] = {"holdout_share": 0.1, "min_documents": 5, "min_bytes": 5000}
     tree["tokenizer"]["vocabulary_size"] = 400
     tree["shards"]["tokens_per_shard"] = 5000

@@ -29,11 +29,16 @@ create macro run_hash(size, a, b, c, d, e) as
 create macro long_run_hash(first_run, second_run, third_run) as
     xor(xor(first_run, rotated(second_run, 17)), rotated(third_run, 37));
 
--- the metadata of a document, with the document of which it is another version where there is one; keys in order
-create macro noted(metadata, version_of) as
-    case when version_of is null then metadata
-    else map_from_entries(list_sort(list_append(
-        map_entries(metadata), {'key': 'version_of', 'value': version_of}
+-- the metadata of a document, with its language and the document of which it is another version, where these are known;
+-- keys in order
+create macro noted(metadata, version_of, language) as
+    case when version_of is null and language is null then metadata
+    else map_from_entries(list_sort(list_concat(
+        list_filter(map_entries(metadata), lambda entry: entry.key <> 'language' or language is null),
+        list_filter(
+            [{'key': 'version_of', 'value': version_of}, {'key': 'language', 'value': language}],
+            lambda entry: entry.value is not null
+        )
     ))) end;
 
 -- as a class of a regular expression: what is a token of its own at the beginning and at the end of a word

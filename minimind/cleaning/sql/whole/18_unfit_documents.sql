@@ -1,6 +1,6 @@
 -- one row is a document removed before the split, with the step and the reason, and the kept document that stands in for it
 -- For an exact copy that is the survivor of the text it copies, which may be a near-duplicate's; none where that
--- text is of too low quality.
+-- text is of too low quality or of another language.
 with reasons as (
     select number, 1 as place, 'empty' as step, 'empty' as reason, null::uinteger as kept_number
     from catalogue
@@ -17,9 +17,9 @@ with reasons as (
     left join quality_failures on quality_failures.number = exact_duplicates.kept_number
     left join near_duplicates on near_duplicates.number = exact_duplicates.kept_number
     union all
-    select number, 3, 'quality', reason, null from quality_failures
+    select number, place, step, reason, null from quality_failures
     union all
-    select number, 4, 'near_duplicates', 'near_duplicate', kept_number from near_duplicates
+    select number, 5, 'near_duplicates', 'near_duplicate', kept_number from near_duplicates
 )
 select reasons.number, place, step, reason, kept.document_id as kept_document_id
 from reasons

@@ -1,4 +1,5 @@
--- one row is a document, no exact copy, that breaks a quality rule, with the first rule that it breaks
+-- one row is a document, no exact copy, that breaks a quality rule, with the first rule that it breaks, or that is
+-- of another language than expected, with that language
 -- A threshold is what is still permitted. Rules bear the names and the order of the YAML's keys.
 with judged as (
     select
@@ -43,6 +44,16 @@ with judged as (
     join quality_signals using (text_key)
     where number not in (select number from exact_duplicates)
 )
-select number, reason
+select number, 3 as place, 'quality' as step, reason
 from judged
 where reason is not null
+union all
+select number, 4, 'language', language
+from catalogue
+join languages using (text_key)
+where
+    $remove_other_languages
+    and language not in (select unnest($expected_languages::varchar[]))
+    and probability >= $min_language_probability
+    and number not in (select number from exact_duplicates)
+    and number not in (select number from judged where reason is not null)

@@ -1,4 +1,4 @@
--- one row is a document that is neither empty, nor an exact copy, nor of too low quality
+-- one row is a document that is neither empty, nor an exact copy, nor of too low quality or another language
 -- Quality comes before near-duplicates: were it the other way round, a document of low quality could be picked as
 -- the survivor of its copies and then be removed itself, and the good copies would be lost with it. It also costs
 -- less than comparing what is thrown away. Exact copies come before quality, because they share every signal.

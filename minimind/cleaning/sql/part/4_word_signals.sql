@@ -44,11 +44,19 @@ vocabulary as materialized (
         list_contains($bad_words::varchar[], bare_word) as is_bad_word
     from parts
 ),
+-- of the document's language, or of any where the YAML lists them
+stop_words as (
+    select split_part(entry, ':', 1) as language, split_part(entry, ':', 2) as bare_word
+    from (select unnest($stop_words::varchar[]) as entry)
+),
 found_stop_words as (
     select number, count(distinct bare_word) as stop_words
-    from counted
-    join vocabulary using (word)
-    where list_contains($stop_words::varchar[], bare_word)
+    from vocabulary
+    join stop_words using (bare_word)
+    join counted using (word)
+    join numbered using (number)
+    left join languages using (text_key)
+    where stop_words.language in ('', languages.language)
     group by number
 ),
 sums as (
@@ -65,9 +73,14 @@ sums as (
     group by number
 )
 select
-    text_key,
+    numbered.text_key,
     sums.* exclude number,
-    case when len($stop_words::varchar[]) > 0 then coalesce(stop_words, 0) end as stop_words  -- of none: no rule
+    -- unknown where no list is at hand: no rule then
+    case
+        when exists (from stop_words where stop_words.language in ('', languages.language))
+            then coalesce(found_stop_words.stop_words, 0)
+    end as stop_words
 from sums
 join numbered using (number)
+left join languages using (text_key)
 left join found_stop_words using (number)
