@@ -200,7 +200,12 @@ def documents(
 def new(
     name: Annotated[str, typer.Argument(help="Name of the domain and of its model: lower case, digits, dashes")],
     origin: Annotated[
-        str, typer.Option("--from", metavar="PATH_OR_URL", help="A folder, file, glob, URL or hf://dataset")
+        str,
+        typer.Option(
+            "--from",
+            metavar="PATH_OR_URL",
+            help="A folder, file, glob, web address, git URL, s3://bucket or hf://dataset",
+        ),
     ],
     quality: Annotated[
         str, typer.Option(metavar="PRESET", help="Thresholds to write: legal, general, code-docs or published")
