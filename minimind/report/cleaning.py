@@ -180,14 +180,11 @@ def sources(cleaning: Manifest, corpus: Manifest | None) -> View:
 
 def licenses(cleaning: Manifest) -> View | None:
     """Documents kept by licence, the commonest of those read first."""
-    rows = cleaning.details.get("licenses") or []
-    named = [(_license_name(row), row["documents_kept"], row["documents_in"]) for row in rows[:MAX_LICENSES]]
-    if more := rows[MAX_LICENSES:]:
-        named.append(("others", sum(row["documents_kept"] for row in more), sum(row["documents_in"] for row in more)))
-    return _bars(
-        "Documents kept by licence",
-        [{"name": name, "note": f"of {count(read)} read", "value": kept} for name, kept, read in named],
-    )
+    rows = [
+        (_license_name(row), row["documents_kept"], row["documents_in"])
+        for row in cleaning.details.get("licenses") or []
+    ]
+    return _kept_bars("Documents kept by licence", rows, MAX_LICENSES)
 
 
 def _license_name(row: View) -> str:
@@ -197,10 +194,20 @@ def _license_name(row: View) -> str:
 
 
 def languages(cleaning: Manifest) -> View | None:
-    """Documents by the language they were found to be in."""
-    rows = cleaning.details.get("languages") or []
-    named = [{"name": row["language"] or "unknown", "note": "", "value": row["documents"]} for row in rows]
-    return _bars("Documents by language", named[:MAX_LANGUAGES], more=len(named) - MAX_LANGUAGES)
+    """Documents kept by the language that was found for each, the commonest of those read first."""
+    rows = [
+        (row["language"] or "unknown", row["documents_kept"], row["documents"])
+        for row in cleaning.details.get("languages") or []
+    ]
+    return _kept_bars("Documents kept by language", rows, MAX_LANGUAGES)
+
+
+def _kept_bars(title: str, rows: Sequence[tuple[str, int, int]], most: int) -> View | None:
+    """Bars of (name, documents kept, documents read), all beyond `most` as one."""
+    shown = list(rows[:most])
+    if more := rows[most:]:
+        shown.append(("others", sum(kept for _, kept, _ in more), sum(read for _, _, read in more)))
+    return _bars(title, [{"name": name, "note": f"of {count(read)} read", "value": kept} for name, kept, read in shown])
 
 
 def personal_data(cleaning: Manifest) -> View | None:
@@ -220,7 +227,9 @@ def personal_data(cleaning: Manifest) -> View | None:
 def repeated_lines(cleaning: Manifest) -> View | None:
     """The lines that stood in most documents, with how often."""
     rows = cleaning.details.get("repeated_lines") or []
-    return {"rows": rows[:MAX_LINES]} if rows else None
+    if not rows or not {"line", "documents"} <= rows[0].keys():
+        return None
+    return {"rows": rows[:MAX_LINES]}
 
 
 # --- what resembles what ----------------------------------------------------------------------------------------------
@@ -294,7 +303,7 @@ def _by_reason(examples: Sequence[Example], cleaning: Manifest) -> list[View]:
 # --- drawing ----------------------------------------------------------------------------------------------------------
 
 
-def _bars(title: str, rows: Sequence[View], more: int = 0) -> View | None:
+def _bars(title: str, rows: Sequence[View]) -> View | None:
     """Rows of name, note and value with their share of the largest value; None without any."""
     if not rows:
         return None
@@ -302,7 +311,6 @@ def _bars(title: str, rows: Sequence[View], more: int = 0) -> View | None:
     return {
         "title": title,
         "rows": [row | {"percent": _share(row["value"], highest)} for row in rows],
-        "more": more,
         "alt": f"{title}. " + "; ".join(f"{row['name']}: {count(row['value'])}" for row in rows),
     }
 

@@ -94,6 +94,22 @@ def test_page_of_ten_thousand_documents_of_every_kind_is_below_a_megabyte(domain
     assert "<script" not in page
 
 
+def test_languages_repeated_lines_and_personal_data_are_drawn_as_they_were_counted(
+    domain: Domain, tmp_path: Path
+) -> None:
+    cleaning = domain.cleaning
+    counted = {
+        "languages": [{"language": "de", "documents": 77, "documents_kept": 66, "bytes_kept": 5}],
+        "repeated_lines": [{"line": f"Page 1 of 2 {HOSTILE}", "documents": 4321}],
+        "personal_data": [{"kind": "email", "action": "replace", "hits": 8765, "documents": 543}],
+    }
+    page = rendered(domain, cleaning.model_copy(update={"details": cleaning.details | counted}), tmp_path)
+    for told in ("de", "of 77 read", "Page 1 of 2", "4,321", "email", "8,765", "replaced in 543 documents"):
+        assert told in page, told
+    assert "<script" not in page
+    assert "\u202e" not in page
+
+
 def test_part_without_its_counts_is_left_out(domain: Domain, tmp_path: Path) -> None:
     cleaning = domain.cleaning
     kept = {name: cleaning.details[name] for name in ("funnel", "sources", "lengths")}
