@@ -134,7 +134,7 @@ Source = Annotated[
 class CorpusConfig(Section):
     max_unreadable_share: Share  # of lines and files that cannot be read; more stops the run
     max_download_bytes: Annotated[int, Field(ge=1)]  # of one file
-    max_expanded_bytes: Annotated[int, Field(ge=1)]  # of one archive, expanded
+    max_expanded_bytes: Annotated[int, Field(ge=1)]  # of one file, with all that is packed inside it
     parallel_downloads: Annotated[int, Field(ge=1, le=64)]  # files fetched at once
     requests_per_second: Annotated[float, Field(gt=0)]  # to one host
     sources: Annotated[list[Source], Field(min_length=1)]

@@ -147,6 +147,22 @@ def test_line_of_200_mb_is_left_in_bounded_memory(tmp_path, name):
     assert int(peak) < 250  # MB: the longest line that is allowed, and a copy of it
 
 
+def test_long_rows_of_a_parquet_are_held_a_few_at_a_time(tmp_path, build_corpus, read, monkeypatch):
+    monkeypatch.setattr("minimind.corpus.formats.parquet_rows.BATCH_BYTES", 3_000_000)
+    sizes = []
+    batches = pq.ParquetFile.iter_batches
+    monkeypatch.setattr(
+        "pyarrow.parquet.ParquetFile.iter_batches",
+        lambda table, batch_size, columns: sizes.append(batch_size) or batches(table, batch_size, columns=columns),
+    )
+    texts = [str(number) * 1_000_000 for number in range(8)]
+    pq.write_table(pa.table({"id": list("abcdefgh"), "text": texts}), tmp_path / "long.parquet")
+    pq.write_table(pa.table({"id": list("ijklmnop"), "text": ["x"] * 8}), tmp_path / "short.parquet")
+    assert [row["text"] for row in read(build_corpus(tmp_path / "*.parquet"))] == texts + ["x"] * 8
+    assert 1 <= min(sizes) <= 3
+    assert max(sizes) == 512
+
+
 @pytest.mark.parametrize("text", ["x", "y" * 50_000_000], ids=["one character", "50 MB"])
 @pytest.mark.parametrize("name", ["law.txt", "laws.jsonl"])
 def test_very_short_and_very_long_documents_are_read(tmp_path, build_corpus, read, name, text):

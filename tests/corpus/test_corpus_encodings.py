@@ -79,6 +79,18 @@ def test_records_of_two_encodings_in_one_file_are_each_read_in_theirs(tmp_path, 
     assert manifest.details["sources"]["own"]["repaired"] == {"decoded as windows-1252": 2}
 
 
+def test_encoding_is_asked_for_once_in_a_file_of_many_lines(tmp_path, build_corpus, monkeypatch):
+    from minimind.corpus.formats import encodings
+
+    asked = []
+    detect = encodings.detect
+    monkeypatch.setattr(encodings, "detect", lambda content: asked.append(content) or detect(content))
+    records = [json.dumps({"id": number, "text": LAW}, ensure_ascii=False).encode("cp1252") for number in range(50)]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(records))
+    assert build_corpus(tmp_path / "a.jsonl").counts["documents"] == 50
+    assert asked == [records[0] + b"\n"]
+
+
 def test_signs_of_two_bytes_are_not_taken_for_utf8(tmp_path, build_corpus, read):
     """Each of these lines is also valid UTF-8, as some short Chinese words are."""
     text = "联通\n" + TEXTS["gb18030"]

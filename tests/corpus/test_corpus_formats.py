@@ -4,8 +4,12 @@ import csv
 import gzip
 import io
 import json
+import subprocess
+import sys
+import time
 
 import docx
+import psutil
 import pytest
 import zstandard
 from office_files import docx_bytes, pdf_bytes, with_body
@@ -155,9 +159,15 @@ def test_page_without_a_main_text_is_read_whole_and_that_is_counted(tmp_path, bu
 
 def test_pdf_gives_the_text_of_its_pages_title_and_date(tmp_path, build_corpus, read):
     row = one(tmp_path, build_corpus, read, "a.pdf", pdf_bytes("First page,\ntwo lines.", "Zweite.", title="A lease"))
-    assert row["text"] == "First page,\ntwo lines.\n\f\nZweite."
+    assert row["text"] == "First page,\ntwo lines.\fZweite."
     assert row["title"] == "A lease"
     assert len(row["metadata"]["date"]) == len("2026-05-31")
+
+
+def test_word_hyphenated_at_the_end_of_a_pdf_line_is_whole_again(tmp_path, build_corpus, read):
+    content = pdf_bytes("The tenant pays the remune-\nration on a well-known\nday.")
+    row = one(tmp_path, build_corpus, read, "a.pdf", content)
+    assert row["text"] == "The tenant pays the remuneration on a well-known\nday."
 
 
 def test_docx_gives_paragraphs_and_tables_in_their_order(tmp_path, build_corpus, read):
@@ -189,6 +199,24 @@ def test_docx_reads_as_if_all_changes_were_accepted(tmp_path, build_corpus, read
     )
     row = one(tmp_path, build_corpus, read, "lease.docx", with_body(body))
     assert row["text"] == "The rent is 950 a month\n\nFrom a form.\n\na\tb\nc"
+
+
+def test_reader_of_pdfs_ends_with_the_process_that_started_it(tmp_path):
+    (tmp_path / "a.pdf").write_bytes(pdf_bytes("Text."))
+    code = """
+import os, signal, sys
+from minimind.corpus.formats.office import OFFICE
+OFFICE.ask({"path": sys.argv[1], "suffix": ".pdf", "max_text_bytes": 100, "max_expanded_bytes": 100})
+print(OFFICE._process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "a.pdf"], capture_output=True, text=True, check=False)
+    for _ in range(100):
+        if not psutil.pid_exists(int(done.stdout)):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the reader outlives its parent")
 
 
 def test_one_process_reads_many_pdfs(tmp_path, build_corpus, read):

@@ -68,22 +68,27 @@ class Decoder:
         return self.decode(content)
 
     def _decode_other(self, content: bytes) -> tuple[str, str]:
-        for encoding in filter(None, (self._detected, detect(content))):
-            try:
-                text = decode_lines(content, encoding)
-            except UnicodeDecodeError:
-                continue
-            self._detected = encoding
-            return text, DETECTED[encoding]
-        raise UnfitError("it is not UTF-8, and its encoding cannot be told; save it as UTF-8")
+        if self._detected and (text := decode_lines(content, self._detected)) is not None:
+            return text, DETECTED[self._detected]
+        encoding = detect(content)
+        text = decode_lines(content, encoding) if encoding else None
+        if encoding is None or text is None:
+            raise UnfitError("it is not UTF-8, and its encoding cannot be told; save it as UTF-8")
+        self._detected = encoding
+        return text, DETECTED[encoding]
 
 
-def decode_lines(content: bytes, encoding: str) -> str:
-    """The text; lines that are UTF-8 are read as that, unless two bytes of the encoding may look like it."""
-    if encoding in MULTIBYTE:
-        return content.decode(encoding)
-    lines = content.splitlines(keepends=True)
-    return "".join(line.decode(encoding if is_foreign(line) else "utf-8") for line in lines).removeprefix("\ufeff")
+def decode_lines(content: bytes, encoding: str) -> str | None:
+    """The text, None if it is not in this encoding.
+
+    Lines that are UTF-8 are read as that, unless two bytes of the encoding may look like it.
+    """
+    lines = [content] if encoding in MULTIBYTE else content.splitlines(keepends=True)
+    try:
+        text = "".join(line.decode(encoding if is_foreign(line) else "utf-8") for line in lines)
+    except UnicodeDecodeError:
+        return None
+    return text.removeprefix("\ufeff")
 
 
 def detect(content: bytes) -> str | None:

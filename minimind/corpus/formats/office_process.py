@@ -79,7 +79,7 @@ def read_pdf(path: str, max_text_bytes: int) -> dict[str, Any]:
             raise RefusedError("it is encrypted; save it without a password") from None
         raise RefusedError(f"it is damaged or no PDF: {error}") from None
     try:
-        text = joined(pages_of(pdf), "\n\f\n", max_text_bytes)
+        text = joined(pages_of(pdf), "\f", max_text_bytes)
         if not text:
             raise RefusedError(
                 f"it has no text on its {len(pdf):,} pages, which may be pictures; run text recognition over it first"

@@ -10,6 +10,7 @@ from minimind.corpus.records import FIELDS, Place, UnfitError, check_columns, ma
 from minimind.corpus.sources.protocol import Item, Unreadable
 
 BATCH_ROWS = 512
+BATCH_BYTES = 64 << 20  # by the average row; long rows come in smaller batches
 
 
 def read_parquet(stream: BinaryIO, place: Place) -> Iterator[Item]:
@@ -19,7 +20,7 @@ def read_parquet(stream: BinaryIO, place: Place) -> Iterator[Item]:
         check_columns(names)
         columns = [name for name in FIELDS if name in names]
         number = 0
-        for batch in table.iter_batches(batch_size=BATCH_ROWS, columns=columns):
+        for batch in table.iter_batches(batch_size=batch_rows(table), columns=columns):
             for row in rows_of(batch):
                 number += 1
                 try:
@@ -30,6 +31,13 @@ def read_parquet(stream: BinaryIO, place: Place) -> Iterator[Item]:
                     yield make_document(row, place)
                 except UnfitError as problem:
                     yield Unreadable(place.path, number, str(problem), "line")
+
+
+def batch_rows(table: pq.ParquetFile) -> int:
+    """How many rows to hold at a time."""
+    groups = [table.metadata.row_group(number) for number in range(table.metadata.num_row_groups)]
+    longest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=1)
+    return int(min(BATCH_ROWS, max(1, BATCH_BYTES // max(1, longest))))
 
 
 def rows_of(batch: Any) -> list[dict[str, Any] | UnfitError]:
