@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.progress import listener
@@ -15,7 +16,7 @@ from minimind.registry import tracking
 from minimind.store import STAGES, Manifest, Store
 from minimind.training.device import find_device
 from minimind.training.precision import choose_precision
-from tasks.cleaning import cleaning
+from tasks.cleaning import PARTS_AT_ONCE, cleaning
 from tasks.corpus import corpus
 from tasks.evaluation import evaluation
 from tasks.registry import registry
@@ -44,7 +45,13 @@ class RetrainRequest(BaseModel):
     store: Annotated[str | None, Field(description="The store's folder; else MINIMIND_STORE, else ./store")] = None
 
 
-@flow(name="retrain", flow_run_name="{request.config}", persist_result=True, result_serializer="json")
+@flow(
+    name="retrain",
+    flow_run_name="{request.config}",
+    persist_result=True,
+    result_serializer="json",
+    task_runner=ThreadPoolTaskRunner(max_workers=PARTS_AT_ONCE),
+)
 def retrain(request: RetrainRequest) -> dict[str, Any]:
     """The stages in order, each reused where nothing that shapes it has changed; then the report."""
     run = start_run(request)

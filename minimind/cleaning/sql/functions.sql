@@ -25,9 +25,11 @@ create macro run_hash(size, a, b, c, d, e) as
             case when size > 4 then rotated(e, 4) else 0::ubigint end)
     end;
 
--- the like of 13 words, from the hashes of the runs of five that begin at the 1st, 6th and 9th
-create macro long_run_hash(first_run, second_run, third_run) as
-    xor(xor(first_run, rotated(second_run, 17)), rotated(third_run, 37));
+-- the like of 13 words
+create macro gram_hash(a, b, c, d, e, f, g, h, i, j, k, l, m) as
+    xor(xor(xor(xor(xor(xor(xor(xor(xor(xor(xor(xor(
+        a, rotated(b, 1)), rotated(c, 2)), rotated(d, 3)), rotated(e, 4)), rotated(f, 5)), rotated(g, 6)),
+        rotated(h, 7)), rotated(i, 8)), rotated(j, 9)), rotated(k, 10)), rotated(l, 11)), rotated(m, 12));
 
 -- the metadata of a document, with its language and the document of which it is another version, where these are known;
 -- keys in order

@@ -23,7 +23,7 @@ grams as (
     select
         text_key,
         words,
-        long_run_hash(run_hash(5, a, b, c, d, e), run_hash(5, f, g, h, i, j), run_hash(5, i, j, k, l, m)) as gram
+        gram_hash(a, b, c, d, e, f, g, h, i, j, k, l, m) as gram
     from runs
     where m is not null
 )

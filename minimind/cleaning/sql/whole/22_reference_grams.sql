@@ -34,7 +34,7 @@ grams as (
     select
         place,
         of_holdout,
-        long_run_hash(run_hash(5, a, b, c, d, e), run_hash(5, f, g, h, i, j), run_hash(5, i, j, k, l, m)) as gram
+        gram_hash(a, b, c, d, e, f, g, h, i, j, k, l, m) as gram
     from runs
     where m is not null
 )
