@@ -19,6 +19,7 @@ BAND_ROWS = 4
 CROWD = 256  # members of a group that are all paired with each other
 ESTIMATE_MARGIN = 0.12  # four standard deviations of the estimate at J = 0.7
 PARTNERS = 64  # that a document is compared with in a round: the first ones, and as many of the most similar ones
+CROWD_PARTNERS = 2  # the like in the first round, of a document with more than CROWD likely pairs
 MAX_ROUNDS = 8
 BINS_AT_ONCE = 20_000_000  # of signatures that are searched for collisions at the same time
 COLLISIONS = "create table collisions (number uinteger, band usmallint, band_key ubigint, members bigint)"
@@ -75,8 +76,9 @@ def compare_in_rounds(
     connection.execute("create table compared_pairs (i uinteger, j uinteger, jaccard double)")
     connection.execute("create table near_duplicates (number uinteger, kept_number uinteger)")
     for number in range(1, MAX_ROUNDS + 1):
+        asked = {**parameters, "crowd_partners": CROWD_PARTNERS if number == 1 else PARTNERS}
         for name in ROUND:
             report(f"{name}, round {number}")
-            make_table(connection, name, queries[name], parameters)
+            make_table(connection, name, queries[name], asked)
             if name == "chosen_pairs" and not connection.execute("select 1 from chosen_pairs limit 1").fetchone():
                 return
