@@ -18,6 +18,7 @@ from minimind.cleaning.database import (
     publish_table,
     read_as,
     rows_of,
+    unless_needless,
 )
 from minimind.cleaning.decontamination import evaluation_inputs, read_evaluation_texts
 from minimind.cleaning.duplicates import ROUND, compare_in_rounds, find_collisions
@@ -129,7 +130,7 @@ def run_pass(folder: str, connection: duckdb.DuckDBPyConnection, parameters: Map
         elif name == ROUND[0]:
             compare_in_rounds(connection, files, parameters, say)
         elif name not in ROUND:
-            make_table(connection, name, query, parameters)
+            make_table(connection, name, unless_needless(name, query, parameters), parameters)
         if name in CHECKS:
             CHECKS[name](connection, parameters)
 

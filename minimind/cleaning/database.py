@@ -74,6 +74,11 @@ def numbered_files(folder: str) -> list[tuple[str, str]]:
     return [(match[2], path.read_text()) for match, path in sorted(found, key=lambda pair: int(pair[0][1]))]
 
 
+def unless_needless(name: str, query: str, parameters: Parameters) -> str:
+    """The query, or one that gives its columns without rows and runs at once."""
+    return f"select * from (\n{query}) limit 0" if name in parameters["needless"] else query
+
+
 def make_table(connection: duckdb.DuckDBPyConnection, name: str, query: str, parameters: Parameters) -> None:
     connection.execute(f"create or replace table {name} as {query}", used_by(query, parameters))
 

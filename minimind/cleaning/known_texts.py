@@ -42,7 +42,7 @@ class KnownTexts:
 
     @cached_property
     def folder(self) -> Path:
-        asked: dict[str, object] = {}
+        asked: dict[str, object] = {"needless": self.parameters["needless"]}
         for _, query in numbered_files("part"):
             asked |= used_by(query, self.parameters)
         made = recipe("cleaning", asked, {}, ("duckdb", "py3langid"))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from minimind.cleaning.database import connect, copied_as, make_text_table, numbered_files, read_as
+from minimind.cleaning.database import connect, copied_as, make_text_table, numbered_files, read_as, unless_needless
 from minimind.store import sha256_of_file
 
 PASSING = {"words", "line_signals", "word_signals", "run_signals"}  # tables that only others of this pass read
@@ -82,8 +82,9 @@ def read_part(part: Part, report: ReportShare = lambda share, text: None) -> Non
             "create view raw_texts as select place, keys.text_key, text from corpus join keys using (document_id)"
         )
         files = numbered_files("part")
-        for done, (name, query) in enumerate(files):
+        for done, (name, file) in enumerate(files):
             report(done / len(files), name)
+            query = unless_needless(name, file, part.parameters)
             path = (working if name in PASSING else building) / f"{name}.parquet"
             if name in LONG_ROWS:
                 make_text_table(connection, name, query, part.parameters, path, LONG_ROWS[name])

@@ -9,7 +9,7 @@ with sums as (
     from texts
     join line_signals using (text_key)
     join word_signals using (text_key)
-    join run_signals using (text_key)
+    left join run_signals using (text_key)  -- of none: no rule
 )
 select
     text_key,
