@@ -240,6 +240,21 @@ class DecontaminationConfig(Section):
     evaluation_files: list[str]  # globs of .jsonl, .txt and .md; relative to the current folder
 
 
+PersonalDataAction = Literal["replace", "flag", "keep"]
+
+
+class PersonalDataConfig(Section):
+    """For each kind: replaced by a placeholder, noted in the document's metadata, or not looked for."""
+
+    email: PersonalDataAction
+    phone: PersonalDataAction
+    iban: PersonalDataAction
+    card: PersonalDataAction
+    ip: PersonalDataAction
+    ssn: PersonalDataAction  # US social security numbers
+    phone_region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None  # of numbers without a country code; null: none
+
+
 class SplitConfig(Section):
     holdout_share: Annotated[float, Field(gt=0, le=0.2)]  # of near-duplicate clusters; grows up to a fifth if too few
     min_documents: Annotated[int, Field(ge=1)]
@@ -251,6 +266,7 @@ class CleaningConfig(Section):
     language: LanguageConfig
     near_duplicates: NearDuplicatesConfig  # or a word of NEAR_DUPLICATES
     decontamination: DecontaminationConfig
+    personal_data: PersonalDataConfig
     max_removed_share: Share  # of a source's documents; more stops the run
     split: SplitConfig
 

@@ -29,6 +29,7 @@ LEAST = (
     "cleaning.quality=none",
     "cleaning.language.expected=[]",
     "cleaning.decontamination.max_overlap=1",
+    *(f"cleaning.personal_data.{kind}=keep" for kind in ("email", "phone", "iban", "card", "ip", "ssn")),
     "cleaning.max_removed_share=1",
     "cleaning.split.min_documents=1",
     "cleaning.split.min_bytes=1",

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from minimind.cleaning.language import add_language_function
+from minimind.cleaning.personal_data import create_functions
 
 SQL = Path(__file__).parent / "sql"
 
@@ -44,6 +45,8 @@ def connect(
     with duckdb.connect(":memory:", config=settings) as connection:
         connection.execute((SQL / "functions.sql").read_text())
         add_language_function(connection)
+        connection.execute((SQL / "personal_data_gate.sql").read_text())
+        create_functions(connection)
         try:
             yield connection
         except (duckdb.InterruptException, RuntimeError) as error:  # DuckDB's word for Ctrl-C

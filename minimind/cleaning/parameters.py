@@ -5,6 +5,7 @@ from typing import Any
 from minimind.cleaning.decontamination import decontamination_parameters
 from minimind.cleaning.duplicates import near_duplicate_parameters
 from minimind.cleaning.language import language_parameters
+from minimind.cleaning.personal_data import personal_data_parameters
 from minimind.cleaning.split import split_parameters
 from minimind.cleaning.stop_words import stop_word_entries
 from minimind.config import CleaningConfig, DecontaminationConfig, QualityConfig
@@ -19,6 +20,7 @@ def sql_parameters(section: CleaningConfig) -> dict[str, Any]:
         | {"stop_words": stop_word_entries(section.quality.stop_words)}
         | language_parameters(section.language)
         | decontamination_parameters(section.decontamination)
+        | personal_data_parameters(section.personal_data)
         | {"max_removed_share": section.max_removed_share}
         | split_parameters(section.split)
         | {"needless": needless_tables(section)}

@@ -22,6 +22,7 @@ def config(
     language: Mapping[str, Any] | None = None,
     max_overlap: float = 1,
     evaluation_files: Sequence[str] = (),
+    personal_data: Mapping[str, Any] | None = None,
     max_removed_share: float = 1,
     **split: Any,
 ) -> CleaningConfig:
@@ -32,6 +33,9 @@ def config(
             "quality": PERMIT_ALL | dict(quality or {}),
             "language": {"expected": [], "min_probability": 0.8, "others": "remove"} | dict(language or {}),
             "decontamination": {"max_overlap": max_overlap, "evaluation_files": list(evaluation_files)},
+            "personal_data": dict.fromkeys(["email", "phone", "iban", "card", "ip", "ssn"], "keep")
+            | {"phone_region": None}
+            | dict(personal_data or {}),
             "max_removed_share": max_removed_share,
             "split": {"holdout_share": 0.2, "min_documents": 1, "min_bytes": 1} | split,
         }

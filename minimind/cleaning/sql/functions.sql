@@ -31,16 +31,11 @@ create macro gram_hash(a, b, c, d, e, f, g, h, i, j, k, l, m) as
         a, rotated(b, 1)), rotated(c, 2)), rotated(d, 3)), rotated(e, 4)), rotated(f, 5)), rotated(g, 6)),
         rotated(h, 7)), rotated(i, 8)), rotated(j, 9)), rotated(k, 10)), rotated(l, 11)), rotated(m, 12));
 
--- the metadata of a document, with its language and the document of which it is another version, where these are known;
--- keys in order
-create macro noted(metadata, version_of, language) as
-    case when version_of is null and language is null then metadata
-    else map_from_entries(list_sort(list_concat(
-        list_filter(map_entries(metadata), lambda entry: entry.key <> 'language' or language is null),
-        list_filter(
-            [{'key': 'version_of', 'value': version_of}, {'key': 'language', 'value': language}],
-            lambda entry: entry.value is not null
-        )
+-- the metadata of a document, with one entry set where there is a value; keys in order
+create macro noted(metadata, name, value) as
+    case when value is null then metadata
+    else map_from_entries(list_sort(list_append(
+        list_filter(map_entries(metadata), lambda entry: entry.key <> name), {'key': name, 'value': value}
     ))) end;
 
 -- as a class of a regular expression: what is a token of its own at the beginning and at the end of a word

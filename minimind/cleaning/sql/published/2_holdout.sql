@@ -1,10 +1,22 @@
 -- one row is a kept document of the holdout split, in order of document_id
-select document_id, texts.text, corpus.source, title, corpus.license, noted(metadata, version_of, language) as metadata
+select
+    document_id,
+    case
+        when bytes_saved is null then texts.text
+        else mask_personal_data(texts.text, $phone_region, $replaced_kinds)
+    end as text,
+    corpus.source,
+    title,
+    corpus.license,
+    noted(
+        noted(noted(metadata, 'version_of', version_of), 'language', language), 'personal_data', flagged
+    ) as metadata
 from splits
 join catalogue using (number, document_id)
 join corpus using (document_id)
 join texts using (text_key)
 left join versions using (number)
 left join languages using (text_key)
+left join personal_data_notes using (number)
 where split = 'holdout' and number not in (select number from removals)
 order by document_id

@@ -1,4 +1,5 @@
--- one row is what one reason took away, in the order of the steps; the first is what normalisation shortened
+-- one row is what one reason took away, in the order of the steps; the first is what normalisation shortened, the last
+-- what placeholders for personal data did
 with rows as (
     select 0 as place, 'normalize' as step, 'blanks_and_control_characters' as reason, 0 as documents,
         coalesce(sum(raw_bytes - bytes), 0)::bigint as bytes
@@ -8,6 +9,11 @@ with rows as (
     from removals
     join catalogue using (number)
     group by place, step, reason
+    union all
+    select 100, 'personal_data', 'replaced', 0, sum(bytes_saved)::bigint
+    from personal_data_notes
+    where number not in (select number from removals)
+    having count(bytes_saved) > 0
 )
 select step, reason, documents, bytes
 from rows

@@ -1,9 +1,14 @@
 -- one row: documents and bytes that came in, are kept for train and holdout, and were removed
 with fates as (
-    select catalogue.raw_bytes, catalogue.bytes, splits.split, removals.number is null as kept
+    select
+        catalogue.raw_bytes,
+        catalogue.bytes - coalesce(bytes_saved, 0) as bytes,
+        splits.split,
+        removals.number is null as kept
     from catalogue
     left join splits using (number)
     left join removals using (number)
+    left join personal_data_notes using (number)
 )
 select
     count(*) as documents_in,
