@@ -1,5 +1,6 @@
 """Looking documents up in a published cleaning: what became of them, why, and what they resemble."""
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,6 +106,7 @@ class Audit:
             reason=wanted.reason,
             source=wanted.source,
             words=wanted.like.split(),
+            phrase=r"\s+".join(re.escape(word.lower()) for word in wanted.like.split()),
             excerpt_chars=EXCERPT_CHARS,
             limit=limit,
         )

@@ -2,7 +2,9 @@
 -- A document matches when it holds every word, in its text, its title or its id; it comes first when it holds them as
 -- one phrase, then by how much of it the words make up.
 with asked as (
-    select *, lower(concat_ws(' ', document_id, title, text)) as lowered
+    select
+        *,
+        case when len($words::varchar[]) = 0 then '' else lower(concat_ws(' ', document_id, title, text)) end as lowered
     from fates
     where ($removed is null or (step is not null) = $removed)
         and ($reason is null or $reason in (step, reason))
@@ -15,9 +17,7 @@ matching as (
     select
         asked.*,
         words,
-        len(words) > 1
-            and contains(regexp_replace(lowered, '\s+', ' ', 'g'), lower(array_to_string($words::varchar[], ' ')))
-            as as_phrase,
+        len(words) > 1 and regexp_matches(lowered, $phrase) as as_phrase,
         list_sum(list_transform(
             words, lambda word: (length(lowered) - length(replace(lowered, word, ''))) // length(word)
         )) as occurrences
