@@ -63,7 +63,7 @@ def language_parameters(section: LanguageConfig) -> dict[str, Any]:
 def add_language_function(connection: duckdb.DuckDBPyConnection) -> None:
     """Gives SQL `language_of(text)`: {language, probability} of a text, null for one without any known n-gram."""
     found = duckdb.struct_type({"language": "VARCHAR", "probability": "FLOAT"})
-    connection.create_function("language_of", languages_of, ["VARCHAR"], found, type="arrow")  # type: ignore[call-overload]
+    connection.create_function("language_of", languages_of, ["VARCHAR"], found, type="arrow", null_handling="special")  # type: ignore[call-overload]
 
 
 def languages_of(texts: pa.ChunkedArray) -> pa.Array:
