@@ -40,6 +40,7 @@ from minimind.store import Store, sha256_of_file
 logger = logging.getLogger(__name__)
 
 RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0)  # seconds between tries, give or take half
+BROUGHT_ON_BYTES = 4 << 20
 MAX_WAIT_SECONDS = 120.0  # of a Retry-After
 TIMEOUT_SECONDS = 30.0  # without a byte
 WATCHED_SECONDS = 60.0
@@ -107,17 +108,20 @@ class Download:
 
     def run(self) -> Kept | None:
         """The file once it is here; None if the server has no other version than the one kept."""
-        arrived = with_retries(self._shown, self._transfer, self._transfers)
-        if arrived is None:
+        found = with_retries(self._shown, self._transfer, self._transfers, self._arrived)
+        if found is None:
             return None
-        name, validators = arrived
+        name, validators = found
         self._check_bytes(name)
         return self._folder.keep(key_of(self._file.url), self._part, name, self._file.url, asdict(validators))
+
+    def _arrived(self) -> int:
+        return self._part.stat().st_size if self._part.exists() else 0
 
     def _transfer(self) -> tuple[str, Validators] | None:
         """One try: continues the partial file where the server still has that version, else begins anew."""
         begun = Validators(**(read_record(self._begun_record) or {}))
-        offset = self._part.stat().st_size if self._part.exists() else 0
+        offset = self._arrived()
         with self._ask(begun, offset) as response:
             if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
                 self._drop_part()
@@ -212,10 +216,15 @@ class Download:
         self._begun_record.unlink(missing_ok=True)
 
 
-def with_retries(shown: str, once: Callable[[], Result], transfers: Transfers) -> Result:
-    """What `once` gives at the first try that meets no passing failure; raises SourceError when none is left."""
-    problem = ""
-    for delay in (*RETRY_DELAYS, None):
+def with_retries(
+    shown: str, once: Callable[[], Result], transfers: Transfers, arrived: Callable[[], int] = lambda: 0
+) -> Result:
+    """What `once` gives at the first try that meets no passing failure; raises SourceError when none is left.
+
+    A try that brought the file on (`arrived`, in bytes) does not count, so that a large one outlasts many failures.
+    """
+    tries, most = 0, arrived()
+    while True:
         asked = 0.0
         try:
             return once()
@@ -229,10 +238,14 @@ def with_retries(shown: str, once: Callable[[], Result], transfers: Transfers) -
             raise SourceError(
                 f"{shown} cannot be read: {problem} and wants to be left alone for {asked:,.0f} s; run again then"
             )
-        if delay is not None:
-            seconds = max(delay * random.uniform(0.5, 1.5), asked)
-            logger.warning("%s: %s; trying again in %.1f s", shown, problem, seconds)
-            transfers.sleep(seconds)
+        if arrived() - most >= BROUGHT_ON_BYTES:
+            tries, most = 0, arrived()
+        if tries == len(RETRY_DELAYS):
+            break
+        seconds = max(RETRY_DELAYS[tries] * random.uniform(0.5, 1.5), asked)
+        logger.warning("%s: %s; trying again in %.1f s", shown, problem, seconds)
+        transfers.sleep(seconds)
+        tries += 1
     raise SourceError(
         f"{shown} cannot be read: {problem} ({len(RETRY_DELAYS) + 1} tries); "
         "check the network and the server, and run again: what has arrived is kept"

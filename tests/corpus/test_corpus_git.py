@@ -4,6 +4,7 @@ import base64
 import json
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -332,6 +333,18 @@ def test_password_reaches_the_server_and_nothing_else(published, serve, store, b
         said += path.read_bytes().decode("latin-1") if path.is_file() else path.name
     assert "geheim" not in said
     assert "***@127.0.0.1" in said
+
+
+def test_password_is_not_among_the_arguments_of_git(published, serve, tmp_path, build_corpus, monkeypatch):
+    url, _ = serve(published, login="reader:geheim")
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/arguments\nexec {shutil.which("git")} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    build_corpus(git_source(f"{url.replace('http://', 'http://reader:geheim@')}/laws.git"))
+    assert "ls-remote" in (tmp_path / "arguments").read_text()
+    assert "geheim" not in (tmp_path / "arguments").read_text()
 
 
 def test_missing_password_is_said_and_not_asked_for(published, serve, build_corpus):

@@ -281,6 +281,27 @@ def test_broken_download_is_resumed_where_it_stopped(server, build_corpus, texts
     assert int(ranges[1].removeprefix("bytes=").rstrip("-")) > 0
 
 
+def test_tries_that_bring_a_download_on_do_not_count(server, build_corpus, texts, monkeypatch):
+    monkeypatch.setattr("minimind.corpus.download.BROUGHT_ON_BYTES", 50_000)
+    content = b"".join(b"%07d\n" % number for number in range(100_000))
+
+    def a_piece(handler):
+        start = int(handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        handler.send_response(206 if start else 200)
+        handler.send_header("ETag", '"1"')
+        handler.send_header("Content-Length", str(len(content) - start))
+        if start:
+            handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        handler.end_headers()
+        handler.wfile.write(content[start : start + 100_000])
+        handler.wfile.flush()
+        handler.close_connection = True
+
+    server.answers["/laws.txt"] = [a_piece]
+    assert texts(build_corpus(http_source(f"{server.url}/laws.txt"))) == {"web/laws.txt": content.decode()}
+    assert len(server.requests) == 8
+
+
 @pytest.mark.parametrize("etag", [None, 'W/"1"'])
 def test_broken_download_of_an_uncertain_version_begins_anew(server, build_corpus, texts, etag):
     content = b"".join(b"%07d\n" % number for number in range(100_000))
