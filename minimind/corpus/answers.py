@@ -17,7 +17,7 @@ from minimind.masking import masked
 
 RETRIED_STATUS = {408, 425, 429, 500, 502, 503, 504}
 PAGE_TYPES = ("text/html", "application/xhtml+xml")
-PAGE_SUFFIXES = (".html", ".htm", ".xhtml")
+PAGE_SUFFIXES = (".html", ".htm", ".xhtml", ".html.gz", ".html.zst")
 PAGE_BEGINNING = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype\s+html|html[\s>])", re.IGNORECASE)
 
 

@@ -392,6 +392,12 @@ def test_web_page_in_place_of_data_is_refused_and_not_kept(server, store, build_
     assert list((store.root / "downloads").iterdir()) == []
 
 
+def test_web_page_is_read_where_one_is_asked_for(server, build_corpus):
+    page = b"<!DOCTYPE html><title>A law</title><article><p>" + b"The text of a law that is long enough. " * 20
+    server.serve("/law.html", page, Content_Type="text/html")
+    assert build_corpus(http_source(f"{server.url}/law.html?version=1")).counts["documents"] == 1
+
+
 def test_file_called_a_web_page_is_read_where_its_checksum_is_right(server, build_corpus):
     content = json.dumps({"id": "a", "text": "Text."}).encode()
     server.serve("/laws.jsonl", content, Content_Type="text/html")
