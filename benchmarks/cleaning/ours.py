@@ -4,8 +4,8 @@
 
 The two stages run through their doors, as the flow calls them: reading and checking the JSON lines, raw documents in
 Parquet, normalisation, exact and near duplicates, split, published files with their digests. The config is that of
-`configs/legal-de.yaml` with LEAST, which permits everything that can be permitted; what cannot be switched off is done
-and counted.
+`configs/legal-de.yaml` with every switch of cleaning off and with LEAST, which permits everything that can be permitted;
+what cannot be switched off is done and counted.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 from minimind.cleaning.build import CleaningInputs
 from minimind.cleaning.build import build as build_cleaning
 from minimind.cleaning.parts import Resources
-from minimind.config import Config, load_config
+from minimind.config import Config, load_config, read_yaml
 from minimind.corpus.build import CorpusInputs
 from minimind.corpus.build import build as build_corpus
 from minimind.store import Store
@@ -27,6 +27,8 @@ BASE = Path(__file__).parents[2] / "configs" / "legal-de.yaml"
 SOURCE = "local"  # the name that load_config gives to local files, and the prefix of every document_id
 LEAST = (
     "cleaning.quality=none",
+    "cleaning.language.expected=[]",
+    *(f"cleaning.personal_data.{kind}=keep" for kind in ("email", "phone", "iban", "card", "ip", "ssn")),
     "cleaning.language.expected=[]",
     "cleaning.decontamination.max_overlap=1",
     *(f"cleaning.personal_data.{kind}=keep" for kind in ("email", "phone", "iban", "card", "ip", "ssn")),
@@ -81,7 +83,14 @@ def run(folder: Path, root: Path, resources: Resources) -> dict[str, Any]:
 
 
 def least_config(folder: Path) -> Config:
-    return load_config(BASE, LEAST, [f"{folder.resolve()}/part-*.jsonl"])
+    switches = [
+        f"cleaning.{section}.{key}=false"
+        for section, keys in read_yaml(BASE)["cleaning"].items()
+        if isinstance(keys, dict)
+        for key, value in keys.items()
+        if value is True
+    ]
+    return load_config(BASE, [*switches, *LEAST], [f"{folder.resolve()}/part-*.jsonl"])
 
 
 class Clock:
