@@ -243,6 +243,12 @@ def test_ragged_rows_of_a_csv_are_left_and_the_others_read(tmp_path, build_corpu
     ]
 
 
+def test_header_that_is_no_csv_is_said(problem_of):
+    said = problem_of("laws.csv", b"id,text\ra,Lines end as on old Macs.\r")
+    assert said.startswith("its header is no valid CSV: new-line character seen in unquoted field")
+    assert "it has no column id and none text" in problem_of("laws.csv", b"x" * 1_000_000)
+
+
 def test_quote_that_is_never_closed_is_said(problem_of):
     said = problem_of("laws.csv", b'id,text\na,"One.\n' + b"b,Two.\n" * 100)
     assert said == "the quote opened in the row at line 2 is never closed"

@@ -137,6 +137,12 @@ def test_page_in_the_encoding_that_it_declares(tmp_path, build_corpus, read):
     assert row["metadata"]["encoding"] == "iso8859-2"
 
 
+def test_control_characters_of_a_page_are_left_out(tmp_path, build_corpus, read):
+    text = "The tenant\0 pays\x0b the&#1; rent&#x1F; on&#0012; the &#160;first&#10;day&#x9;."
+    row = one(tmp_path, build_corpus, read, "act.html", f"<article><p>{text}</p><p>A second\x01 one.</p></article>")
+    assert row["text"] == "The tenant pays the rent on the first day .\n\nA second one."
+
+
 def test_page_that_states_no_true_date_has_none(tmp_path, build_corpus, read):
     row = one(tmp_path, build_corpus, read, "act.html", PAGE.replace("2024-05-31", "last May"))
     assert "date" not in row["metadata"]

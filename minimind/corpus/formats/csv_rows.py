@@ -47,19 +47,22 @@ class Rows:
         self._delimiter = ","
         self._number = 0
         self.encoding: str | None = None
+        csv.field_size_limit(sys.maxsize)  # the length of a row is limited here, by _texts
 
     def read_header(self) -> list[str] | None:
         """The names of the columns; None if there is none. They decide what separates fields."""
         line = next((line for line in self._texts() if line.strip()), None)
         if line is None:
             return None
-        headers = {delimiter: next(csv.reader([line], delimiter=delimiter)) for delimiter in DELIMITERS}
+        try:
+            headers = {delimiter: next(csv.reader([line], delimiter=delimiter)) for delimiter in DELIMITERS}
+        except csv.Error as error:
+            raise UnfitError(f"its header is no valid CSV: {error}") from None
         with_text = (delimiter for delimiter in DELIMITERS if "text" in map(str.strip, headers[delimiter]))
         self._delimiter = next(with_text, max(DELIMITERS, key=lambda delimiter: len(headers[delimiter])))
         return [name.strip() for name in headers[self._delimiter]]
 
     def __iter__(self) -> Iterator[tuple[int, list[str] | UnfitError]]:
-        csv.field_size_limit(sys.maxsize)  # the length of a row is limited here, by _texts
         reader = csv.reader(self._texts(), delimiter=self._delimiter, strict=True)
         while True:
             self._row_bytes, self.encoding, first_line = 0, None, self._number + 1

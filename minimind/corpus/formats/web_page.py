@@ -1,5 +1,6 @@
 """HTML: the main text of a page, without its menus, headers and footers; one document a file."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -13,6 +14,10 @@ DATES = (  # names of <meta>, those that mean the text first
     "article:published_time", "datepublished", "dcterms.issued", "dc.date.issued", "dcterms.date", "dc.date",
     "dcterms.created", "date",
 )  # fmt: skip
+NO_XML = re.compile(  # control characters, which no tree may hold, and references to them
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]"
+    r"|&#(?:[xX]0*(?:[0-8bcefBCEF]|1[0-9a-fA-F]|[fF]{3}[efEF])|0*(?:[0-8]|1[124-9]|2\d|3[01]|6553[45]))(?![\da-fA-F]);?"
+)
 
 
 def read_web_page(stream: BinaryIO, place: Place) -> Iterator[Item]:
@@ -34,7 +39,7 @@ def page_document(page: str, place: Place) -> Document:
 
     parser = lxml.html.HTMLParser(encoding="utf-8", remove_comments=True)
     try:
-        tree = lxml.html.document_fromstring(page.replace("\0", "").encode(), parser=parser)
+        tree = lxml.html.document_fromstring(NO_XML.sub("", page).encode(), parser=parser)
     except lxml.etree.ParserError as error:
         raise UnfitError(f"it is no HTML: {error}") from None
     found: Any = trafilatura.bare_extraction(tree, include_comments=False, with_metadata=False)
