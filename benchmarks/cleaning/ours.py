@@ -4,8 +4,8 @@
 
 The two stages run through their doors, as the flow calls them: reading and checking the JSON lines, raw documents in
 Parquet, normalisation, exact and near duplicates, split, published files with their digests. The config is that of
-`configs/legal-de.yaml` with every switch of cleaning off and with LEAST, which permits everything that can be permitted;
-what cannot be switched off is done and counted.
+`configs/legal-de.yaml` with every switch of cleaning off and with LEAST, which permits all that can be permitted; what
+cannot be switched off is done and counted.
 """
 
 import argparse
