@@ -1,23 +1,28 @@
 """What a reader of the report sees of the documents: examples of every reason, and texts before and after.
 
-All are drawn with a seed, so that nobody chose them and the same cleaning shows the same ones.
+All are drawn with a seed, so that nobody chose them and the same cleaning shows the same ones. Removed documents and
+raw texts hold personal data as they were read; what is found of it gets a bar.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
 from minimind.audit.difference import Piece, difference
 from minimind.audit.documents import Audit
+from minimind.cleaning.personal_data import find
+from minimind.store import Manifest
 
 SEED = 1
 EXAMPLES = 3  # of a reason
 EXCERPT_CHARS = 320
 DRAWN = 200  # documents that are looked at for a change
 CHANGES = 5  # of them that are shown
-COMPARED_CHARS = 200_000
+COMPARED_CHARS = 50_000
 DIFFERENCE_CHARS = 1_200
+BAR = "█████"  # over personal data
 
 
 class Example(NamedTuple):
@@ -49,21 +54,21 @@ class Changes:
 
 def draw_examples(audit: Audit) -> list[Example]:
     """Up to EXAMPLES removed documents of each reason."""
-    rows = audit.rows("examples", seed=str(SEED), examples=EXAMPLES, excerpt_chars=EXCERPT_CHARS)
-    return [
-        Example(
-            row["document_id"],
-            row["source"],
-            row["step"],
-            row["reason"],
-            row["chars"],
-            re.sub(r"\n\s*\n", "\n", row["excerpt"]),
-            kept := row["kept_document_id"],
-            audit.jaccard(row["document_id"], kept) if kept else None,
-            audit.compared(kept, row["document_id"], EXCERPT_CHARS) if kept else [],
-        )
-        for row in rows
-    ]
+    rows = audit.rows("examples", seed=str(SEED), examples=EXAMPLES, excerpt_chars=2 * EXCERPT_CHARS)
+    return [example_of(audit, row) for row in rows]
+
+
+def example_of(audit: Audit, row: Mapping[str, Any]) -> Example:
+    key, kept = row["document_id"], row["kept_document_id"]
+    pieces: Sequence[Piece] = []
+    if kept:
+        before, after = (" ".join(audit.text(one, COMPARED_CHARS).split()) for one in (kept, key))
+        pieces = difference(blacked_out(before, audit.cleaning), blacked_out(after, audit.cleaning), EXCERPT_CHARS)
+    excerpt = re.sub(r"\n\s*\n", "\n", blacked_out(row["excerpt"], audit.cleaning))
+    jaccard = audit.jaccard(key, kept) if kept else None
+    return Example(
+        key, row["source"], row["step"], row["reason"], row["chars"], excerpt[:EXCERPT_CHARS], kept, jaccard, pieces
+    )
 
 
 def draw_changes(audit: Audit) -> Changes | None:
@@ -71,10 +76,21 @@ def draw_changes(audit: Audit) -> Changes | None:
     if not audit.has_raw_texts:
         return None
     rows = audit.rows("changes", seed=str(SEED), drawn=DRAWN, shown=4 * CHANGES, max_chars=COMPARED_CHARS)
-    shown = [
-        Change(row["document_id"], row["source"], row["chars_before"], row["chars_after"], pieces)
-        for row in rows
-        if (pieces := difference(row["before"].strip(), row["after"].strip(), DIFFERENCE_CHARS))
-    ]
+    shown = islice((change for row in rows if (change := change_of(audit, row)).difference), CHANGES)
     drawn = rows[0]["drawn"] if rows else min(DRAWN, int(audit.cleaning.counts["documents"]))
-    return Changes(drawn, rows[0]["changed"] if rows else 0, shown[:CHANGES])
+    return Changes(drawn, rows[0]["changed"] if rows else 0, list(shown))
+
+
+def change_of(audit: Audit, row: Mapping[str, Any]) -> Change:
+    before, after = (blacked_out(row[side].strip(), audit.cleaning) for side in ("before", "after"))
+    pieces = difference(before, after, DIFFERENCE_CHARS)
+    return Change(row["document_id"], row["source"], row["chars_before"], row["chars_after"], pieces)
+
+
+def blacked_out(text: str, cleaning: Manifest) -> str:
+    """The text with a bar over what looks like personal data of any kind, looked for by the cleaning or not."""
+    pieces, end = [], 0
+    for hit in find(text, cleaning.config.get("personal_data", {}).get("phone_region")):
+        pieces += [text[end : hit.start_char], BAR]
+        end = hit.end_char
+    return "".join([*pieces, text[end:]])

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from minimind.audit.documents import has_documents, opened
-from minimind.audit.samples import SEED, Example, draw_changes, draw_examples
+from minimind.audit.samples import SEED, Example, blacked_out, draw_changes, draw_examples
 from minimind.report.figures import count, percent, plural, size, words
 from minimind.store import Manifest
 
@@ -229,7 +229,7 @@ def repeated_lines(cleaning: Manifest) -> View | None:
     rows = cleaning.details.get("repeated_lines") or []
     if not rows or not {"line", "documents"} <= rows[0].keys():
         return None
-    return {"rows": rows[:MAX_LINES]}
+    return {"rows": [row | {"line": blacked_out(row["line"], cleaning)} for row in rows[:MAX_LINES]]}
 
 
 # --- what resembles what ----------------------------------------------------------------------------------------------

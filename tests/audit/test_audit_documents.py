@@ -91,7 +91,7 @@ def test_what_cannot_be_looked_up_is_said_in_a_sentence(domain: Domain, argument
 def test_nothing_found_is_said_and_is_no_error(domain: Domain) -> None:
     code, out, err = domain.documents("--like", "zebra")
     assert (code, out) == (0, "")
-    assert "none of the 50 documents" in err
+    assert "none of the 51 documents" in err
 
 
 def test_domain_that_was_never_cleaned_is_told_how(domain: Domain, tmp_path) -> None:

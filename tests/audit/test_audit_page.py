@@ -74,6 +74,13 @@ def test_hostile_document_does_nothing_and_long_ones_are_cut(domain: Domain) -> 
     assert HOSTILE not in page
 
 
+def test_personal_data_is_counted_and_not_shown(domain: Domain) -> None:
+    page = page_of(domain)
+    assert "jane.doe" not in page
+    assert "Too short. █████" in page
+    assert "Personal data" in page
+
+
 def test_page_of_ten_thousand_documents_of_every_kind_is_below_a_megabyte(domain: Domain, tmp_path: Path) -> None:
     cleaning = domain.cleaning
     many = {
@@ -100,13 +107,14 @@ def test_languages_repeated_lines_and_personal_data_are_drawn_as_they_were_count
     cleaning = domain.cleaning
     counted = {
         "languages": [{"language": "de", "documents": 77, "documents_kept": 66, "bytes_kept": 5}],
-        "repeated_lines": [{"line": f"Page 1 of 2 {HOSTILE}", "documents": 4321}],
+        "repeated_lines": [{"line": f"Page 1 of 2 john@example.org {HOSTILE}", "documents": 4321}],
         "personal_data": [{"kind": "email", "action": "replace", "hits": 8765, "documents": 543}],
     }
     page = rendered(domain, cleaning.model_copy(update={"details": cleaning.details | counted}), tmp_path)
     for told in ("de", "of 77 read", "Page 1 of 2", "4,321", "email", "8,765", "replaced in 543 documents"):
         assert told in page, told
     assert "<script" not in page
+    assert "john@" not in page
     assert "\u202e" not in page
 
 
