@@ -51,26 +51,71 @@ PUBLISHED: Mapping[str, Any] = MappingProxyType(
     }
 )
 
-# formal text repeats itself on purpose: what counts is that there is running text at all, and not only a table
+# no rule looks at runs of words: they are most of the work
+ANY_RUNS: Mapping[str, Any] = {
+    **{f"max_top_{n}_gram_char_ratio": 1 for n in (2, 3, 4)},
+    **{f"max_duplicate_{n}_gram_char_ratio": 1 for n in range(5, 11)},
+}
+
+# Statutes repeat themselves on purpose, are hard-wrapped, and mark every number: what is looked for is running text.
 LEGAL: Mapping[str, Any] = {
     **PUBLISHED,
+    **ANY_RUNS,
+    "min_words": 30,
     "max_words": 1_000_000,
     "max_mean_word_length": 14,
-    "max_symbol_word_ratio": 0.15,
-    "min_alpha_word_ratio": 0.5,
+    "max_symbol_word_ratio": 0.2,
+    "max_bullet_line_ratio": 1,
+    "min_alpha_word_ratio": 0.35,
     "stop_words": [],
-    "min_stop_words": 0,
     "max_duplicate_line_ratio": 0.8,
     "max_duplicate_paragraph_ratio": 0.8,
-    "max_duplicate_line_char_ratio": 0.6,
-    "max_duplicate_paragraph_char_ratio": 0.6,
-    **{f"max_top_{n}_gram_char_ratio": 0.3 for n in (2, 3, 4)},
-    **{f"max_duplicate_{n}_gram_char_ratio": 0.8 for n in range(5, 11)},
+    "max_duplicate_line_char_ratio": 0.8,
+    "max_duplicate_paragraph_char_ratio": 0.8,
     "min_punctuated_line_ratio": 0,
-    "max_short_line_ratio": 0.95,
-    "max_newline_word_ratio": 0.6,
+    "max_short_line_ratio": 1,
+    "max_newline_word_ratio": 1,
     "min_sentences": 0,
     "max_curly_brackets": 1_000_000,
+    "max_lorem_ipsum_lines": 1_000_000,
+}
+
+# Articles, questions with answers, textbooks: running text, also short, with lists and headings
+GENERAL: Mapping[str, Any] = {
+    **PUBLISHED,
+    "min_words": 30,
+    "max_words": 1_000_000,
+    "max_mean_word_length": 12,
+    "min_alpha_word_ratio": 0.6,
+    "stop_words": [],
+    "max_duplicate_line_char_ratio": 0.3,
+    "max_duplicate_paragraph_char_ratio": 0.3,
+    **{f"max_top_{n}_gram_char_ratio": 0.45 for n in (2, 3, 4)},
+    **{f"max_duplicate_{n}_gram_char_ratio": 0.5 for n in range(5, 11)},
+    "min_punctuated_line_ratio": 0,
+    "max_short_line_ratio": 0.85,
+    "max_newline_word_ratio": 0.5,
+    "min_sentences": 0,
+    "max_curly_brackets": 20,
+}
+
+# Prose with listings: marks and brackets belong to it, lines end as code does
+CODE_DOCS: Mapping[str, Any] = {
+    **PUBLISHED,
+    **ANY_RUNS,
+    "max_words": 1_000_000,
+    "max_mean_word_length": 12,
+    "max_symbol_word_ratio": 0.2,
+    "min_alpha_word_ratio": 0.3,
+    "stop_words": [],
+    "max_duplicate_line_ratio": 0.4,
+    "max_duplicate_line_char_ratio": 0.4,
+    "min_punctuated_line_ratio": 0.03,
+    "max_short_line_ratio": 0.85,
+    "max_newline_word_ratio": 0.5,
+    "min_sentences": 2,
+    "max_curly_brackets": 1_000_000,
+    "max_lorem_ipsum_lines": 1_000_000,
 }
 
 # nothing is removed
@@ -88,6 +133,6 @@ QUALITY_PRESETS: Mapping[str, Mapping[str, Any]] = {
     "none": NONE,
     "published": PUBLISHED,
     "legal": LEGAL,
-    "general": LEGAL,
-    "code-docs": LEGAL,
+    "general": GENERAL,
+    "code-docs": CODE_DOCS,
 }

@@ -4,9 +4,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from minimind.config import PRESETS, Budget, load_config, parse_budget
-from minimind.errors import ConfigError
+from flows.new_config import render
+from minimind.config import PRESETS, Budget, QualityConfig, load_config, parse_budget
+from minimind.errors import ConfigError, UserError
+from minimind.quality_presets import QUALITY_PRESETS
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))
 DEMO = Path("configs/demo.yaml")
@@ -199,3 +202,22 @@ def test_values_of_another_type_are_refused_not_converted(tmp_path: Path, key: s
 def test_limits_that_leave_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"min_words \(500\) is above max_words \(10\)"):
         load_config(written(tmp_path, {"cleaning.quality.min_words": 500, "cleaning.quality.max_words": 10}))
+
+
+@pytest.mark.parametrize("preset", sorted(QUALITY_PRESETS))
+def test_quality_preset_is_complete_and_keys_beside_it_replace_its_own(preset):
+    resolved = QualityConfig.model_validate({"preset": preset, "min_words": 7})
+    assert resolved.model_dump() == {**QUALITY_PRESETS[preset], "min_words": 7}
+    assert QualityConfig.model_validate(preset) == QualityConfig.model_validate(dict(QUALITY_PRESETS[preset]))
+
+
+def test_unknown_quality_preset_is_refused():
+    with pytest.raises(ValidationError, match="preset is 'medical'; write one of none, published, legal, general"):
+        QualityConfig.model_validate({"preset": "medical"})
+
+
+def test_new_config_lists_every_threshold_of_the_preset():
+    tree = yaml.safe_load(render("laws", "https://example.org/laws.zip", "legal"))
+    assert tree["cleaning"]["quality"] == QUALITY_PRESETS["legal"]
+    with pytest.raises(UserError, match="no preset of quality thresholds; these are: none, published, legal"):
+        render("laws", "https://example.org/laws.zip", "medical")
