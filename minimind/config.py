@@ -152,6 +152,15 @@ class CorpusConfig(Section):
 # --- cleaning ---------------------------------------------------------------------------------------------------------
 
 
+class NormalizeConfig(Section):
+    """What is done to a text besides Unicode's composed form and its blanks; the raw text stays in the corpus."""
+
+    repair_encoding: bool  # mojibake ("fÃ¼r") and left-over HTML entities
+    drop_front_matter: bool  # YAML front matter, bibliographic header fields, lines that are an identifier
+    drop_page_furniture: bool  # page numbers, running headers and footers
+    reflow: bool  # lines of a hard-wrapped document are joined into paragraphs
+
+
 class NearDuplicatesConfig(Section):
     shingle_words: Annotated[int, Field(ge=1, le=5)]
     max_jaccard: Annotated[float, Field(ge=0.7, le=1)]  # at or above, one of the pair is removed; from 0.7 it is tagged
@@ -262,6 +271,7 @@ class SplitConfig(Section):
 
 
 class CleaningConfig(Section):
+    normalize: NormalizeConfig
     quality: QualityConfig
     language: LanguageConfig
     near_duplicates: NearDuplicatesConfig  # or a word of NEAR_DUPLICATES

@@ -78,7 +78,7 @@ def build(section: CleaningConfig, inputs: CleaningInputs, store: Store) -> Mani
             inputs=documents
             | evaluation_inputs(section.decontamination)
             | ({"previous_ledger": ledger} if ledger else {}),
-            libraries=("duckdb", "py3langid", "pyarrow", "phonenumbers", "python-stdnum"),
+            libraries=("duckdb", "ftfy", "py3langid", "pyarrow", "phonenumbers", "python-stdnum"),
             parents={"corpus": inputs.corpus.fingerprint},
         )
         manifest = store.build(made_from, lambda folder: clean(section, inputs, store, ledger, folder))

@@ -45,7 +45,7 @@ class KnownTexts:
         asked: dict[str, object] = {"needless": self.parameters["needless"]}
         for _, query in numbered_files("part"):
             asked |= used_by(query, self.parameters)
-        made = recipe("cleaning", asked, {}, ("duckdb", "py3langid", "phonenumbers", "python-stdnum"))
+        made = recipe("cleaning", asked, {}, ("duckdb", "ftfy", "py3langid", "phonenumbers", "python-stdnum"))
         shaping = {name: digest for name, digest in made.code.items() if not name.startswith(OTHER_PASSES)}
         return self.store.root / "texts" / self.store.domain / replace(made, code=shaping).fingerprint
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from minimind.cleaning.decontamination import decontamination_parameters
 from minimind.cleaning.duplicates import near_duplicate_parameters
+from minimind.cleaning.encodings import DAMAGED
 from minimind.cleaning.language import language_parameters
 from minimind.cleaning.personal_data import personal_data_parameters
 from minimind.cleaning.split import split_parameters
@@ -15,7 +16,9 @@ from minimind.quality_presets import NONE
 def sql_parameters(section: CleaningConfig) -> dict[str, Any]:
     """Name -> value, and under `needless` the tables that stay empty because no rule would look at them."""
     return (
-        near_duplicate_parameters(section.near_duplicates)
+        section.normalize.model_dump()
+        | {"damaged": DAMAGED}
+        | near_duplicate_parameters(section.near_duplicates)
         | section.quality.model_dump()
         | {"stop_words": stop_word_entries(section.quality.stop_words)}
         | language_parameters(section.language)

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from minimind.cleaning.database import connect, copied_as, make_text_table, numbered_files, read_as, unless_needless
+from minimind.cleaning.normalize import add_normalizing_functions
 from minimind.store import sha256_of_file
 
 PASSING = {"words", "line_signals", "word_signals", "run_signals"}  # tables that only others of this pass read
@@ -78,6 +79,7 @@ def read_part(part: Part, report: ReportShare = lambda share, text: None) -> Non
     with connect(working, part.threads, part.memory_bytes) as connection:
         read_as(connection, "keys", [part.keys])
         read_as(connection, "corpus", part.documents)
+        add_normalizing_functions(connection)
         connection.execute(
             "create view raw_texts as select place, keys.text_key, text from corpus join keys using (document_id)"
         )

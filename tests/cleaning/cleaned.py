@@ -13,6 +13,9 @@ from minimind.store import Manifest
 PERMIT_ALL: dict[str, Any] = {**QUALITY_PRESETS["none"], "stop_words": ["the", "and", "für"]}
 
 
+NORMALIZE_ALL = {"repair_encoding": True, "drop_front_matter": True, "drop_page_furniture": True, "reflow": True}
+
+
 def config(
     *,
     shingle_words: int = 5,
@@ -24,11 +27,13 @@ def config(
     evaluation_files: Sequence[str] = (),
     personal_data: Mapping[str, Any] | None = None,
     max_removed_share: float = 1,
+    normalize: Mapping[str, bool] | None = None,
     **split: Any,
 ) -> CleaningConfig:
     """A cleaning that permits everything and splits anything, but for what is given."""
     return CleaningConfig.model_validate(
         {
+            "normalize": NORMALIZE_ALL | dict(normalize or {}),
             "near_duplicates": near_duplicates or {"shingle_words": shingle_words, "max_jaccard": max_jaccard},
             "quality": PERMIT_ALL | dict(quality or {}),
             "language": {"expected": [], "min_probability": 0.8, "others": "remove"} | dict(language or {}),

@@ -1,13 +1,19 @@
 import unicodedata
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from cleaned import NORMALIZE_ALL, config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from similar_texts import fillers
 
 from minimind.cleaning.database import connect, make_text_table, numbered_files
+from minimind.cleaning.normalize import add_normalizing_functions
+from minimind.cleaning.parameters import sql_parameters
 from minimind.cleaning.parts import LONG_ROWS
+
+CORPUS_FILE = "documents-00000.parquet"
 
 NORMALISED = [
     ("one\r\ntwo\rthree\n", "one\ntwo\nthree"),
@@ -22,6 +28,10 @@ NORMALISED = [
     ("a\n\nb\n\n\nc\n\n\n\nd\n \n\t\n\u00a0\n\n\n\ne", "a\n\nb\n\n\nc\n\n\nd\n\n\ne"),
     ("\n\n  indented\n\tby a tab\n\n", "  indented\n\tby a tab"),
     ("½ ² ٣ ３ 1 234", "½ ² ٣ ３ 1 234"),
+    ("fÃ¼r, fÃƒÂ¼r, donâ€™t, â‚¬, Â§\u00a01", "für, für, don’t, €, § 1"),
+    ("ＬＯＵＤ “ﬁ” naïve Ångström „Fuß“ Ä“", "ＬＯＵＤ “ﬁ” naïve Ångström „Fuß“ Ä“"),
+    ("&#8220;AT&amp;amp;T&#8221; &lt; &#167;&nbsp;5", "“AT&T” < § 5"),
+    ("&lt;a href=x> ``&gt;`` &c; &T; R&D; &#xxx;", "&lt;a href=x> ``&gt;`` &c; &T; R&D; &#xxx;"),
     ("a\u200db \U0001f469\u200d\U0001f469", "a\u200db \U0001f469\u200d\U0001f469"),
 ]
 
@@ -42,15 +52,37 @@ def normalise(tmp_path_factory):
         rows = [{"place": n, "text_key": f"{n:04}", "text": text} for n, text in enumerate(texts)]
         with connect(working, threads=1) as connection:
             connection.register("raw_texts", pa.Table.from_pylist(rows, schema=schema))
+            add_normalizing_functions(connection)
             query = dict(numbered_files("part"))["texts"]
-            make_text_table(connection, "texts", query, {}, working / "texts.parquet", LONG_ROWS["texts"])
+            make_text_table(
+                connection, "texts", query, sql_parameters(config()), working / "texts.parquet", LONG_ROWS["texts"]
+            )
             return [row[0] for row in connection.execute("select text from texts order by text_key").fetchall()]
 
     return run
 
 
-odd_characters = st.sampled_from(" \t\n\r\x00\x07\x0b\x0c\x85\u00a0\u0301\u0327\u200b\u2028\u2000\ufeffae\u1100\u1161")
-texts = st.lists(st.text(st.one_of(odd_characters, st.characters(exclude_categories=["Cs"])), max_size=40), max_size=30)
+odd_characters = st.sampled_from(
+    " \t\n\r\x00\x07\x0b\x0c\x80\x85\xad\u00a0\u0301\u0303\u0327\u200b\u2028\u2000\ufeffaeA\u1100\u1161ÃÂ¼©â€œ&;<"
+)
+odd_texts = st.text(st.one_of(odd_characters, st.characters(exclude_categories=["Cs"])), max_size=40)
+odd_lines = st.sampled_from(
+    [
+        *("---", "a: b", "Title: c", "Author: d", "Status: e", "m00001", "adb46e47-e013-4a89-bf0e-00e3a3ab6218"),
+        *("3", "4", "Page 4", "Page 5 of 6", "- 7 -", "\f", "", "", "# f", "1.  g", "```", "&amp;lt; fÃ¼r"),
+        *(
+            "    hanging " + "h" * 50,
+            "i" * 60,
+            "j " * 30,
+            "kk-",
+            "ll und mm " * 6,
+            "words " * 11,
+            "more " * 12 + "end-",
+        ),
+    ]
+)
+line_texts = st.lists(odd_lines, max_size=30).map("\n".join)
+texts = st.lists(st.one_of(odd_texts, line_texts), max_size=30)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -63,6 +95,20 @@ def test_normalising_twice_changes_nothing(normalise, texts):
         assert not any(unicodedata.category(c) == "Cc" for c in text if c not in "\n\t")
         assert "\n\n\n\n" not in text
         assert not any(line.endswith((" ", "\t")) for line in text.split("\n"))
+
+
+def test_every_switch_can_be_off(clean):
+    text = "---\nTitle: a\n---\n\nfÃ¼r &amp;\n\nPage 1 of 2\n\n" + "\n".join(["words and words " * 4 + "end"] * 8)
+    off = dict.fromkeys(NORMALIZE_ALL, False)
+    assert clean(fillers(10) | {"odd/a": text}, config(normalize=off)).kept["odd/a"] == text
+
+
+def test_raw_text_is_reachable_from_the_clean_one(clean, make_corpus):
+    raw = fillers(10) | {"odd/a": "---\nTitle: a\n---\nfÃ¼r"}
+    kept = clean(raw).kept
+    corpus = {row["document_id"]: row["text"] for row in pq.read_table(make_corpus(raw).file(CORPUS_FILE)).to_pylist()}
+    assert kept.keys() == corpus.keys()
+    assert (corpus["odd/a"], kept["odd/a"]) == (raw["odd/a"], "für")
 
 
 def test_empty_documents_are_removed(clean):
