@@ -9,6 +9,8 @@ _UNSEEN = re.compile(
     "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
+BLANKS = {"\n": "↵\n", "\t": "⇥", "\u00a0": "⍽", " ": "·"}
+
 
 def visible(text: str) -> str:
     """The text with every character that is not seen but acts replaced by its number, such as `‹202E›`."""
@@ -23,6 +25,8 @@ def on_one_line(text: str, max_chars: int) -> str:
 
 def visible_change(text: str) -> str:
     """Like `visible`, with signs for blank space too: it is what a change may consist of."""
-    signs = str.maketrans({"\n": "↵\n", "\t": "⇥", "\r": "‹0D›", "\u00a0": "⍽", " ": "·"})
-    blank = text.translate(signs) if not text.strip() else text.replace("\n", "↵\n")
-    return visible(blank.removesuffix("\n") if blank.endswith("↵\n") else blank)
+    if text.strip():
+        shown = text.replace("\n", "↵\n")
+    else:
+        shown = "".join(BLANKS.get(sign) or f"‹{ord(sign):02X}›" for sign in text)
+    return visible(shown.removesuffix("\n"))

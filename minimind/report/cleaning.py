@@ -216,7 +216,7 @@ def personal_data(cleaning: Manifest) -> View | None:
     named = [
         {
             "name": words(row["kind"]),
-            "note": f"{did[row['action']]} in {plural(row['documents'], 'document')}",
+            "note": f"{did[row['action']]} in {plural(row['documents'], 'document')}" if row["hits"] else "none found",
             "value": row["hits"],
         }
         for row in cleaning.details.get("personal_data") or []

@@ -65,6 +65,7 @@ def test_difference_is_as_short_as_asked_for():
 def test_characters_that_act_unseen_are_shown_by_their_numbers():
     assert visible("a\u202eb\x1b[31m\u200bc\ud800") == "a‹202E›b‹1B›[31m‹200B›c‹D800›"
     assert visible("Grüße, § 1\n\t東京 👍") == "Grüße, § 1\n\t東京 👍"
-    assert visible_change(" \u00a0\t\n") == "·⍽⇥↵"
+    assert visible_change(" \u00a0\t\u2002\n") == "·⍽⇥‹2002›↵"
+    assert visible_change("two\nlines\n") == "two↵\nlines↵"
     assert on_one_line("a\n b  c", 10) == "a b c"
     assert on_one_line("word " * 1_000_000, 12) == "word word w…"

@@ -108,10 +108,22 @@ def test_languages_repeated_lines_and_personal_data_are_drawn_as_they_were_count
     counted = {
         "languages": [{"language": "de", "documents": 77, "documents_kept": 66, "bytes_kept": 5}],
         "repeated_lines": [{"line": f"Page 1 of 2 john@example.org {HOSTILE}", "documents": 4321}],
-        "personal_data": [{"kind": "email", "action": "replace", "hits": 8765, "documents": 543}],
+        "personal_data": [
+            {"kind": "email", "action": "replace", "hits": 8765, "documents": 543},
+            {"kind": "ssn", "action": "flag", "hits": 0, "documents": 0},
+        ],
     }
     page = rendered(domain, cleaning.model_copy(update={"details": cleaning.details | counted}), tmp_path)
-    for told in ("de", "of 77 read", "Page 1 of 2", "4,321", "email", "8,765", "replaced in 543 documents"):
+    for told in (
+        "de",
+        "of 77 read",
+        "Page 1 of 2",
+        "4,321",
+        "email",
+        "8,765",
+        "replaced in 543 documents",
+        "none found",
+    ):
         assert told in page, told
     assert "<script" not in page
     assert "john@" not in page
