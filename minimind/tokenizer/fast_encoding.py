@@ -1,10 +1,10 @@
 """The same ids several times as fast: our merges in tiktoken, used where they are seen to give what `tokenizers` gives.
 
 Why they can. `tokenizers` joins the pair of tokens that was merged first in training; tiktoken joins the pair whose
-joined bytes have the smallest id. Both are the same rule where (1) ids follow the order of the merges, so that an
-earlier merge is a smaller id, and (2) every token, given as text, becomes itself. Then bytes that stand between two
-borders no merge has crossed are cut in one way only, and two tokens that join to a known token are the very pair it was
-merged from. What remains is the split of a text before merging: two regular expression engines, one pattern.
+joined bytes have the smallest id. Both are one rule where (1) ids follow the order of the merges, and a token has a
+larger id than its parts, and (2) every token, given as text, becomes itself. Then bytes that stand between two borders
+no merge has crossed are cut in one way only, and two tokens that join to a known token are the very pair it was merged
+from. What remains is the split of a text before merging: two regular expression engines, one pattern.
 """
 
 import importlib.metadata
@@ -123,8 +123,8 @@ def order_of_merges_lost(tokenizer: Tokenizer) -> str | None:
     newest = -1
     for left, right in json.loads(tokenizer.to_str())["model"]["merges"]:
         token_id = ids[left + right]
-        if token_id <= newest:
-            return f"the merge of {left!r} and {right!r} has the id {token_id}, after a merge with the id {newest}"
+        if token_id <= max(newest, ids[left], ids[right]):
+            return f"the merge of {left!r} and {right!r} has the id {token_id}, which is not above all before it"
         newest = token_id
     special = tokenizer.get_added_tokens_decoder()
     for token, token_id in ids.items():

@@ -111,6 +111,6 @@ def test_reader_imports_nothing_beyond_numpy_and_pyarrow():
     import subprocess
     import sys
 
-    heavy = "{'tokenizers', 'torch', 'pydantic', 'yaml', 'duckdb'} & set(sys.modules)"
+    heavy = "{'tokenizers', 'tiktoken', 'torch', 'pydantic', 'yaml', 'duckdb'} & set(sys.modules)"
     code = f"import sys, minimind.shards.reader; sys.exit(str({heavy} or '') or 0)"
     subprocess.run([sys.executable, "-c", code], check=True)
