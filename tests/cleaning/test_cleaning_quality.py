@@ -139,9 +139,9 @@ def test_every_threshold_of_the_config_is_a_rule():
     assert set(PAPERS) == set(PERMIT_ALL) == rules | WORD_LISTS
 
 
-def signals_of(texts: dict[str, str], tmp_path) -> dict[str, dict[str, float]]:
+def signals_of(texts: dict[str, str], tmp_path, threads: int = 2) -> dict[str, dict[str, float]]:
     """The tables of the part pass, joined, by the name of the text."""
-    with connect(tmp_path, threads=2) as connection:
+    with connect(tmp_path, threads) as connection:
         connection.execute("create table texts (text_key varchar, text varchar, chars bigint)")
         connection.executemany("insert into texts values (?, ?, ?)", [[key, t, len(t)] for key, t in texts.items()])
         queries = dict(numbered_files("part"))
@@ -175,6 +175,11 @@ def test_repeated_runs_equal_a_count_by_hand(tmp_path):
     assert signals["copy"]["duplicate_10_gram_chars"] == len(
         "".join(random_words(5, 30).split() + random_words(5, 12).split())
     )
+
+
+def test_signals_do_not_depend_on_threads(tmp_path):
+    texts = {str(n): f"{random_words(n % 7, 400)}.\n" * (n % 3 + 1) + random_words(n, 90) for n in range(300)}
+    assert signals_of(texts, tmp_path, 1) == signals_of(texts, tmp_path, 2) == signals_of(texts, tmp_path, 4)
 
 
 def test_tokens_are_words_and_the_marks_around_them(tmp_path):
