@@ -49,6 +49,7 @@ class Change(NamedTuple):
 class Changes:
     drawn: int  # documents looked at
     changed: int  # of them, in more than blank space at the ends
+    reworded: int  # of those, in more than blank space anywhere; they are shown first
     shown: Sequence[Change]
 
 
@@ -77,8 +78,9 @@ def draw_changes(audit: Audit) -> Changes | None:
         return None
     rows = audit.rows("changes", seed=str(SEED), drawn=DRAWN, shown=4 * CHANGES, max_chars=COMPARED_CHARS)
     shown = islice((change for row in rows if (change := change_of(audit, row)).difference), CHANGES)
-    drawn = rows[0]["drawn"] if rows else min(DRAWN, int(audit.cleaning.counts["documents"]))
-    return Changes(drawn, rows[0]["changed"] if rows else 0, list(shown))
+    if not rows:
+        return Changes(min(DRAWN, int(audit.cleaning.counts["documents"])), 0, 0, [])
+    return Changes(rows[0]["drawn"], rows[0]["changed"], rows[0]["reworded"], list(shown))
 
 
 def change_of(audit: Audit, row: Mapping[str, Any]) -> Change:

@@ -123,6 +123,8 @@ def test_the_same_cleaning_draws_the_same_documents(domain: Domain) -> None:
     }
     assert changes is not None
     assert changes.drawn == domain.cleaning.counts["documents"]
+    assert changes.drawn > changes.changed > changes.reworded > 0
+    assert changes.shown[changes.reworded].document_id == "local/odd/spaces"  # changed in blank space alone
     assert {change.document_id for change in changes.shown} >= {"local/odd/spaces", "local/odd/hostile"}
 
 

@@ -1,5 +1,6 @@
 -- one row is a kept document drawn at random, with its text before and after cleaning, each up to $max_chars
--- drawn says how many were looked at; only those are rows that differ in more than blank space at the ends.
+-- drawn says how many were looked at; only those are rows that differ in more than blank space at the ends, first those
+-- that differ in more than blank space anywhere: reworded says how many they are.
 with drawn as (
     select document_id
     from kept
@@ -19,7 +20,10 @@ compared as (
     join raw_documents using (document_id)
 ),
 changed as (
-    select *, count(*) over () as changed
+    select
+        *,
+        regexp_replace(before, '[\s\p{Z}]+', '', 'g') <> regexp_replace(after, '[\s\p{Z}]+', '', 'g') as is_reworded,
+        count(*) over () as changed
     from compared
     where regexp_replace(before, '^\s+|\s+$', '', 'g') <> regexp_replace(after, '^\s+|\s+$', '', 'g')
 )
@@ -31,7 +35,8 @@ select
     length(before) as chars_before,
     length(after) as chars_after,
     drawn,
-    changed
+    changed,
+    count(*) filter (where is_reworded) over () as reworded
 from changed
-order by place, document_id
+order by is_reworded desc, place, document_id
 limit $shown
