@@ -445,7 +445,7 @@ def code_digests(stage: str) -> dict[str, str]:
         source = modules[name].read_text()
         digests[name] = _digest_of_tokens(source)
         waiting += [imported for imported in _imports(source, name) if imported in modules]
-    packages = {modules[name].parent for name in digests}
+    packages = {modules[name].parent for name in digests} - {LIBRARY}  # which holds every other stage's SQL
     for path in sorted(path for package in packages for path in package.rglob("*.sql")):
         digests[path.relative_to(LIBRARY).as_posix()] = hashlib.sha256(_sql_without_comments(path)).hexdigest()[:16]
     return dict(sorted(digests.items()))

@@ -214,6 +214,13 @@ def test_fingerprint_ignores_comments_and_docstrings_and_sees_code(
     code_digests.cache_clear()
 
 
+def test_sql_files_of_a_package_that_a_stage_does_not_import_are_not_its_code() -> None:
+    code_digests.cache_clear()
+    files = [name for name in code_digests("cleaning") if name.endswith(".sql")]
+    assert files
+    assert all(name.startswith("cleaning/") for name in files)
+
+
 def test_recipe_of_a_real_stage_names_its_code_and_libraries() -> None:
     made = recipe(
         "tokenizer",
