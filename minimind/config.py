@@ -161,6 +161,15 @@ class NormalizeConfig(Section):
     reflow: bool  # lines of a hard-wrapped document are joined into paragraphs
 
 
+class RepeatedLinesConfig(Section):
+    """Lines (paragraphs, once a text is reflowed) that stand in many documents: notices, headers, signatures."""
+
+    action: Literal["remove", "keep", "ignore"]  # keep: the most repeated are shown; ignore: nothing is counted
+    min_documents: Annotated[int, Field(ge=2)]  # kept ones; each counts once
+    min_chars: Annotated[int, Field(ge=1)]  # shorter lines are structure, such as "Schlussformel" or "}"
+    max_cut_share: Share  # of a document's bytes; one that would lose more keeps all
+
+
 class NearDuplicatesConfig(Section):
     shingle_words: Annotated[int, Field(ge=1, le=5)]
     max_jaccard: Annotated[float, Field(ge=0.7, le=1)]  # at or above, one of the pair is removed; from 0.7 it is tagged
@@ -272,6 +281,7 @@ class SplitConfig(Section):
 
 class CleaningConfig(Section):
     normalize: NormalizeConfig
+    repeated_lines: RepeatedLinesConfig
     quality: QualityConfig
     language: LanguageConfig
     near_duplicates: NearDuplicatesConfig  # or a word of NEAR_DUPLICATES

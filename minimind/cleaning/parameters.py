@@ -9,7 +9,7 @@ from minimind.cleaning.language import language_parameters
 from minimind.cleaning.personal_data import personal_data_parameters
 from minimind.cleaning.split import split_parameters
 from minimind.cleaning.stop_words import stop_word_entries
-from minimind.config import CleaningConfig, DecontaminationConfig, QualityConfig
+from minimind.config import CleaningConfig, DecontaminationConfig, QualityConfig, RepeatedLinesConfig
 from minimind.quality_presets import NONE
 
 
@@ -18,6 +18,7 @@ def sql_parameters(section: CleaningConfig) -> dict[str, Any]:
     return (
         section.normalize.model_dump()
         | {"damaged": DAMAGED}
+        | repeated_lines_parameters(section.repeated_lines)
         | near_duplicate_parameters(section.near_duplicates)
         | section.quality.model_dump()
         | {"stop_words": stop_word_entries(section.quality.stop_words)}
@@ -30,8 +31,18 @@ def sql_parameters(section: CleaningConfig) -> dict[str, Any]:
     )
 
 
+def repeated_lines_parameters(section: RepeatedLinesConfig) -> dict[str, Any]:
+    return {
+        "cut_repeated_lines": section.action == "remove",
+        "repeated_min_documents": section.min_documents,
+        "repeated_min_chars": section.min_chars,
+        "max_cut_share": section.max_cut_share,
+    }
+
+
 def needless_tables(section: CleaningConfig) -> list[str]:
-    return sorted(needless_signals(section.quality) | needless_grams(section.decontamination))
+    lines = {"lines", "repeated_lines", "cut_texts"} if section.repeated_lines.action == "ignore" else set()
+    return sorted(lines | needless_signals(section.quality) | needless_grams(section.decontamination))
 
 
 def needless_signals(quality: QualityConfig) -> set[str]:

@@ -13,6 +13,7 @@ from minimind.store import Manifest
 PERMIT_ALL: dict[str, Any] = {**QUALITY_PRESETS["none"], "stop_words": ["the", "and", "für"]}
 
 
+KEEP_LINES = {"action": "keep", "min_documents": 3, "min_chars": 10, "max_cut_share": 0.5}
 NORMALIZE_ALL = {"repair_encoding": True, "drop_front_matter": True, "drop_page_furniture": True, "reflow": True}
 
 
@@ -28,12 +29,14 @@ def config(
     personal_data: Mapping[str, Any] | None = None,
     max_removed_share: float = 1,
     normalize: Mapping[str, bool] | None = None,
+    repeated_lines: Mapping[str, Any] | None = None,
     **split: Any,
 ) -> CleaningConfig:
     """A cleaning that permits everything and splits anything, but for what is given."""
     return CleaningConfig.model_validate(
         {
             "normalize": NORMALIZE_ALL | dict(normalize or {}),
+            "repeated_lines": KEEP_LINES | dict(repeated_lines or {}),
             "near_duplicates": near_duplicates or {"shingle_words": shingle_words, "max_jaccard": max_jaccard},
             "quality": PERMIT_ALL | dict(quality or {}),
             "language": {"expected": [], "min_probability": 0.8, "others": "remove"} | dict(language or {}),

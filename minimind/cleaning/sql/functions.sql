@@ -43,3 +43,7 @@ create macro edge_marks() as '[,:;!?¿¡()\[\]{}<>_#*&"''“”‘’„‚`´«
 
 -- as a regular expression: the end of a line that ends with a sentence, in any script; quotes and ellipses end none
 create macro terminal_mark() as '[.!?‼‽⁇⁈⁉⸮。．！？｡﹒﹖﹗։؞؟۔।॥။።፧፨។៕]$';
+
+-- a line as it is compared with the lines of other documents
+create macro bare_line(line) as trim(line, chr(9) || ' ');
+create macro line_hash(line) as (md5_number(bare_line(line)) >> 64)::ubigint;

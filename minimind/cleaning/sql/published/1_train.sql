@@ -2,8 +2,8 @@
 select
     document_id,
     case
-        when bytes_saved is null then texts.text
-        else mask_personal_data(texts.text, $phone_region, $replaced_kinds)
+        when bytes_saved is null then coalesce(cut_texts.text, texts.text)
+        else mask_personal_data(coalesce(cut_texts.text, texts.text), $phone_region, $replaced_kinds)
     end as text,
     corpus.source,
     title,
@@ -16,6 +16,7 @@ join catalogue using (number, document_id)
 join corpus using (document_id)
 join texts using (text_key)
 left join versions using (number)
+left join cut_texts using (number)
 left join languages using (text_key)
 left join personal_data_notes using (number)
 where split = 'train' and number not in (select number from removals)

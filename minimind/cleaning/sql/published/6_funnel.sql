@@ -1,5 +1,5 @@
 -- one row is what one reason took away, in the order of the steps; the first is what normalisation shortened, the last
--- what placeholders for personal data did
+-- are the lines that stand in many documents and what placeholders for personal data did
 with rows as (
     select 0 as place, 'normalize' as step, 'blanks_and_control_characters' as reason, 0 as documents,
         coalesce(sum(raw_bytes - bytes), 0)::bigint as bytes
@@ -9,6 +9,10 @@ with rows as (
     from removals
     join catalogue using (number)
     group by place, step, reason
+    union all
+    select 99, 'repeated_lines', 'cut', 0, sum(bytes_cut)::bigint
+    from cut_texts
+    having count(*) > 0
     union all
     select 100, 'personal_data', 'replaced', 0, sum(bytes_saved)::bigint
     from personal_data_notes

@@ -2,12 +2,13 @@
 with fates as (
     select
         catalogue.raw_bytes,
-        catalogue.bytes - coalesce(bytes_saved, 0) as bytes,
+        catalogue.bytes - coalesce(bytes_saved, 0) - coalesce(bytes_cut, 0) as bytes,
         splits.split,
         removals.number is null as kept
     from catalogue
     left join splits using (number)
     left join removals using (number)
+    left join cut_texts using (number)
     left join personal_data_notes using (number)
 )
 select
