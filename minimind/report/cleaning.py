@@ -225,11 +225,12 @@ def personal_data(cleaning: Manifest) -> View | None:
 
 
 def repeated_lines(cleaning: Manifest) -> View | None:
-    """The lines that stood in most documents, with how often."""
+    """The lines that stand in most of the kept documents, and whether they were cut from them."""
     rows = cleaning.details.get("repeated_lines") or []
-    if not rows or not {"line", "documents"} <= rows[0].keys():
+    if not rows:
         return None
-    return {"rows": [row | {"line": blacked_out(row["line"], cleaning)} for row in rows[:MAX_LINES]]}
+    lines = [{"text": blacked_out(row["text"], cleaning), "documents": row["documents"]} for row in rows[:MAX_LINES]]
+    return {"rows": lines, "cut": any(row["removed"] for row in rows)}
 
 
 # --- what resembles what ----------------------------------------------------------------------------------------------

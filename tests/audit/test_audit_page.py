@@ -107,7 +107,7 @@ def test_languages_repeated_lines_and_personal_data_are_drawn_as_they_were_count
     cleaning = domain.cleaning
     counted = {
         "languages": [{"language": "de", "documents": 77, "documents_kept": 66, "bytes_kept": 5}],
-        "repeated_lines": [{"line": f"Page 1 of 2 john@example.org {HOSTILE}", "documents": 4321}],
+        "repeated_lines": [{"text": f"Page 1 of 2 john@example.org {HOSTILE}", "documents": 4321, "removed": True}],
         "personal_data": [
             {"kind": "email", "action": "replace", "hits": 8765, "documents": 543},
             {"kind": "ssn", "action": "flag", "hits": 0, "documents": 0},
