@@ -26,11 +26,8 @@ from minimind.store import Store
 BASE = Path(__file__).parents[2] / "configs" / "legal-de.yaml"
 SOURCE = "local"  # the name that load_config gives to local files, and the prefix of every document_id
 LEAST = (
+    "cleaning.repeated_lines.action=ignore",
     "cleaning.quality=none",
-    "cleaning.repeated_lines.action=ignore",
-    "cleaning.language.expected=[]",
-    *(f"cleaning.personal_data.{kind}=keep" for kind in ("email", "phone", "iban", "card", "ip", "ssn")),
-    "cleaning.repeated_lines.action=ignore",
     "cleaning.language.expected=[]",
     "cleaning.decontamination.max_overlap=1",
     *(f"cleaning.personal_data.{kind}=keep" for kind in ("email", "phone", "iban", "card", "ip", "ssn")),
