@@ -32,9 +32,6 @@ MOJIBAKE_ONLY = TextFixerConfig(
 LEAD = "".join(UTF8_CLUES[f"utf8_first_of_{length}"] for length in (2, 3, 4))
 FOLLOWER = UTF8_CLUES["utf8_continuation"].replace(" ", "")
 PAIR = f"[{LEAD}][{FOLLOWER}]"
-# texts to look at: with a pair that may be one character, an entity, or an invisible character that may be half of one
-DAMAGED = f"{PAIR}|&#?[0-9A-Za-z]{{2,32}};|[\u0080-\u0084\u0086-\u009f\u00ad]"
-
 TOKEN = re.compile(r"[^ \t\n]+")
 BROKEN_PAIR = re.compile(PAIR)
 ENTITY = re.compile(r"&(?:#[0-9]{2,7}|#[xX][0-9a-fA-F]{2,6}|[A-Za-z][A-Za-z0-9]{1,24});")

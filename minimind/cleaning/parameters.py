@@ -4,7 +4,7 @@ from typing import Any
 
 from minimind.cleaning.decontamination import decontamination_parameters
 from minimind.cleaning.duplicates import near_duplicate_parameters
-from minimind.cleaning.encodings import DAMAGED
+from minimind.cleaning.encodings import PAIR
 from minimind.cleaning.language import language_parameters
 from minimind.cleaning.personal_data import personal_data_parameters
 from minimind.cleaning.split import split_parameters
@@ -17,7 +17,7 @@ def sql_parameters(section: CleaningConfig) -> dict[str, Any]:
     """Name -> value, and under `needless` the tables that stay empty because no rule would look at them."""
     return (
         section.normalize.model_dump()
-        | {"damaged": DAMAGED}
+        | {"mojibake": PAIR}
         | repeated_lines_parameters(section.repeated_lines)
         | near_duplicate_parameters(section.near_duplicates)
         | section.quality.model_dump()

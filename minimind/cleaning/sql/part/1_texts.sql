@@ -14,16 +14,25 @@ visible as (
     )) as visible
     from lines
 ),
-decoded as (
-    select *, case when $repair_encoding and regexp_matches(visible, $damaged) then repaired(visible) else visible end
-        as decoded
+suspected as (
+    -- a pair that may be one character, an entity, an invisible character that may be half of one: three expressions,
+    -- since one of them all takes four times as long
+    select *,
+        regexp_matches(visible, '[\x{80}-\x{84}\x{86}-\x{9f}\x{ad}]') as has_invisible,
+        $repair_encoding and (
+            has_invisible
+            or regexp_matches(visible, $mojibake)
+            or regexp_matches(visible, '&#?[0-9A-Za-z]{2,32};')
+        ) as is_suspect
     from visible
 ),
 composed as (
-    select *, nfc_normalize(regexp_replace(
-        replace(decoded, chr(133), chr(10)), '[\x{80}-\x{9f}\x{ad}]+', '', 'g'
-    )) as composed
-    from decoded
+    select *, replace(case
+        when is_suspect then repaired(visible)
+        when has_invisible then nfc_normalize(regexp_replace(visible, '[\x{80}-\x{84}\x{86}-\x{9f}\x{ad}]+', '', 'g'))
+        else visible
+    end, chr(133), chr(10)) as composed
+    from suspected
 ),
 spaced as (
     select *, regexp_replace(composed, '[\x{a0}\x{1680}\x{2000}-\x{200a}\x{202f}\x{205f}\x{3000}]', ' ', 'g') as spaced
@@ -44,7 +53,11 @@ normalised as (
             trimmed,
             $drop_front_matter,
             -- only where a line may be a page number
-            $drop_page_furniture and regexp_matches(trimmed, '\f|(?m)^\W*(?:[Pp]age|PAGE|Seite|SEITE)?\W*\d{1,4}\b.{0,24}$'),
+            $drop_page_furniture and regexp_matches(
+                trimmed,
+                '(?:\A|[\n\f])[ \t]*(?:[-–—]?[ \t]*\d{1,4}[ \t]*[-–—]?'
+                || '|[^\n\f]{0,6}(?:[Pp]age|PAGE|Seite|SEITE)[ \t][^\n\f]{1,24})[ \t]*(?:[\n\f]|\z)|\f'
+            ),
             $reflow
         ) as text
     from trimmed
