@@ -1,6 +1,8 @@
 """The signals and decisions of this project on Parquet files of (id, text), from the SQL that the cleaning runs.
 
-    python -m benchmarks.cleaning.our_filters INPUT_FOLDER OUTPUT_FOLDER THREADS
+    python -m benchmarks.cleaning.our_filters INPUT_FOLDER OUTPUT_FOLDER THREADS FILTERS
+
+Runs of words are counted only for Gopher's repetition filter, as in a cleaning.
 
 Each filter of datatrove is a set of thresholds: those of the preset `published`, and all others permit everything.
 """
@@ -31,7 +33,7 @@ FILTERS: dict[str, dict[str, Any]] = {
 }
 
 
-def main(source: Path, target: Path, threads: int) -> None:
+def main(source: Path, target: Path, threads: int, filters: list[str]) -> None:
     target.mkdir(parents=True)
     with connect(target, threads) as connection:
         connection.execute(
@@ -40,12 +42,14 @@ def main(source: Path, target: Path, threads: int) -> None:
         )
         queries = dict(numbered_files("part"))
         words = {"stop_words": stop_word_entries(PUBLISHED["stop_words"]), "bad_words": PUBLISHED["bad_words"]}
+        if "gopher_repetition" not in filters:
+            queries["run_signals"] = f"select * from ({queries['run_signals']}) where false"
         for name in SIGNALS:
             make_table(connection, name, queries[name], words | {"identify_languages": False})
-        for name in FILTERS:
+        for name in filters:
             make_decisions(connection, name)
-        columns = ", ".join(f"coalesce({name}.reason, '') as {name}" for name in FILTERS)
-        joins = " ".join(f"left join {name} using (text_key)" for name in FILTERS)
+        columns = ", ".join(f"coalesce({name}.reason, '') as {name}" for name in filters)
+        joins = " ".join(f"left join {name} using (text_key)" for name in filters)
         connection.execute(
             f"copy (select text_key as id, {columns} from texts {joins} order by id) to '{target}/decisions.parquet'"
         )
@@ -62,4 +66,4 @@ def make_decisions(connection: duckdb.DuckDBPyConnection, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4].split(","))
