@@ -44,7 +44,9 @@ def tidied(text: str, drop_front_matter: bool, drop_page_furniture: bool, reflow
             lines = without_page_furniture(lines)
         if reflow:
             lines = reflowed(lines)
-        tidier = re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)).strip("\n")
+        tidier = "\n".join(lines).strip("\n")
+        if "\n\n\n\n" in tidier:
+            tidier = re.sub(r"\n{4,}", "\n\n\n", tidier)
         if tidier == text:
             return text
         text = tidier
