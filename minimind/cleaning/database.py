@@ -34,15 +34,18 @@ def connect(
 
     Extensions are neither downloaded nor loaded, and no other file of the user's shapes it.
     """
+    memory_bytes = memory_bytes or machine_memory_bytes() // 2
     settings: dict[str, Any] = {
         "threads": threads or cores(),
-        "memory_limit": f"{memory_bytes or machine_memory_bytes() // 2}B",
+        "memory_limit": f"{memory_bytes}B",
         "temp_directory": str(working / "spilled"),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "preserve_insertion_order": False,  # every order that matters is asked for
     }
     with duckdb.connect(":memory:", config=settings) as connection:
+        # with the usual megabyte, threads wait for one another
+        connection.execute(f"set streaming_buffer_size = '{memory_bytes // 16}B'")
         connection.execute((SQL / "functions.sql").read_text())
         add_language_function(connection)
         connection.execute((SQL / "personal_data_gate.sql").read_text())
@@ -84,6 +87,10 @@ def unless_needless(name: str, query: str, parameters: Parameters) -> str:
 
 def make_table(connection: duckdb.DuckDBPyConnection, name: str, query: str, parameters: Parameters) -> None:
     connection.execute(f"create or replace table {name} as {query}", used_by(query, parameters))
+
+
+def make_view(connection: duckdb.DuckDBPyConnection, name: str, query: str) -> None:
+    connection.execute(f"create view {name} as {query}")
 
 
 def make_text_table(
@@ -131,7 +138,8 @@ def write_parquet(
     path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], group_rows: int, group_bytes: int
 ) -> None:
     """Row groups depend on rows and their bytes alone, whatever the batches that DuckDB hands over."""
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    compression = "none" if "hashes" in schema.names else "zstd"  # hashes do not get smaller
+    with pq.ParquetWriter(path, schema, compression=compression) as writer:
         for group in row_groups(batches, schema, group_rows, group_bytes):
             writer.write_table(group, row_group_size=group_rows)
 

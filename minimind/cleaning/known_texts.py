@@ -22,7 +22,7 @@ from minimind.store import Store, recipe
 logger = logging.getLogger(__name__)
 
 PARTITIONS = "select distinct partition from new_texts order by partition"
-KEYS_OF_PARTITION = "select place, document_id, text_key from new_texts where partition = $partition order by place"
+KEYS_OF_PARTITION = "select document_id, text_key from new_texts where partition = $partition"
 NEW_PAIRS = """
     select a.text_key as key_a, b.text_key as key_b, jaccard
     from compared_pairs

@@ -13,7 +13,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from minimind.cleaning.database import connect, copied_as, make_text_table, numbered_files, read_as, unless_needless
+from minimind.cleaning.database import (
+    connect,
+    copied_as,
+    make_text_table,
+    make_view,
+    numbered_files,
+    read_as,
+    unless_needless,
+)
 from minimind.cleaning.normalize import add_normalizing_functions
 from minimind.store import sha256_of_file
 
@@ -39,7 +47,7 @@ class Part:
     """One partition: which documents' texts it reads, and where its tables go. Carries all that a worker needs."""
 
     folder: Path  # is published by a rename once it is whole
-    keys: Path  # Parquet: place, document_id, text_key
+    keys: Path  # Parquet: document_id, text_key
     documents: tuple[Path, ...]
     parameters: dict[str, Any]
     threads: int | None
@@ -81,14 +89,16 @@ def read_part(part: Part, report: ReportShare = lambda share, text: None) -> Non
         read_as(connection, "corpus", part.documents)
         add_normalizing_functions(connection)
         connection.execute(
-            "create view raw_texts as select place, keys.text_key, text from corpus join keys using (document_id)"
+            "create view raw_texts as select keys.text_key, text from corpus join keys using (document_id)"
         )
         files = numbered_files("part")
         for done, (name, file) in enumerate(files):
             report(done / len(files), name)
             query = unless_needless(name, file, part.parameters)
             path = (working if name in PASSING else building) / f"{name}.parquet"
-            if name in LONG_ROWS:
+            if name == "words" and "gram_samples" in part.parameters["needless"]:
+                make_view(connection, name, query)  # signatures alone read it
+            elif name in LONG_ROWS:
                 make_text_table(connection, name, query, part.parameters, path, LONG_ROWS[name])
             else:
                 copied_as(connection, query, part.parameters, path)

@@ -24,7 +24,7 @@ SCHEMA = pa.schema(
 SPILL_BYTES = 32 << 20  # of text in one unsorted batch
 SPILL_DOCUMENTS = 16_384
 ROW_GROUP_DOCUMENTS = 2_048
-ROW_GROUP_BYTES = 16 << 20  # of text; row groups are what later stages read in parallel
+ROW_GROUP_BYTES = 4 << 20  # of text; row groups are what later stages read in parallel
 PART_BYTES = 256 << 20  # of text
 
 

@@ -46,10 +46,10 @@ def test_text_is_normalised(clean):
 def normalise(tmp_path_factory):
     """Runs the SQL file that normalises, alone."""
     working = tmp_path_factory.mktemp("working")
-    schema = pa.schema([("place", pa.int64()), ("text_key", pa.string()), ("text", pa.string())])
+    schema = pa.schema([("text_key", pa.string()), ("text", pa.string())])
 
     def run(texts):
-        rows = [{"place": n, "text_key": f"{n:04}", "text": text} for n, text in enumerate(texts)]
+        rows = [{"text_key": f"{n:04}", "text": text} for n, text in enumerate(texts)]
         with connect(working, threads=1) as connection:
             connection.register("raw_texts", pa.Table.from_pylist(rows, schema=schema))
             add_normalizing_functions(connection)

@@ -8,9 +8,8 @@ with texts as (
 placed as (
     select
         *,
-        row_number() over (order by document_id) as place,
         sum(raw_bytes) over (order by document_id) - raw_bytes as bytes_before
     from texts
 )
-select place, document_id, text_key, (bytes_before // $partition_bytes)::bigint as partition
+select document_id, text_key, (bytes_before // $partition_bytes)::bigint as partition
 from placed

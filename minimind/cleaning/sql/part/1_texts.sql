@@ -1,4 +1,4 @@
--- one row is a text, normalised, with its size and the md5 of what it has become, in the order of the documents
+-- one row is a text, normalised, with its size and the md5 of what it has become
 -- Digits, tabs and indentation stay as they are. What no regular expression can do is done by repaired and tidied, in
 -- Python and one thread: the first sees those texts alone that look damaged.
 -- Most texts need next to nothing of it: one look finds those with odd characters, one those that are not NFC for sure.
@@ -67,7 +67,6 @@ squeezed as (
 ),
 normalised as (
     select
-        place,
         text_key,
         case when $drop_front_matter or $drop_page_furniture or $reflow or contains(squeezed, chr(12)) then
             tidied(
@@ -91,4 +90,3 @@ select
     length(text)::bigint as chars,
     md5(text) as text_md5
 from normalised
-order by place
