@@ -1,10 +1,7 @@
 -- one row is a kept document of the holdout split, in order of document_id
 select
     document_id,
-    case
-        when bytes_saved is null then coalesce(cut_texts.text, texts.text)
-        else mask_personal_data(coalesce(cut_texts.text, texts.text), $phone_region, $replaced_kinds)
-    end as text,
+    coalesce(masked_texts.text, cut_texts.text, texts.text) as text,
     corpus.source,
     title,
     corpus.license,
@@ -17,6 +14,7 @@ join corpus using (document_id)
 join texts using (text_key)
 left join versions using (number)
 left join cut_texts using (number)
+left join masked_texts using (number)
 left join languages using (text_key)
 left join personal_data_notes using (number)
 where split = 'holdout' and number not in (select number from removals)
