@@ -36,7 +36,8 @@ def side_by_side(parts: Sequence[Part], report: ReportShare) -> None:
         return one_after_another(parts, report)
     threads, memory_bytes = cores() // PARTS_AT_ONCE, machine_memory_bytes() // 2 // PARTS_AT_ONCE
     shared = [replace(part, threads=threads, memory_bytes=memory_bytes) for part in parts]
-    futures = read_one_part.map(shared)
-    for done, future in enumerate(as_completed(list(futures)), start=1):
-        future.result()
+    futures = list(read_one_part.map(shared))
+    for done, _ in enumerate(as_completed(futures), start=1):
         report(done / len(parts), f"partition {done} of {len(parts)}")
+    for future in futures:  # only now: what a failed part leaves must not be taken away from those that still run
+        future.result()

@@ -53,6 +53,19 @@ def check_holdout(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str
         )
 
 
+def check_training(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> None:
+    """Raises if decontamination has left nothing to train on."""
+    query = """
+        select count(*) from splits where split = 'train' and number not in (select number from removals)
+    """
+    row = connection.execute(query).fetchone()
+    if row == (0,):
+        raise CorpusTooSmallError(
+            "every training document overlaps with the holdout or an evaluation file, at least one is needed; add "
+            "documents, or raise cleaning.decontamination.max_overlap"
+        )
+
+
 def check_source_losses(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> None:
     """Raises if a source lost more than it may: more often a threshold that does not fit than that much junk."""
     permitted = parameters["max_removed_share"]
@@ -70,6 +83,7 @@ CHECKS = {
     "corpus_documents": check_documents,
     "unfit_documents": check_unfit,
     "holdout_share": check_holdout,
+    "removals": check_training,
     "source_losses": check_source_losses,
 }
 

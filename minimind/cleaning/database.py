@@ -52,7 +52,8 @@ def connect(
         create_functions(connection)
         try:
             yield connection
-        except (duckdb.InterruptException, RuntimeError) as error:  # DuckDB's word for Ctrl-C
+        # DuckDB's words for Ctrl-C and SIGTERM, the last in the middle of a Python function
+        except (duckdb.InterruptException, duckdb.InvalidInputException, RuntimeError) as error:
             if "interrupt" not in str(error).lower():
                 raise
             raise KeyboardInterrupt from None

@@ -6,6 +6,7 @@ A document goes if more than a share of its 13-grams stands in the holdout or in
 
 import glob
 import json
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,14 @@ def evaluation_paths(patterns: Sequence[str]) -> list[Path]:
 def read_evaluation_texts(connection: duckdb.DuckDBPyConnection, section: DecontaminationConfig) -> None:
     """Makes the table `evaluation_texts`: one row for each line of JSON, with all strings in it, and for each text."""
     connection.execute("create table evaluation_texts (text varchar)")
-    texts = [[text] for path in evaluation_paths(section.evaluation_files) for text in texts_of(path)]
+    texts = [[composed(text)] for path in evaluation_paths(section.evaluation_files) for text in texts_of(path)]
     if texts:
         connection.executemany("insert into evaluation_texts values (?)", texts)
+
+
+def composed(text: str) -> str:
+    """The text in Unicode's composed form, as all clean texts are; half a surrogate pair becomes U+FFFD."""
+    return unicodedata.normalize("NFC", text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def texts_of(path: Path) -> Iterator[str]:

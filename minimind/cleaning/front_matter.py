@@ -3,11 +3,11 @@
 import re
 
 KEY = r"[A-Za-z_][\w.-]*(?: [\w.-]+){0,2}:(?:[ \t][^\n]*)?\n"
-YAML = rf"---\n(?:{KEY})(?:{KEY}|[ \t]+[^\n]*\n|- [^\n]*\n|\#[^\n]*\n|\n)*(?:---|\.\.\.)(?:\n|\Z)"
+YAML = rf"---\n(?:{KEY})(?:{KEY}|[ \t][^\n]*\n|- [^\n]*\n|\#[^\n]*\n|\n)*(?:---|\.\.\.)(?:\n|\Z)"
 AT_TOP = re.compile(rf"\n*{YAML}")
 # a title of several lines that slipped out of its front matter, which begins with the rest of it
 BELOW_TITLE = re.compile(rf"((?:[^\n]+\n){{1,4}})(?=---\n[Tt]itle:){YAML}")
-FIELDS = re.compile(r"\n*((?:[A-Z][A-Za-z-]{1,30}:[^\n]*\n(?:[ \t]+[^\n]*\n)*){4,})(?=\n|\Z)")
+FIELDS = re.compile(r"\n*((?:[A-Z][A-Za-z-]{1,30}:[^\n]*\n(?:[ \t][^\n]*\n)*){4,})(?=\n|\Z)")
 BIBLIOGRAPHIC = (
     re.compile(r"^Title:", re.M),
     re.compile(r"^Author", re.M),

@@ -31,6 +31,7 @@ NEW_PAIRS = """
     join catalogue as b on b.number = j
 """
 OTHER_PASSES = ("cleaning/sql/corpus/", "cleaning/sql/whole/", "cleaning/sql/published/")
+COMPARING = ("shingle_sets.sql", "compared_pairs.sql")  # of another pass, and what shapes the pairs that are kept
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,11 @@ class KnownTexts:
         for _, query in numbered_files("part"):
             asked |= used_by(query, self.parameters)
         made = recipe("cleaning", asked, {}, ("duckdb", "ftfy", "py3langid", "phonenumbers", "python-stdnum"))
-        shaping = {name: digest for name, digest in made.code.items() if not name.startswith(OTHER_PASSES)}
+        shaping = {
+            name: digest
+            for name, digest in made.code.items()
+            if not name.startswith(OTHER_PASSES) or name.endswith(COMPARING)
+        }
         return self.store.root / "texts" / self.store.domain / replace(made, code=shaping).fingerprint
 
     def read(
@@ -58,7 +63,7 @@ class KnownTexts:
         report: ReportShare,
     ) -> None:
         """Reads the texts of the table `new_texts`, partition by partition."""
-        first = len(self._folders("part"))
+        first = self._next_number("part")
         parts = []
         for number, row in enumerate(rows_of(connection, PARTITIONS, {}), start=first):
             keys = working / f"keys-{number}.parquet"
@@ -83,8 +88,10 @@ class KnownTexts:
                 read_as(connection, name, [folder / f"{name}.parquet" for folder in folders])
 
     def attach_keys(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """The view `known_texts` of the keys of all texts read so far; what is damaged is thrown away."""
-        for folder in self._folders("*"):
+        """The view `known_texts` of the keys of all texts read so far; what is damaged or unfinished is thrown away."""
+        for unfinished in self.folder.glob(".*.building"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        for folder in [*self._folders("part"), *self._folders("pairs")]:
             if not is_whole(folder):
                 logger.warning("%s is damaged and is read anew", folder)
                 shutil.rmtree(folder)
@@ -104,7 +111,7 @@ class KnownTexts:
     def remember_pairs(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Keeps the pairs that this cleaning compared and no earlier one did."""
         if connection.execute(f"select 1 from ({NEW_PAIRS}) limit 1").fetchone():
-            target = self.folder / f"pairs-{len(self._folders('pairs')):05}"
+            target = self.folder / f"pairs-{self._next_number('pairs'):05}"
             building = target.with_name(f".{target.name}.building")
             shutil.rmtree(building, ignore_errors=True)
             building.mkdir(parents=True)
@@ -114,8 +121,12 @@ class KnownTexts:
     def forget_others(self) -> None:
         """Removes what was read with other code or values: of a domain, only the newest is of use."""
         for path in self.folder.parent.iterdir():
-            if path != self.folder:
+            if path != self.folder and path.is_dir():
                 shutil.rmtree(path)
 
     def _folders(self, kind: str) -> list[Path]:
-        return sorted(self.folder.glob(f"{kind}-*"))
+        return sorted(path for path in self.folder.glob(f"{kind}-*") if path.is_dir())
+
+    def _next_number(self, kind: str) -> int:
+        """One more than the highest: a killed or damaged part leaves a gap."""
+        return max((int(path.name.rpartition("-")[2]) + 1 for path in self._folders(kind)), default=0)

@@ -6,7 +6,7 @@ yields is a function of its texts alone, so that neither their number nor their 
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,10 @@ def seal(building: Path, target: Path) -> None:
 
 
 def is_whole(folder: Path) -> bool:
+    """Whether a folder has the files that it was published with, as they were."""
     try:
-        digests: Mapping[str, str] = json.loads((folder / DIGESTS).read_text())
-        return all(sha256_of_file(folder / name) == digest for name, digest in digests.items())
+        digests = json.loads((folder / DIGESTS).read_text())
+        names = {path.name for path in folder.iterdir()} - {DIGESTS}
+        return digests == {name: sha256_of_file(folder / name) for name in names} and bool(names)
     except (OSError, ValueError):
         return False

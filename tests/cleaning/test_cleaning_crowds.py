@@ -62,6 +62,17 @@ def test_documents_of_one_character_and_of_ten_million(clean):
     assert cleaned.reasons == {"a/same": "exact_duplicate"}
 
 
+@pytest.mark.timeout(60)
+def test_texts_made_to_be_slow_are_not(clean):
+    hostile = {
+        "a/marks": "e" + "\u0301\u0316" * 50_000,
+        "a/fields": "---\nspec: a\n" + "    - item\n" * 2_000,
+        "a/letter": "Title: a\nAuthor: b\nStatus: c\nDate: d\n" + "    more\n" * 2_000 + "text",
+    }
+    cleaned = clean(fillers(20) | hostile)
+    assert hostile.keys() <= cleaned.kept.keys()
+
+
 @pytest.mark.slow
 def test_hundred_thousand_identical_documents_leave_one(clean):
     check_identical(clean, 100_000)

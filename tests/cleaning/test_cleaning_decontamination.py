@@ -2,12 +2,13 @@
 
 import json
 import random
+import unicodedata
 
 import pytest
 from cleaned import config
 from similar_texts import fillers, random_words
 
-from minimind.errors import SourceError
+from minimind.errors import CorpusTooSmallError, SourceError
 
 
 def words(seed, count):
@@ -102,3 +103,27 @@ def test_order_of_words_counts(clean, question):
     random.Random(1).shuffle(shuffled)
     section = config(max_overlap=0.5, evaluation_files=[path])
     assert clean(fillers(20) | {"a/b": " ".join(shuffled)}, section).reasons == {}
+
+
+def test_evaluation_file_in_another_unicode_form_is_found(clean, tmp_path):
+    text = " ".join(f"{word}ü" for word in words(9_000, 200))
+    path = tmp_path / "decomposed.jsonl"
+    line = json.dumps({"question": unicodedata.normalize("NFD", text), "half": "\ud800"})
+    path.write_text(line + "\n")
+    section = config(max_overlap=0.5, evaluation_files=[str(path)])
+    assert clean(fillers(20) | {"a/b": text}, section).reasons == {"a/b": "overlap_with_evaluation"}
+
+
+def test_nothing_left_to_train_on_is_refused(clean, tmp_path):
+    texts = fillers(20)
+    (tmp_path / "all.txt").write_text("\n".join(texts.values()))
+    with pytest.raises(CorpusTooSmallError, match="every training document overlaps"):
+        clean(texts, config(max_overlap=0.5, evaluation_files=[str(tmp_path / "all.txt")]))
+
+
+def test_copy_of_an_overlapping_document_names_no_removed_one(clean, question):
+    path, text = question
+    texts = fillers(30) | {"a/1": text, "a/2": text, "a/3": f"{text} more"}
+    cleaned = clean(texts, config(max_overlap=0.5, evaluation_files=[path]))
+    kept = {row["document_id"]: row["kept_document_id"] for row in cleaned.rows("removed")}
+    assert kept == {"a/1": None, "a/2": None, "a/3": None}

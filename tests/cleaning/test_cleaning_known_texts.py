@@ -3,6 +3,7 @@
 import shutil
 
 import pyarrow.parquet as pq
+import pytest
 from cleaned import config
 from similar_texts import fillers, random_words, varied
 
@@ -92,3 +93,25 @@ def test_same_bytes_for_any_partition_size(clean, store, tmp_path):
         resources = Resources(threads=1, memory_bytes=200_000_000, partition_bytes=partition_bytes)
         assert clean(texts, store=cut, resources=resources).digests == whole.digests
         assert len(list((cut.root / "texts").glob("*/*/part-*"))) > 1
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "digests", "stray"])
+def test_damage_to_one_part_of_several_costs_that_part(clean, store, damage):
+    resources = Resources(threads=1, partition_bytes=3_000)
+    before = clean(fillers(30), resources=resources).digests
+    parts = sorted((store.root / "texts" / store.domain).glob("*/part-*"))
+    assert len(parts) > 2
+    match damage:
+        case "changed":
+            (parts[0] / "texts.parquet").write_bytes(b"no Parquet")
+        case "missing":
+            shutil.rmtree(parts[0])
+        case "digests":
+            (parts[1] / "digests.json").write_text("[]")
+        case _:
+            (parts[0].parent / "pairs-00009").write_text("a file")
+            (parts[0].parent.parent / ".DS_Store").write_text("a file")
+    shutil.rmtree(store.root / "cleaning")
+    assert clean(fillers(30), resources=resources).digests == before
+    shutil.rmtree(store.root / "cleaning")
+    assert clean(fillers(30), resources=resources).digests == before

@@ -120,7 +120,7 @@ def test_mlflow_has_one_run_for_a_retraining_with_its_metrics_and_report(first: 
     ("line", "expected"),
     [
         ("", "no document"),
-        ('{"id": "1", "text": "short"}\n', "all 1 documents were removed (removed: min_words 1)"),
+        ('{"id": "1", "text": "short"}\n', "of 1 documents 1 are left (removed: none)"),
         ("{not json\n" * 3, "texts.jsonl, line 1"),
     ],
     ids=["empty", "too small", "unreadable"],

@@ -25,7 +25,10 @@ readable as (
     from looked_at
 ),
 visible as (
-    select *, case when may_compose then nfc_normalize(readable) else readable end as visible
+    -- of more than 30 combining marks in a row the rest goes, as in Unicode's stream-safe format: composing takes time with
+    -- the square of their number
+    select *, case when may_compose then nfc_normalize(regexp_replace(readable, '(\p{M}{30})\p{M}+', '\1', 'g'))
+        else readable end as visible
     from readable
 ),
 suspected as (
