@@ -47,8 +47,6 @@ PAIR_FIELDS = [("document_id_a", pa.string()), ("document_id_b", pa.string()), (
 
 PASSES = {"corpus": (0.0, 0.02), "part": (0.02, 0.77), "whole": (0.77, 0.85), "published": (0.85, 1.0)}
 PUBLISHED = {
-    "train": pa.schema(DOCUMENT_FIELDS),
-    "holdout": pa.schema(DOCUMENT_FIELDS),
     "removed": pa.schema(DOCUMENT_FIELDS + REMOVAL_FIELDS),
     "pairs": pa.schema(PAIR_FIELDS),
     "ledger": pa.schema([("document_id", pa.string()), ("split", pa.string())]),
@@ -143,7 +141,11 @@ def publish(
     files = numbered_files("published")
     for place, (name, query) in enumerate(files):
         report(store, "published", place / len(files), name)
-        if name in PUBLISHED:
+        if name == "kept_documents":
+            for split in ("train", "holdout"):
+                asked = {**parameters, "split": split}
+                publish_table(connection, query, asked, folder / f"{split}.parquet", pa.schema(DOCUMENT_FIELDS))
+        elif name in PUBLISHED:
             publish_table(connection, query, parameters, folder / f"{name}.parquet", PUBLISHED[name])
         else:
             results[name] = rows_of(connection, query, parameters)

@@ -1,4 +1,4 @@
--- one row is a kept document of the train split, in order of document_id
+-- one row is a kept document of one split, in order of document_id
 select
     document_id,
     coalesce(masked_texts.text, cut_texts.text, texts.text) as text,
@@ -17,5 +17,5 @@ left join cut_texts using (number)
 left join masked_texts using (number)
 left join languages using (text_key)
 left join personal_data_notes using (number)
-where split = 'train' and number not in (select number from removals)
+where split = $split and number not in (select number from removals)
 order by document_id
