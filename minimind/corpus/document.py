@@ -40,6 +40,20 @@ class Document:
     metadata: Mapping[str, str] = field(default_factory=dict)  # provenance: path, origin, date (ISO), ...
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentBatch:
+    """Documents of one source as a record batch of SCHEMA, metadata keys sorted."""
+
+    rows: Any
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def documents(self) -> Iterator[Document]:
+        for row in self.rows.to_pylist():
+            yield Document(**row | {"metadata": dict(row["metadata"])})
+
+
 class DocumentWriter:
     """Takes documents in any order and writes `documents-00000.parquet`, ... sorted by document_id over all parts.
 
@@ -61,6 +75,11 @@ class DocumentWriter:
         self._text_bytes.append(text_bytes)
         if self._row_bytes >= SPILL_BYTES or len(self._rows) >= SPILL_DOCUMENTS:
             self._flush()
+
+    def add_batch(self, batch: DocumentBatch, text_bytes: np.ndarray) -> None:
+        self._flush()
+        self._spill.write_batch(batch.rows)
+        self._text_bytes.extend(text_bytes.tolist())
 
     def finish(self) -> Iterator[int]:
         """Writes the parts, and yields after each row group how many documents are written.

@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from minimind.corpus.document import Document, DocumentWriter
+import pyarrow.compute as pc
+
+from minimind.corpus.document import Document, DocumentBatch, DocumentWriter
 from minimind.corpus.progress import Progress
 from minimind.corpus.sources.protocol import FileRead, Reader, Skipped, Unit, Unreadable
 from minimind.errors import CorpusTooSmallError, SourceError
@@ -53,6 +55,8 @@ class Gathering:
             match item:
                 case Document():
                     self._add(item, counts)
+                case DocumentBatch():
+                    self._add_batch(item, counts)
                 case Unreadable():
                     self._count_unreadable(item)
                 case Skipped():
@@ -64,7 +68,7 @@ class Gathering:
 
     def _add(self, document: Document, counts: SourceCounts) -> None:
         """Counts and writes the document; one whose id has been seen is unreadable."""
-        digest = hashlib.blake2b(document.document_id.encode(), digest_size=16).digest()
+        digest = digest_of(document.document_id)
         if digest in self._ids:
             where = document.metadata.get("path") or document.metadata.get("origin", document.source)
             problem = f"its id {document.document_id!r} stands in an earlier document; make ids unique in a source"
@@ -82,6 +86,24 @@ class Gathering:
         self._file_documents += 1
         self._file_licenses.add(document.license)
         self._writer.add(document, text_bytes)
+
+    def _add_batch(self, batch: DocumentBatch, counts: SourceCounts) -> None:
+        """The like for documents that nothing has been done to."""
+        digests = set(map(digest_of, batch.rows["document_id"].to_pylist()))
+        if len(digests) < len(batch) or not self._ids.isdisjoint(digests):
+            for document in batch.documents():
+                self._add(document, counts)
+            return
+        self._ids |= digests
+        text_bytes = pc.binary_length(batch.rows["text"]).to_numpy()
+        licenses = Counter(batch.rows["license"].to_pylist())
+        counts.documents += len(batch)
+        counts.bytes += int(text_bytes.sum())
+        for name, documents in licenses.items():
+            counts.licenses[name or "not stated"] += documents
+        self._file_documents += len(batch)
+        self._file_licenses |= set(licenses)
+        self._writer.add_batch(batch, text_bytes)
 
     def _count_unreadable(self, item: Unreadable) -> None:
         self._unreadable_units[item.unit] += 1
@@ -165,6 +187,10 @@ class Gathering:
             ],
         }
         return Outcome(counts, details)
+
+
+def digest_of(document_id: str) -> bytes:
+    return hashlib.blake2b(document_id.encode(), digest_size=16).digest()
 
 
 def describe(item: Unreadable) -> str:

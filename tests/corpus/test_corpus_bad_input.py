@@ -143,7 +143,7 @@ def test_line_of_200_mb_is_left_in_bounded_memory(tmp_path, name):
     unreadable, *rest, peak = done.stdout.splitlines()
     assert unreadable.startswith("Unreadable ")
     assert "more than 100,000,000 bytes" in unreadable
-    assert rest == (["Document", "FileRead"] if "jsonl" in name else ["FileRead"])
+    assert rest == (["DocumentBatch", "FileRead"] if "jsonl" in name else ["FileRead"])
     assert int(peak) < 250  # MB: the longest line that is allowed, and a copy of it
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from minimind.corpus.document import Document
+from minimind.corpus.document import Document, DocumentBatch
 from minimind.corpus.expanding import TooLargeError
 from minimind.corpus.records import Place
 from minimind.corpus.sources.protocol import Item, Skipped, Unreadable
@@ -39,7 +39,7 @@ def unreadable_if_damaged(items: Iterator[Item], place: Place) -> Iterator[Item]
     try:
         for item in items:
             given += 1
-            documents += isinstance(item, Document)
+            documents += len(item) if isinstance(item, DocumentBatch) else isinstance(item, Document)
             yield item
         if not given:
             yield Skipped(place.path, "nothing in it")

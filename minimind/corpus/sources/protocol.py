@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal, NamedTuple, Protocol
 
-from minimind.corpus.document import Document
+from minimind.corpus.document import Document, DocumentBatch
 
 Unit = Literal["line", "file", "member"]
 
@@ -35,7 +35,7 @@ class FileRead(NamedTuple):
     version: Mapping[str, str] = {}  # what its server calls this version: etag, last_modified, commit
 
 
-Item = Document | Unreadable | Skipped | FileRead
+Item = Document | DocumentBatch | Unreadable | Skipped | FileRead
 
 
 class Reader(Protocol):

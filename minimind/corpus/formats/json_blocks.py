@@ -1,0 +1,86 @@
+"""Blocks of JSON lines read at once by Arrow, where every line is plain: an object with strings and nothing odd."""
+
+import re
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from minimind.corpus.document import SCHEMA, DocumentBatch
+from minimind.corpus.records import FIELDS, Place, is_date
+
+RECORD = pa.schema([(name, pa.string()) for name in FIELDS])
+ODD_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+SOMETHING = r"[^\t-\r\x1c- \x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
+MIN_BLOCK_BYTES = 1 << 20
+
+
+def read_block(lines: list[bytes], place: Place) -> DocumentBatch | None:
+    """The documents of the lines as a batch; None if any of them asks for a closer look.
+
+    What it gives is what `make_document` gives line by line.
+    """
+    if not all(line.startswith(b"{") and line.endswith((b"}\n", b"}")) for line in lines):
+        return None
+    block = b"".join(lines)
+    if b"\0" in block or has_odd_escape(block):
+        return None
+    records = parsed(block, max(map(len, lines)))
+    if records is None or len(records) != len(lines) or not is_plain(records):
+        return None
+    return documents_of(records, place)
+
+
+def has_odd_escape(block: bytes) -> bool:
+    """Whether a character is written as NUL or as half of a surrogate pair; whole pairs count too, they are rare."""
+    return b"\\u" in block and ODD_ESCAPE.search(block) is not None
+
+
+def parsed(block: bytes, longest: int) -> pa.Table | None:
+    try:
+        block.decode()
+        return pj.read_json(
+            pa.BufferReader(block),
+            pj.ReadOptions(block_size=max(2 * longest, MIN_BLOCK_BYTES)),
+            pj.ParseOptions(explicit_schema=RECORD, unexpected_field_behavior="ignore"),
+        )
+    except (pa.ArrowException, UnicodeDecodeError):
+        return None
+
+
+def is_plain(records: pa.Table) -> bool:
+    """Whether every record has an id and a text with something in them, and no date that is none."""
+    for name in ("id", "text"):  # one null makes the whole null
+        if not pc.all(pc.match_substring_regex(records[name], SOMETHING), skip_nulls=False).as_py():
+            return False
+    return all(is_date(value) for value in pc.unique(records["date"]).to_pylist() if value)
+
+
+def documents_of(records: pa.Table, place: Place) -> DocumentBatch:
+    columns = {name: records[name].combine_chunks() for name in FIELDS}
+    title, given_license = (
+        pc.if_else(pc.equal(columns[name], ""), None, columns[name]) for name in ("title", "license")
+    )
+    count = len(records)
+    arrays = [
+        pc.binary_join_element_wise(place.source, columns["id"], "/"),
+        columns["text"],
+        pa.repeat(pa.scalar(place.source), count),
+        title,
+        pc.coalesce(given_license, pa.scalar(place.license, pa.string())),
+        metadata_of(columns["source"].to_pylist(), columns["date"].to_pylist(), place),
+    ]
+    return DocumentBatch(pa.record_batch(arrays, SCHEMA))
+
+
+def metadata_of(origins: list[str | None], dates: list[str | None], place: Place) -> Any:
+    rows = []
+    for origin, date in zip(origins, dates, strict=True):
+        noted = dict(place.metadata)
+        if origin:
+            noted["origin"] = origin
+        if date:
+            noted["date"] = date
+        rows.append(sorted(noted.items()))
+    return pa.array(rows, SCHEMA.field("metadata").type)
