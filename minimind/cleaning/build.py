@@ -97,10 +97,10 @@ def clean(section: CleaningConfig, inputs: CleaningInputs, store: Store, ledger:
         read_previous_ledger(connection, store, ledger)
         read_evaluation_texts(connection, section.decontamination)
         known.attach_keys(connection)
-        run_pass("corpus", connection, parameters, store)
+        run_pass("corpus", connection, parameters, working, store)
         known.read(connection, documents, resources, working, partial(report, store, "part"))
         known.attach(connection)
-        run_pass("whole", connection, parameters, store)
+        run_pass("whole", connection, parameters, working, store)
         known.remember_pairs(connection)
         results = publish(connection, parameters, store, folder)
         report(store, "published", 1, "done")
@@ -117,7 +117,9 @@ def read_previous_ledger(connection: duckdb.DuckDBPyConnection, store: Store, le
         connection.execute("create table previous_ledger (document_id varchar, split varchar)")
 
 
-def run_pass(folder: str, connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any], store: Store) -> None:
+def run_pass(
+    folder: str, connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any], working: Path, store: Store
+) -> None:
     """Makes the tables of a pass in their order; those of ROUND several times over."""
     files = dict(numbered_files(folder))
     for place, (name, query) in enumerate(files.items()):
@@ -126,7 +128,7 @@ def run_pass(folder: str, connection: duckdb.DuckDBPyConnection, parameters: Map
         if name == "collisions":
             find_collisions(connection, query, parameters)
         elif name == ROUND[0]:
-            compare_in_rounds(connection, files, parameters, say)
+            compare_in_rounds(connection, files, parameters, working, say)
         elif name not in ROUND:
             make_table(connection, name, unless_needless(name, query, parameters), parameters)
         if name in CHECKS:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from minimind.cleaning.language import add_language_function
 from minimind.cleaning.personal_data import create_functions
+from minimind.cleaning.text_functions import add_text_functions
 
 SQL = Path(__file__).parent / "sql"
 
@@ -21,6 +22,8 @@ SQL = Path(__file__).parent / "sql"
 # tables and COPY know no group below 2,048 rows. What is published has few and large ones.
 WORKING_ROWS, WORKING_BYTES = 128, 4_000_000
 PUBLISHED_ROWS, PUBLISHED_BYTES = 2_048, 64_000_000
+DICTIONARIES = ["source", "license"]
+STATISTICS = ["document_id", "source"]
 BATCH_ROWS = 128  # that DuckDB hands over at once; their texts have to stay below 2 GiB
 
 Parameters = Mapping[str, Any]
@@ -47,6 +50,7 @@ def connect(
         # with the usual megabyte, threads wait for one another
         connection.execute(f"set streaming_buffer_size = '{memory_bytes // 16}B'")
         connection.execute((SQL / "functions.sql").read_text())
+        add_text_functions(connection)
         add_language_function(connection)
         connection.execute((SQL / "personal_data_gate.sql").read_text())
         create_functions(connection)
@@ -90,15 +94,11 @@ def make_table(connection: duckdb.DuckDBPyConnection, name: str, query: str, par
     connection.execute(f"create or replace table {name} as {query}", used_by(query, parameters))
 
 
-def make_view(connection: duckdb.DuckDBPyConnection, name: str, query: str) -> None:
-    connection.execute(f"create view {name} as {query}")
-
-
 def make_text_table(
     connection: duckdb.DuckDBPyConnection, name: str, query: str, parameters: Parameters, path: Path, schema: pa.Schema
 ) -> None:
     """Like `make_table`, for a table that holds texts: its rows lie in Parquet at `path`."""
-    batches = connection.sql(query, params=used_by(query, parameters)).to_arrow_reader(BATCH_ROWS)
+    batches = connection.execute(query, used_by(query, parameters)).to_arrow_reader(BATCH_ROWS)
     write_parquet(path, schema, batches, WORKING_ROWS, WORKING_BYTES)
     read_as(connection, name, [path])
 
@@ -107,7 +107,7 @@ def publish_table(
     connection: duckdb.DuckDBPyConnection, query: str, parameters: Parameters, path: Path, schema: pa.Schema
 ) -> None:
     """Writes the rows of `query`, in its order, to a Parquet file whose bytes depend on nothing but the rows."""
-    batches = connection.sql(query, params=used_by(query, parameters)).to_arrow_reader(BATCH_ROWS)
+    batches = connection.execute(query, used_by(query, parameters)).to_arrow_reader(BATCH_ROWS)
     write_parquet(path, schema, batches, PUBLISHED_ROWS, PUBLISHED_BYTES)
 
 
@@ -139,8 +139,9 @@ def write_parquet(
     path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], group_rows: int, group_bytes: int
 ) -> None:
     """Row groups depend on rows and their bytes alone, whatever the batches that DuckDB hands over."""
-    compression = "none" if "hashes" in schema.names else "zstd"  # hashes do not get smaller
-    with pq.ParquetWriter(path, schema, compression=compression) as writer:
+    # dictionaries and statistics of texts cost time and serve nobody
+    options = {"use_dictionary": DICTIONARIES, "write_statistics": STATISTICS}
+    with pq.ParquetWriter(path, schema, compression="zstd", **options) as writer:
         for group in row_groups(batches, schema, group_rows, group_bytes):
             writer.write_table(group, row_group_size=group_rows)
 

@@ -6,11 +6,13 @@ look alike are then compared by their whole shingle sets, so that nothing is rem
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from minimind.cleaning.database import make_table, used_by
+from minimind.cleaning.shingle_sets import count_shared_shingles
 from minimind.config import NearDuplicatesConfig
 
 MIN_PAIR_JACCARD = 0.7  # below, two documents have nothing to do with each other; the split keeps such pairs together
@@ -21,6 +23,7 @@ ESTIMATE_MARGIN = 0.12  # four standard deviations of the estimate at J = 0.7
 PARTNERS = 64  # that a document is compared with in a round: the first ones, and as many of the most similar ones
 CROWD_PARTNERS = 2  # the like in the first round, of a document with more than CROWD likely pairs
 MAX_ROUNDS = 8
+ALL_WORDS = 2**31 - 1  # no text has as many: each is looked at as a whole
 BINS_AT_ONCE = 20_000_000  # of signatures that are searched for collisions at the same time
 COLLISIONS = "create table collisions (number uinteger, band usmallint, band_key ubigint, members bigint)"
 
@@ -44,6 +47,7 @@ def near_duplicate_parameters(section: NearDuplicatesConfig) -> dict[str, Any]:
         "crowd": CROWD,
         "estimate_margin": ESTIMATE_MARGIN,
         "partners": PARTNERS,
+        "all_words": ALL_WORDS,
     }
 
 
@@ -64,6 +68,7 @@ def compare_in_rounds(
     connection: duckdb.DuckDBPyConnection,
     queries: Mapping[str, str],
     parameters: Mapping[str, Any],
+    working: Path,
     report: Callable[[str], None],
 ) -> None:
     """Makes the tables of ROUND again and again, until no likely pair of kept documents is left to compare.
@@ -79,6 +84,9 @@ def compare_in_rounds(
         asked = {**parameters, "crowd_partners": CROWD_PARTNERS if number == 1 else PARTNERS}
         for name in ROUND:
             report(f"{name}, round {number}")
-            make_table(connection, name, queries[name], asked)
+            if name == "shingle_sets":
+                count_shared_shingles(connection, queries[name], asked, working / "shingles")
+            else:
+                make_table(connection, name, queries[name], asked)
             if name == "chosen_pairs" and not connection.execute("select 1 from chosen_pairs limit 1").fetchone():
                 return

@@ -17,7 +17,6 @@ from minimind.cleaning.database import (
     connect,
     copied_as,
     make_text_table,
-    make_view,
     numbered_files,
     read_as,
     unless_needless,
@@ -25,19 +24,16 @@ from minimind.cleaning.database import (
 from minimind.cleaning.normalize import add_normalizing_functions
 from minimind.store import sha256_of_file
 
-PASSING = {"words", "line_signals", "word_signals", "run_signals"}  # tables that only others of this pass read
-LONG_ROWS = {
-    "texts": pa.schema(
-        [
-            ("text_key", pa.string()),
-            ("text", pa.string()),
-            ("bytes", pa.int64()),
-            ("chars", pa.int64()),
-            ("text_md5", pa.string()),
-        ]
-    ),
-    "words": pa.schema([("text_key", pa.string()), ("hashes", pa.list_(pa.uint64()))]),
-}
+PASSING = {"line_signals", "word_signals", "run_signals"}  # tables that only others of this pass read
+TEXTS = pa.schema(
+    [
+        ("text_key", pa.string()),
+        ("text", pa.string()),
+        ("bytes", pa.int64()),
+        ("chars", pa.int64()),
+        ("text_md5", pa.string()),
+    ]
+)
 DIGESTS = "digests.json"
 PARTITION_BYTES = 256_000_000  # of raw text
 
@@ -96,10 +92,8 @@ def read_part(part: Part, report: ReportShare = lambda share, text: None) -> Non
             report(done / len(files), name)
             query = unless_needless(name, file, part.parameters)
             path = (working if name in PASSING else building) / f"{name}.parquet"
-            if name == "words" and "gram_samples" in part.parameters["needless"]:
-                make_view(connection, name, query)  # signatures alone read it
-            elif name in LONG_ROWS:
-                make_text_table(connection, name, query, part.parameters, path, LONG_ROWS[name])
+            if name == "texts":
+                make_text_table(connection, name, query, part.parameters, path, TEXTS)
             else:
                 copied_as(connection, query, part.parameters, path)
                 read_as(connection, name, [path])

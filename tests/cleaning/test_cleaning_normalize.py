@@ -11,7 +11,7 @@ from similar_texts import fillers
 from minimind.cleaning.database import connect, make_text_table, numbered_files
 from minimind.cleaning.normalize import add_normalizing_functions
 from minimind.cleaning.parameters import sql_parameters
-from minimind.cleaning.parts import LONG_ROWS
+from minimind.cleaning.parts import TEXTS
 
 CORPUS_FILE = "documents-00000.parquet"
 
@@ -54,9 +54,7 @@ def normalise(tmp_path_factory):
             connection.register("raw_texts", pa.Table.from_pylist(rows, schema=schema))
             add_normalizing_functions(connection)
             query = dict(numbered_files("part"))["texts"]
-            make_text_table(
-                connection, "texts", query, sql_parameters(config()), working / "texts.parquet", LONG_ROWS["texts"]
-            )
+            make_text_table(connection, "texts", query, sql_parameters(config()), working / "texts.parquet", TEXTS)
             return [row[0] for row in connection.execute("select text from texts order by text_key").fetchall()]
 
     return run

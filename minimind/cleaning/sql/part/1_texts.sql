@@ -1,28 +1,32 @@
 -- one row is a text, normalised, with its size and the md5 of what it has become
 -- Digits, tabs and indentation stay as they are. What no regular expression can do is done by repaired and tidied, in
 -- Python and one thread: the first sees those texts alone that look damaged.
--- Most texts need next to nothing of it: one look finds those with odd characters, one those that are not NFC for sure.
+-- Most texts need next to nothing of it: one look at its characters says what a text may need, and a text that has
+-- been changed by one step is given to all that follow.
 with looked_at as (
-    select
-        *,
-        regexp_matches(
-            text, '[\x00-\x08\x0b\x0d-\x1f\x7f-\x{9f}\x{ad}\x{200b}\x{2028}\x{2029}\x{2060}\x{feff}]'
-        ) as is_odd,
-        -- beyond Latin letters and common signs, which are their own NFC and combine with nothing
-        regexp_matches(
-            text, '[^\x{0}-\x{2ff}\x{2010}-\x{2027}\x{2030}-\x{205e}\x{20a0}-\x{20bf}]'
-        ) as may_compose
+    select *, flags_of(text) as flags
     from raw_texts
+),
+flagged as (
+    select
+        text_key,
+        text as raw,
+        flags & 1 <> 0 as is_odd,
+        flags & 2 <> 0 as may_compose,
+        flags & 8 <> 0 as has_ampersand,
+        flags & 16 <> 0 as has_broken_pair,
+        flags & (4 | 32 | 64 | 128) <> 0 as has_untidy_blanks
+    from looked_at
 ),
 readable as (
     -- CRLF, CR, vertical tab, line and paragraph separator become a line feed; form feeds are needed to find pages.
     -- Control characters, zero-width space, word joiner and byte order mark go, before nfc_normalize, which stops at NUL.
     -- C1 characters, NEL and soft hyphens can be halves of other characters until the encoding is repaired
     select *, case when is_odd then regexp_replace(
-        regexp_replace(text, '\r\n?|[\x0b\x{2028}\x{2029}]', chr(10), 'g'),
+        regexp_replace(raw, '\r\n?|[\x0b\x{2028}\x{2029}]', chr(10), 'g'),
         '[\x00-\x08\x0e-\x1f\x7f\x{200b}\x{2060}\x{feff}]+', '', 'g'
-    ) else text end as readable
-    from looked_at
+    ) else raw end as readable
+    from flagged
 ),
 visible as (
     -- of more than 30 combining marks in a row the rest goes, as in Unicode's stream-safe format: composing takes time with
@@ -32,15 +36,14 @@ visible as (
     from readable
 ),
 suspected as (
-    -- a pair that may be one character, an entity, an invisible character that may be half of one: three expressions,
-    -- since one of them all takes four times as long
+    -- a pair that may be one character, an entity, an invisible character that may be half of one
     select *,
         case when is_odd then regexp_matches(visible, '[\x{80}-\x{84}\x{86}-\x{9f}\x{ad}]') else false end
             as has_invisible,
         $repair_encoding and (
             has_invisible
-            or regexp_matches(visible, $mojibake)
-            or regexp_matches(visible, '&#?[0-9A-Za-z]{2,32};')
+            or case when visible = raw then has_broken_pair else regexp_matches(visible, $mojibake) end
+            or case when has_ampersand then regexp_matches(visible, '&#?[0-9A-Za-z]{2,32};') else false end
         ) as is_suspect
     from visible
 ),
@@ -54,42 +57,34 @@ composed as (
     end as composed
     from suspected
 ),
-spaced as (
-    select *, regexp_replace(composed, '[\x{a0}\x{1680}\x{2000}-\x{200a}\x{202f}\x{205f}\x{3000}]', ' ', 'g') as spaced
+tidy as (
+    -- plain blanks, none at a line's end; at most two blank lines in a row, none at either end
+    select *, case when has_untidy_blanks or composed <> raw then with_tidy_blanks(composed) else composed end as tidy
     from composed
-),
-trimmed as (
-    -- at most two blank lines in a row, none at either end
-    select *, trim(regexp_replace(spaced, '[ \t]+([\n\f]|\z)', '\1', 'g'), chr(10)) as trimmed
-    from spaced
-),
-squeezed as (
-    select *, case when contains(trimmed, repeat(chr(10), 4))
-        then regexp_replace(trimmed, '\n{4,}', repeat(chr(10), 3), 'g') else trimmed end as squeezed
-    from trimmed
 ),
 normalised as (
     select
         text_key,
-        case when $drop_front_matter or $drop_page_furniture or $reflow or contains(squeezed, chr(12)) then
+        raw,
+        case when $drop_front_matter or $drop_page_furniture or $reflow or contains(tidy, chr(12)) then
             tidied(
-                squeezed,
+                tidy,
                 $drop_front_matter,
                 -- only where a line may be a page number
                 $drop_page_furniture and regexp_matches(
-                    squeezed,
+                    tidy,
                     '(?:\A|[\n\f])[ \t]*(?:[-–—]?[ \t]*\d{1,4}[ \t]*[-–—]?'
                     || '|[^\n\f]{0,6}(?:[Pp]age|PAGE|Seite|SEITE)[ \t][^\n\f]{1,24})[ \t]*(?:[\n\f]|\z)|\f'
                 ),
                 $reflow
             )
-        else squeezed end as text
-    from squeezed
+        else tidy end as text
+    from tidy
 )
 select
     text_key,
     text,
     strlen(text)::bigint as bytes,
     length(text)::bigint as chars,
-    md5(text) as text_md5
+    case when text = raw then text_key else md5(text) end as text_md5
 from normalised
