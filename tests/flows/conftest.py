@@ -37,4 +37,4 @@ def prefect(retrained: Domain) -> Iterator[PrefectServer]:
         server = PrefectServer(retrained.store, url)
         yield server
         with server.spoken_to():
-            APILogHandler.flush()
+            APILogHandler().flush()
