@@ -43,14 +43,13 @@ class Domain:
     def call(self, server: "PrefectServer", *arguments: str, expect: int = 0) -> dict[str, Any]:
         """The same as `run` within this process, which has imported by now what a new one spends most time on."""
         words = ["run", str(self.config), "--store", str(self.store), "--json", *arguments]
-        terminated = signal.getsignal(signal.SIGTERM)
-        try:
-            with server.spoken_to():
-                done = CliRunner().invoke(app, words, env={"MLFLOW_TRACKING_URI": None, "MINIMIND_STORE": None})
-        finally:
-            signal.signal(signal.SIGTERM, terminated)
-        assert done.exit_code == expect, done.stderr[-5000:]
-        return json.loads(done.stdout) if expect == 0 else {"stderr": done.stderr, "stdout": done.stdout}
+        with server.spoken_to():
+            return invoked(words, expect)
+
+    def clean(self, *arguments: str, expect: int = 0) -> dict[str, Any]:
+        """`minimind clean --json` within this process."""
+        words = ["clean", str(self.config), "--store", str(self.store), "--json", *arguments]
+        return invoked(words, expect)
 
     def say(self, *arguments: str) -> str:
         """What `minimind run` prints for a person."""
@@ -58,6 +57,17 @@ class Domain:
         done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-5000:]
         return done.stdout
+
+
+def invoked(words: list[str], expect: int) -> dict[str, Any]:
+    """What the command says when it is called in this process, which keeps its own handler of SIGTERM."""
+    terminated = signal.getsignal(signal.SIGTERM)
+    try:
+        done = CliRunner().invoke(app, words, env={"MLFLOW_TRACKING_URI": None, "MINIMIND_STORE": None})
+    finally:
+        signal.signal(signal.SIGTERM, terminated)
+    assert done.exit_code == expect, done.stderr[-5000:]
+    return json.loads(done.stdout) if expect == 0 else {"stderr": done.stderr, "stdout": done.stdout}
 
 
 @dataclass(frozen=True)

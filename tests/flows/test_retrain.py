@@ -163,3 +163,25 @@ def test_source_replaces_the_sources_of_the_config(domain: Domain, prefect: Pref
     files = [json.loads(line) for line in (Path(result["stages"]["corpus"]["path"]) / "files.jsonl").open()]
     assert [file["path"] for file in files] == [str(other)]
     assert yaml.safe_load(domain.config.read_text())["corpus"]["sources"][0]["paths"] == [str(domain.corpus)]
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("cleaning.language.expected=[en, tlh]", "tlh cannot be told"),
+        ("cleaning.personal_data.phone_region=XX", "phone_region is XX, which is no country"),
+        ("cleaning.decontamination.evaluation_files=[{folder}/gone.txt]", "gone.txt; correct cleaning.decontamination"),
+        ("cleaning.decontamination.evaluation_files=[{folder}/cut.jsonl]", "cut.jsonl, line 1: it is no valid JSON"),
+    ],
+)
+def test_cleaning_that_cannot_be_is_refused_before_the_corpus_is_read(
+    make_domain: Callable[..., Domain], prefect: PrefectServer, tmp_path: Path, setting: str, expected: str
+) -> None:
+    domain = make_domain("impossible", 1)
+    (tmp_path / "cut.jsonl").write_text('{"question": ')
+    for said in (
+        domain.call(prefect, "--set", setting.format(folder=tmp_path), expect=2),
+        domain.clean("--set", setting.format(folder=tmp_path), expect=2),
+    ):
+        assert expected in said["stderr"]
+        assert not (domain.store / "corpus").exists()
