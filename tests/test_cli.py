@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,9 @@ runner = CliRunner()
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
+    terminated = signal.getsignal(signal.SIGTERM)  # which some commands handle in their own way
     result = runner.invoke(app, list(arguments))
+    signal.signal(signal.SIGTERM, terminated)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout, result.stderr
