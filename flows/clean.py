@@ -17,6 +17,7 @@ from flows.settings import store_root
 from flows.summary import print_funnel, program
 from minimind.cleaning.build import CleaningInputs
 from minimind.cleaning.build import build as build_cleaning
+from minimind.cleaning.checks import check_section
 from minimind.config import load_config
 from minimind.corpus.build import CorpusInputs
 from minimind.corpus.build import build as build_corpus
@@ -31,6 +32,7 @@ def clean(
 ) -> None:
     """Builds both stages as a run would, with the same fingerprints: a run afterwards reuses them."""
     domain = load_config(config, overrides, sources)
+    check_section(domain.cleaning)
     root = store_root(store)
     signal.signal(signal.SIGTERM, stop_politely)
     with redirect_stdout(sys.stderr), shown_progress():

@@ -20,7 +20,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-store_app = typer.Typer(no_args_is_help=True, help="What the store keeps, why it was built again, what may go.")
+store_app = typer.Typer(
+    no_args_is_help=True,
+    help="""What the store keeps, why it was built again, what may go.
+
+    Examples:
+
+        minimind store ls
+
+        minimind store why cleaning --domain legal-de
+
+        minimind store prune --dry-run
+    """,
+)
 app.add_typer(store_app, name="store")
 
 ConfigArgument = Annotated[Path, typer.Argument(help="The domain's YAML", metavar="CONFIG", show_default=False)]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.progress import listener
 from flows.settings import store_root
+from minimind.cleaning.checks import check_section
 from minimind.config import load_config
 from minimind.registry import tracking
 from minimind.store import STAGES, Manifest, Store
@@ -68,6 +69,8 @@ def start_run(request: RetrainRequest) -> Run:
     """The checked config, its store, and a tracking server that answers. What cannot be trained is refused here."""
     logging.getLogger("minimind").setLevel(logging.INFO)  # Prefect attaches its handler and leaves the level alone
     config = load_config(Path(request.config), request.overrides, request.sources)
+    if request.until != "corpus":
+        check_section(config.cleaning)
     if request.until is None or STAGES.index(request.until) >= STAGES.index("training"):
         choose_precision(config.training.precision, find_device(config.training.device))
     root = store_root(request.store)

@@ -11,7 +11,9 @@ from rich.table import Table
 
 from flows.settings import store_root
 from minimind.errors import UserError
-from minimind.store import STAGES, Manifest, Recipe, Store, prunable, size_of
+from minimind.store import STAGES, Manifest, Prunable, Recipe, Store, prunable, size_of
+
+ANY_WIDTH = 1_000  # a terminal breaks lines that are too long for it, a pipe takes them as they are
 
 
 def list_builds(option: Path | None, as_json: bool) -> None:
@@ -29,22 +31,27 @@ def list_builds(option: Path | None, as_json: bool) -> None:
         for stage in STAGES
         for manifest in store.manifests(stage)
     ]
+    texts = [
+        {"domain": path.parent.name, "fingerprint": path.name, "bytes": size_of(path), "path": str(path)}
+        for path in sorted((store.root / "texts").glob("*/*"))
+    ]
     if as_json:
-        print(json.dumps({"builds": rows}))
+        print(json.dumps({"builds": rows, "texts": texts}))
         return
-    table = Table(
-        title=f"{store.root}, {sum(int(str(row['bytes'])) for row in rows) / 1e6:,.1f} MB",
-        title_justify="left", show_edge=False, pad_edge=False,
-    )  # fmt: skip
+    print(f"{store.root}, {sum(int(str(row['bytes'])) for row in [*rows, *texts]) / 1e6:,.1f} MB")
+    table = Table(show_edge=False, pad_edge=False)
     for column in ("stage", "domain", "fingerprint", "built", "seconds", "MB"):
         justify: Literal["left", "right"] = "right" if column in ("seconds", "MB") else "left"
-        table.add_column(column, justify=justify, no_wrap=column != "domain", overflow="fold")
+        table.add_column(column, justify=justify, no_wrap=True)
     for row in rows:
         size, when = f"{int(str(row['bytes'])) / 1e6:,.1f}", str(row["created_at"])[:16].replace("T", " ")
         table.add_row(
             str(row["stage"]), str(row["domain"]), str(row["fingerprint"]), when, f"{row['seconds']:,.1f}", size
         )
-    Console().print(table)
+    for row in texts:
+        size = f"{int(str(row['bytes'])) / 1e6:,.1f}"
+        table.add_row("(texts)", str(row["domain"]), str(row["fingerprint"]), "", "", size)
+    Console(width=ANY_WIDTH).print(table)
 
 
 def explain_build(stage: str, domain: str | None, option: Path | None, as_json: bool) -> None:
@@ -76,12 +83,13 @@ def as_recipe(manifest: Manifest) -> Recipe:
 def prune_builds(dry_run: bool, unfinished: bool, option: Path | None, as_json: bool) -> None:
     store = existing_store(option)
     if dry_run:
-        rows = prunable(store, unfinished)
+        rows = [*prunable(store, unfinished), *texts_of_no_corpus(store, remove=False)]
     else:
         with store.unused():
             rows = prunable(store, unfinished)
             for row in rows:
                 shutil.rmtree(row.path)
+            rows += texts_of_no_corpus(store, remove=True)
     if as_json:
         listed = [{"path": str(row.path), "bytes": row.bytes, "reason": row.reason} for row in rows]
         print(json.dumps({"removed": [] if dry_run else listed, "prunable": listed if dry_run else []}))
@@ -90,6 +98,17 @@ def prune_builds(dry_run: bool, unfinished: bool, option: Path | None, as_json: 
         print(f"{row.path}  {row.bytes / 1e6:,.1f} MB  {row.reason}")
     total = f"{sum(row.bytes for row in rows) / 1e6:,.1f} MB in {len(rows)} folders"
     print(f"{total} may go; `minimind store prune` removes them" if dry_run else f"removed {total}", file=sys.stderr)
+
+
+def texts_of_no_corpus(store: Store, remove: bool) -> list[Prunable]:
+    if not (store.root / "texts").is_dir():
+        return []
+    from minimind.cleaning.forgotten_texts import forgotten_texts
+
+    return [
+        Prunable(found.path, found.bytes, f"{found.texts:,} of {found.of:,} texts read are in no corpus any more")
+        for found in forgotten_texts(store, remove)
+    ]
 
 
 def existing_store(option: Path | None) -> Store:

@@ -37,6 +37,7 @@ STAGES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation",
 # modules that shape no result of a stage by themselves
 INFRASTRUCTURE = {"minimind", "minimind.config", "minimind.store", "minimind.errors", "minimind.masking"}
 LIBRARY = Path(__file__).parent
+PYTHON = ".".join(platform.python_version_tuple()[:2])
 SAID_CHANGES = 5  # in the log; `minimind store why` lists all of them
 
 Report = Callable[[str, float, float | None, str], None]  # stage, done, total (None: unknown), text
@@ -82,8 +83,13 @@ def recipe(
 ) -> Recipe:
     """The recipe of a stage; its code is that of the package `minimind.<stage>` and of what it imports."""
     config = section.model_dump(mode="json") if isinstance(section, BaseModel) else dict(section)
-    versions = {name: importlib.metadata.version(name) for name in libraries}
+    versions = {name: version_of(name) for name in libraries}
     return Recipe(stage, config, dict(inputs), code_digests(stage), versions, dict(parents or {}))
+
+
+def version_of(library: str) -> str:
+    """Of a distribution; of `python` without the number of the bug fix, as its tables of Unicode and its `re` go."""
+    return PYTHON if library == "python" else importlib.metadata.version(library)
 
 
 class FileEntry(BaseModel):
@@ -369,7 +375,7 @@ def prunable(store: Store, unfinished: bool = False) -> list[Prunable]:
     A leftover that a living run works on is locked, and is not listed; an interrupted training, which the next run
     would continue, only if `unfinished` is asked for.
     """
-    kept = _needed(store)
+    kept = needed_builds(store)
     rows = []
     for stage in STAGES:
         for manifest in store.manifests(stage):
@@ -385,7 +391,7 @@ def prunable(store: Store, unfinished: bool = False) -> list[Prunable]:
     return rows
 
 
-def _needed(store: Store) -> set[tuple[str, str]]:
+def needed_builds(store: Store) -> set[tuple[str, str]]:
     """(stage, fingerprint) of all registered models and newest builds, with everything they were made from."""
     roots = store.manifests("registry")
     domains = {manifest.domain for stage in STAGES for manifest in store.manifests(stage)}

@@ -22,7 +22,7 @@ from minimind.cleaning.database import (
 )
 from minimind.cleaning.decontamination import evaluation_inputs, read_evaluation_texts
 from minimind.cleaning.duplicates import ROUND, compare_in_rounds, find_collisions
-from minimind.cleaning.known_texts import KnownTexts
+from minimind.cleaning.known_texts import TEXT_LIBRARIES, KnownTexts
 from minimind.cleaning.parameters import sql_parameters
 from minimind.cleaning.parts import Resources
 from minimind.cleaning.split import (
@@ -76,7 +76,7 @@ def build(section: CleaningConfig, inputs: CleaningInputs, store: Store) -> Mani
             inputs=documents
             | evaluation_inputs(section.decontamination)
             | ({"previous_ledger": ledger} if ledger else {}),
-            libraries=("duckdb", "ftfy", "py3langid", "pyarrow", "phonenumbers", "python-stdnum"),
+            libraries=(*TEXT_LIBRARIES, "pyarrow"),
             parents={"corpus": inputs.corpus.fingerprint},
         )
         manifest = store.build(made_from, lambda folder: clean(section, inputs, store, ledger, folder))

@@ -6,7 +6,19 @@ from typing import Any
 import duckdb
 
 from minimind.cleaning.database import rows_of
+from minimind.cleaning.decontamination import check_evaluation_files
+from minimind.cleaning.parameters import sql_parameters
+from minimind.config import CleaningConfig
 from minimind.errors import CorpusTooSmallError, SourceError
+
+
+def check_section(section: CleaningConfig) -> None:
+    """What the section alone tells to be wrong; to be called before a corpus is read for hours.
+
+    Raises ConfigError for a language or a country that is none, SourceError for an evaluation file.
+    """
+    sql_parameters(section)
+    check_evaluation_files(section.decontamination)
 
 
 def check_documents(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> None:

@@ -36,6 +36,13 @@ def evaluation_inputs(section: DecontaminationConfig) -> dict[str, str]:
     return {f"evaluation {path}": sha256_of_file(path) for path in evaluation_paths(section.evaluation_files)}
 
 
+def check_evaluation_files(section: DecontaminationConfig) -> None:
+    """Raises SourceError for a file that is not there or that cannot be read to its end."""
+    for path in evaluation_paths(section.evaluation_files):
+        for _ in texts_of(path):
+            pass
+
+
 def evaluation_paths(patterns: Sequence[str]) -> list[Path]:
     paths: set[Path] = set()
     for pattern in patterns:

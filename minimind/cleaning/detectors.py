@@ -23,10 +23,15 @@ Span = tuple[int, int]
 BREAK = re.compile(f"\n|<(?:{'|'.join(KINDS)})>")
 
 
-def before(text: str, start: int, chars: int) -> str:
-    """What stands before `start` in its line and after the last placeholder, at most so many characters."""
-    piece = text[max(0, start - chars - 7) : start]
-    return BREAK.split(piece)[-1][-chars:]
+def before(pattern: re.Pattern[str], text: str, start: int, chars: int) -> re.Match[str] | None:
+    """The match in what stands before `start` in its line and after the last placeholder, at most so many characters.
+
+    The text is not cut there, so that a word that begins before them is seen for what it is.
+    """
+    begin = max(0, start - chars)
+    for end_of_line in BREAK.finditer(text, max(0, begin - 7), start):
+        begin = max(begin, end_of_line.end())
+    return pattern.search(text, begin, start)
 
 
 # --- e-mail -----------------------------------------------------------------------------------------------------------
@@ -49,7 +54,7 @@ def emails(text: str) -> Iterator[Span]:
     for name_pattern, host_pattern in ADDRESSES:
         for host in host_pattern.finditer(text):
             name = name_pattern.search(text, max(0, host.start() - 65), host.start())
-            if name and not USER_OF_URL.search(before(text, name.start(), 80)):
+            if name and not before(USER_OF_URL, text, name.start(), 80):
                 yield name.start(), host.end()
 
 
@@ -99,7 +104,7 @@ SSN_CUE = re.compile(r"(?i)\b(?:ssn|social security)\b")
 def social_security_numbers(text: str) -> Iterator[Span]:
     """With hyphens, or after a word that says so; area, group and serial number of those ever given out."""
     for match in SSN.finditer(text):
-        named = match[1] == "-" or SSN_CUE.search(before(text, match.start(), 60))
+        named = match[1] == "-" or before(SSN_CUE, text, match.start(), 60)
         if named and ssn.is_valid(match[0].replace(" ", "-")):
             yield match.span()
 
@@ -126,9 +131,9 @@ NUMBERED = re.compile(  # a section, a version
 def ip_addresses(text: str) -> Iterator[Span]:
     """That could be somebody's. Four numbers up to 99 are a section or a version, unless a word says what they are."""
     for match in IPV4.finditer(text):
-        line = before(text, match.start(), 30)
-        large = re.search("[0-9]{3}", match[0])
-        if (large or IP_CUE.search(line)) and not NUMBERED.search(line) and is_somebodys(match[0], match[1]):
+        start = match.start()
+        likely = re.search("[0-9]{3}", match[0]) or before(IP_CUE, text, start, 30)
+        if likely and not before(NUMBERED, text, start, 30) and is_somebodys(match[0], match[1]):
             yield match.span()
     for match in IPV6.finditer(text):
         if is_somebodys(match[0], match[1]):
@@ -160,6 +165,7 @@ NORTH_AMERICAN = re.compile(
     rf"|[0-9]{{2}}(?:[{DASH}][2-9][0-9]{{2}}[{DASH}]|\.[2-9][0-9]{{2}}\.))[0-9]{{4}}(?![\w-]|[.,][0-9])"
 )
 COUNTRY_ONE = re.compile(rf"\+?1[{DASH}. ]$")
+LONGER_NUMBER = re.compile(rf"[0-9][{DASH}.,/]$")
 PHONE_CUE = re.compile(
     r"(?i)(?<![^\W_])(?:tel|telephone|phone|fax|facsimile|mobile|cell|cellular|call|dial|hotline|tty|tdd|telefon"
     r"|telefax|fon|mobil|handy|fernsprecher|téléphone|tél)(?![^\W_])[^0-9+]{0,25}$"
@@ -188,14 +194,14 @@ def phones(text: str, region: str | None) -> Iterator[Span]:
 def international(text: str) -> Iterator[Span]:
     for match in INTERNATIONAL.finditer(text):
         apart = match[0][1] == " "  # as in a sum
-        if not apart or PHONE_CUE.search(before(text, match.start(), 50)):
+        if not apart or before(PHONE_CUE, text, match.start(), 50):
             yield from valid_start(text, *match.span(), None)
 
 
 def national(text: str, region: str) -> Iterator[Span]:
     trunk = phonenumbers.ndd_prefix_for_region(region, True)
     for match in NATIONAL.finditer(text):
-        if PHONE_CUE.search(before(text, match.start(), 50)) and (trunk != "0" or match[0].lstrip("(").startswith("0")):
+        if before(PHONE_CUE, text, match.start(), 50) and (trunk != "0" or match[0].lstrip("(").startswith("0")):
             yield from valid_start(text, *match.span(), region)
 
 
@@ -203,8 +209,7 @@ def north_american(text: str) -> Iterator[Span]:
     for match in NORTH_AMERICAN.finditer(text):
         country = COUNTRY_ONE.search(text, max(0, match.start() - 3), match.start())
         start = country.start() if country else match.start()
-        line = before(text, start, 40)
-        if not re.search(rf"[0-9][{DASH}.,/]$", line) and not OTHER_NUMBER.search(line):
+        if not before(LONGER_NUMBER, text, start, 40) and not before(OTHER_NUMBER, text, start, 40):
             yield from valid_start(text, start, match.end(), "US")
 
 

@@ -1,9 +1,9 @@
 """What earlier cleanings have found out about texts: clean text, signals, signature, and pairs that were compared.
 
 `<store>/texts/<domain>/<fingerprint>/` holds a folder for each partition that was ever read, under a fingerprint of
-what shapes the part pass: its code, the values that its SQL asks for, DuckDB's version. It saves time and decides
-nothing: a cleaning gives the same bytes with it, without it, or with half of it. The lock on the domain's ledger
-keeps other runs away.
+what shapes the part pass: its code, the values that its SQL asks for, the versions of libraries and of Python. It saves
+time and decides nothing: a cleaning gives the same bytes with it, without it, or with half of it. The lock on the
+domain's ledger keeps other runs away.
 """
 
 import logging
@@ -30,6 +30,8 @@ NEW_PAIRS = """
     join catalogue as a on a.number = i
     join catalogue as b on b.number = j
 """
+# numpy adds up what decides a language; Python knows what a letter is
+TEXT_LIBRARIES = ("duckdb", "ftfy", "numpy", "phonenumbers", "py3langid", "python", "python-stdnum")
 OTHER_PASSES = ("cleaning/sql/corpus/", "cleaning/sql/whole/", "cleaning/sql/published/")
 COMPARING = ("shingle_sets.sql", "compared_pairs.sql")  # of another pass, and what shapes the pairs that are kept
 
@@ -46,7 +48,7 @@ class KnownTexts:
         asked: dict[str, object] = {"needless": self.parameters["needless"]}
         for _, query in numbered_files("part"):
             asked |= used_by(query, self.parameters)
-        made = recipe("cleaning", asked, {}, ("duckdb", "ftfy", "py3langid", "phonenumbers", "python-stdnum"))
+        made = recipe("cleaning", asked, {}, TEXT_LIBRARIES)
         shaping = {
             name: digest
             for name, digest in made.code.items()

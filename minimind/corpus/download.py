@@ -1,18 +1,16 @@
 """Downloads by HTTP: asked for with the version that is kept, limited, resumed, retried, and checked."""
 
-import logging
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 import httpx
 
 from minimind.config import CorpusConfig
+from minimind.corpus import retries
 from minimind.corpus.answers import (
     RangeError,
     RetryableError,
@@ -37,16 +35,9 @@ from minimind.errors import SourceError
 from minimind.masking import masked
 from minimind.store import Store, sha256_of_file
 
-logger = logging.getLogger(__name__)
-
-RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0)  # seconds between tries, give or take half
-BROUGHT_ON_BYTES = 4 << 20
-MAX_WAIT_SECONDS = 120.0  # of a Retry-After
-TIMEOUT_SECONDS = 30.0  # without a byte
 WATCHED_SECONDS = 60.0
 MIN_WATCHED_BYTES = 10_000  # received in that time; a server that sends less is taken for stalled
 MAX_REDIRECTS = 10
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -108,7 +99,7 @@ class Download:
 
     def run(self) -> Kept | None:
         """The file once it is here; None if the server has no other version than the one kept."""
-        found = with_retries(self._shown, self._transfer, self._transfers, self._arrived)
+        found = retries.with_retries(self._shown, self._transfer, self._transfers, self._arrived)
         if found is None:
             return None
         name, validators = found
@@ -216,48 +207,6 @@ class Download:
         self._begun_record.unlink(missing_ok=True)
 
 
-def with_retries(
-    shown: str, once: Callable[[], Result], transfers: Transfers, arrived: Callable[[], int] = lambda: 0
-) -> Result:
-    """What `once` gives at the first try that meets no passing failure; raises SourceError when none is left.
-
-    A try that brought the file on (`arrived`, in bytes) does not count, so that a large one outlasts many failures.
-    """
-    tries, most = 0, arrived()
-    while True:
-        asked = 0.0
-        try:
-            return once()
-        except RetryableError as error:
-            problem, asked = str(error), error.wait_seconds
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            problem = in_words(error)
-            if isinstance(error, httpx.UnsupportedProtocol) or not isinstance(error, httpx.TransportError):
-                raise SourceError(f"{shown} cannot be read: {problem}; check the URL") from None
-        if asked > MAX_WAIT_SECONDS:
-            raise SourceError(
-                f"{shown} cannot be read: {problem} and wants to be left alone for {asked:,.0f} s; run again then"
-            )
-        if arrived() - most >= BROUGHT_ON_BYTES:
-            tries, most = 0, arrived()
-        if tries == len(RETRY_DELAYS):
-            break
-        seconds = max(RETRY_DELAYS[tries] * random.uniform(0.5, 1.5), asked)
-        logger.warning("%s: %s; trying again in %.1f s", shown, problem, seconds)
-        transfers.sleep(seconds)
-        tries += 1
-    raise SourceError(
-        f"{shown} cannot be read: {problem} ({len(RETRY_DELAYS) + 1} tries); "
-        "check the network and the server, and run again: what has arrived is kept"
-    )
-
-
-def in_words(error: Exception) -> str:
-    if isinstance(error, httpx.ReadTimeout):
-        return f"it sent nothing for {TIMEOUT_SECONDS:g} s"
-    return masked(str(error)) or type(error).__name__
-
-
 def open_client() -> httpx.Client:
     """A client that asks for the bytes of the files as they are, so that they can be counted and resumed."""
 
@@ -266,7 +215,7 @@ def open_client() -> httpx.Client:
 
     return httpx.Client(
         headers={"Accept-Encoding": "identity"},
-        timeout=TIMEOUT_SECONDS,
+        timeout=retries.TIMEOUT_SECONDS,
         follow_redirects=True,
         max_redirects=MAX_REDIRECTS,
         event_hooks={"request": [before]},

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from minimind.corpus.document import Document
-from minimind.corpus.sources.protocol import Unit
+from minimind.corpus.sources.protocol import Skipped, Unit
 
 FIELDS = ("id", "text", "title", "source", "license", "date")
 DATE = re.compile(r"\d{4}(-\d{2})?")
@@ -17,6 +17,7 @@ REPAIRS = {
     HALF_PAIR: "halves of surrogate pairs replaced by U+FFFD",
 }
 MENDED = ("text", "title")
+NOTHING = "nothing in it"  # why a blank text is skipped
 SHOWN_COLUMNS = 20
 TYPES = {
     bool: "a truth value",
@@ -50,8 +51,11 @@ class UnfitError(Exception):
     """A record that makes no document; carries the reason in words."""
 
 
-def make_document(record: Any, place: Place) -> Document:
-    """The document of a record with the keys of FIELDS; others are left aside. Raises UnfitError."""
+def make_document(record: Any, place: Place) -> Document | Skipped:
+    """The document of a record with the keys of FIELDS, none of a blank text; others are left aside.
+
+    Raises UnfitError.
+    """
     if not isinstance(record, Mapping):
         raise UnfitError(f"it is {kind_of(record)}; an object with id and text was expected")
     identifier, text = record.get("id"), record.get("text")
@@ -69,6 +73,8 @@ def make_document(record: Any, place: Place) -> Document:
             fields[name], metadata["repaired"] = repaired
     for name, value in fields.items():
         check_string(name, value)
+    if not fields["text"].strip():
+        return Skipped(place.path, NOTHING)
     metadata |= {key: fields[name] for key, name in (("origin", "source"), ("date", "date")) if fields[name]}
     return Document(
         document_id=f"{place.source}/{identifier}",
@@ -85,8 +91,8 @@ def check_string(name: str, value: Any) -> None:
         return
     if not isinstance(value, str):
         raise UnfitError(f"{name} is {kind_of(value)}; a string was expected")
-    if name in ("id", "text") and not value.strip():
-        raise UnfitError(f"{name} is empty")
+    if name == "id" and not value.strip():
+        raise UnfitError("id is empty")
     if name not in MENDED and (problem := what_is_broken(value)):
         raise UnfitError(f"{name} holds {problem}; correct it")
 

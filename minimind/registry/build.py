@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from minimind.config import Config, RegistryConfig
 from minimind.errors import UserError
 from minimind.evaluation.scoring import score_folder
-from minimind.masking import masked
 from minimind.model.hugging_face import load_model
 from minimind.registry import lineage
 from minimind.registry.forwarding import MetricForwarder
@@ -53,7 +52,7 @@ def build(section: RegistryConfig, inputs: RegistryInputs, store: Store) -> Mani
     _refuse_diverged(inputs.stages["evaluation"])
     with refusals_said(inputs.tracking_uri):
         client = connect(inputs.tracking_uri)
-        made = _recipe(section, inputs)
+        made = _recipe(section, inputs, _database_of(client, section, inputs, store))
         found = store.find(made.stage, made.fingerprint)
         return store.build(
             made,
@@ -71,8 +70,14 @@ def _refuse_diverged(evaluation: Manifest) -> None:
         )
 
 
-def _recipe(section: RegistryConfig, inputs: RegistryInputs) -> Recipe:
-    """What decides: the model, its score, the holdout, the name, the run and the server; not who is champion."""
+def _database_of(client: "MlflowClient", section: RegistryConfig, inputs: RegistryInputs, store: Store) -> str:
+    """What tells one MLflow from another, whatever the address by which it is reached: when its experiment was made."""
+    found = client.get_experiment(find_experiment(client, section.experiment, inputs.tracking_uri, store))
+    return sha256_of_json([found.experiment_id, found.creation_time])
+
+
+def _recipe(section: RegistryConfig, inputs: RegistryInputs, database: str) -> Recipe:
+    """What decides: the model, its score, the holdout, the name, the run and MLflow's database; not who is champion."""
     training, evaluation, cleaning = (inputs.stages[stage] for stage in ("training", "evaluation", "cleaning"))
     files = {
         **training.matching("model/"),
@@ -80,7 +85,7 @@ def _recipe(section: RegistryConfig, inputs: RegistryInputs) -> Recipe:
         **cleaning.matching("holdout.parquet"),
         "name": sha256_of_json(inputs.config.name),
         "run": training.fingerprint,
-        "tracking server": sha256_of_json(masked(inputs.tracking_uri)),
+        "MLflow database": database,
     }
     parents = {stage: manifest.fingerprint for stage, manifest in inputs.stages.items()}
     return recipe("registry", section, files, ("mlflow",), parents)

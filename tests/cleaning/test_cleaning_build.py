@@ -6,6 +6,7 @@ from cleaned import config
 from similar_texts import fillers, random_words, varied
 
 from minimind.cleaning.build import CleaningInputs, build
+from minimind.cleaning.known_texts import TEXT_LIBRARIES
 from minimind.errors import SourceError
 from minimind.store import Outcome, Recipe, Store
 
@@ -95,7 +96,7 @@ def test_fingerprint_knows_config_corpus_and_libraries_but_not_threads(clean):
     first = clean(fillers(20))
     assert clean(fillers(20), threads=1).manifest.reused
     assert not clean(fillers(20), config(max_jaccard=0.9)).manifest.reused
-    assert set(first.manifest.libraries) == {"duckdb", "ftfy", "py3langid", "pyarrow", "phonenumbers", "python-stdnum"}
+    assert set(first.manifest.libraries) == {*TEXT_LIBRARIES, "pyarrow"}
     assert {"cleaning/sql/part/1_texts.sql", "cleaning/sql/functions.sql"} <= set(first.manifest.code)
     assert "documents-00000.parquet" in first.manifest.inputs
     assert set(first.manifest.parents) == {"corpus"}

@@ -121,15 +121,18 @@ def test_nothing_left_to_train_on_is_refused(clean, tmp_path):
         clean(texts, config(max_overlap=0.5, evaluation_files=[str(tmp_path / "all.txt")]))
 
 
-def test_copy_of_an_overlapping_document_names_no_removed_one(clean, question):
+@pytest.mark.parametrize("more", ["", " one word more"], ids=["exact", "near"])
+def test_copy_of_an_overlapping_document_goes_for_the_same_reason(clean, question, more):
     path, text = question
-    copies = {f"{source}/{n}": text for source in "abcdefgh" for n in range(2)}
+    copies = {f"{source}/{n}": text + more * n for source in "abcdefgh" for n in range(2)}
     for source in "abcdefgh":  # each alone: some clusters are held out, the others are for training
         texts = fillers(30) | {key: value for key, value in copies.items() if key.startswith(source)}
         cleaned = clean(texts, config(max_overlap=0.5, evaluation_files=[path]))
         kept = {row["document_id"]: row["kept_document_id"] for row in cleaned.rows("removed")}
         if f"{source}/0" in kept:
             assert kept == {f"{source}/0": None, f"{source}/1": None}
+            assert set(cleaned.reasons.values()) == {"overlap_with_evaluation"}
+            assert {row["step"] for row in cleaned.rows("removed")} == {"decontamination"}
             return
         assert kept == {f"{source}/1": f"{source}/0"}
     raise AssertionError("no cluster was for training")

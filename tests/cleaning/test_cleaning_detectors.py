@@ -236,6 +236,17 @@ def test_without_a_region_only_country_codes_make_a_phone_number():
     assert found("Tel. 030/901820, (202) 555-0143, +49 30 901820", "phone", None) == ["+49 30 901820"]
 
 
+@pytest.mark.parametrize("blanks", range(1, 29))
+def test_word_that_begins_far_before_an_address_is_seen_whole(blanks):
+    assert found("Their flagship" + " " * blanks + "12.34.56.78", "ip") == []
+    assert found("Their flag: ip" + " " * blanks + "12.34.56.78", "ip") == ["12.34.56.78"]
+
+
+@pytest.mark.parametrize("digits", [1, 39, 40, 41, 60])
+def test_rest_of_a_long_number_is_no_phone_number(digits):
+    assert found("7" * digits + "-202-555-0143", "phone") == []
+
+
 def test_the_earlier_kind_stays_where_two_overlap():
     text = "call 4111 1111 1111 1111 or 5551234567890@example.com"
     assert [hit.kind for hit in find(text, "US")] == ["card", "email"]

@@ -7,6 +7,7 @@ import pytest
 from cleaned import config
 from similar_texts import fillers, random_words, varied
 
+from minimind import store as store_module
 from minimind.cleaning import parts
 from minimind.cleaning.parts import Resources
 from minimind.store import Store
@@ -82,6 +83,16 @@ def test_other_values_of_the_part_pass_read_all_texts_anew_and_leave_nothing_beh
     clean(fillers(20), config(shingle_words=3))
     assert read == [20]
     assert len(list((store.root / "texts" / store.domain).iterdir())) == 1
+
+
+@pytest.mark.parametrize("library", ["numpy", "python"])
+def test_another_version_of_what_shapes_texts_reads_all_anew(clean, monkeypatch, library):
+    read = counted_texts(monkeypatch)
+    clean(fillers(20))
+    version = store_module.version_of
+    monkeypatch.setattr(store_module, "version_of", lambda name: "0.1" if name == library else version(name))
+    assert not clean(fillers(20)).manifest.reused
+    assert read == [20, 20]
 
 
 def test_same_bytes_for_any_partition_size(clean, store, tmp_path):

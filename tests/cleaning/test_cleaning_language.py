@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 from cleaned import config
 
-from minimind.cleaning.language import encode, identified, languages_of
+from minimind.cleaning.language import LANGUAGES, encode, identified, languages_of, model
 from minimind.cleaning.stop_words import STOP_WORDS
 from minimind.errors import ConfigError
 from minimind.store import Store
@@ -93,6 +93,10 @@ def test_languages_do_not_depend_on_threads(clean, tmp_path):
 def test_language_that_cannot_be_told_is_refused(clean):
     with pytest.raises(ConfigError, match=r"tlh cannot be told; these can: ac.*de"):
         clean(texts(), config(language={"expected": ["de", "tlh"]}))
+
+
+def test_languages_that_a_config_may_name_are_those_of_the_model():
+    assert set(model().languages) == LANGUAGES
 
 
 def test_languages_equal_those_of_the_library():

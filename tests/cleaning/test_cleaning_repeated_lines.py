@@ -1,7 +1,10 @@
 """Lines that stand in many documents: which count, which are cut, and from what."""
 
+import pytest
 from cleaned import config
 from similar_texts import fillers
+
+from minimind.errors import CorpusTooSmallError
 
 NOTICE = "This notice stands below every document."
 
@@ -67,3 +70,36 @@ def test_ignored_lines_are_not_counted(clean):
     cleaned = clean(texts, config(repeated_lines={"action": "ignore"}))
     assert cleaned.kept == texts
     assert cleaned.manifest.details["repeated_lines"] == []
+
+
+def test_personal_data_in_a_line_that_is_cut_counts_nowhere(clean):
+    texts = noticed(12, 3, "Write to the office: jane@example.com")
+    first, *_, last = texts
+    texts[first] += "\n\nAsk john@example.com or call."
+    texts[last] += "\n\nAsk joan@example.com or call."
+    cleaned = clean(texts, config(repeated_lines={"action": "remove"}, personal_data={"email": "replace"}))
+    assert cleaned.kept[first].endswith("\n\nAsk <email> or call.")
+    [row] = cleaned.manifest.details["personal_data"]
+    assert (row["hits"], row["documents"]) == (2, 2)
+    published = sum(len(text.encode()) for text in cleaned.kept.values())
+    counts, details = cleaned.manifest.counts, cleaned.manifest.details
+    assert counts["bytes"] == counts["train_bytes"] + counts["holdout_bytes"] == published
+    assert counts["bytes_in"] - sum(row["bytes"] for row in details["funnel"]) == published
+    assert sum(row["bytes_kept"] for row in details["licenses"]) == published
+
+
+def test_flags_name_no_personal_data_of_a_line_that_is_cut(clean):
+    texts = noticed(12, 3, "Write to the office: jane@example.com")
+    cleaned = clean(texts, config(repeated_lines={"action": "remove"}, personal_data={"email": "flag"}))
+    rows = cleaned.rows("train") + cleaned.rows("holdout")
+    assert not any("personal_data" in dict(row["metadata"]) for row in rows)
+
+
+def test_holdout_has_its_least_bytes_after_lines_are_cut(clean):
+    notice = "This notice stands below every document. " * 400
+    texts = noticed(40, 40, notice.strip())
+    remove = {"action": "remove", "max_cut_share": 1}
+    cleaned = clean(texts, config(repeated_lines=remove, holdout_share=0.01, min_bytes=2_000))
+    assert 2_000 <= cleaned.manifest.counts["holdout_bytes"] < 4_000
+    with pytest.raises(CorpusTooSmallError, match="the holdout, at most a fifth"):
+        clean(texts, config(repeated_lines=remove, holdout_share=0.01, min_bytes=30_000))

@@ -4,6 +4,7 @@ import textwrap
 
 import pytest
 
+from minimind.cleaning.front_matter import without_front_matter
 from minimind.cleaning.normalize import tidied
 
 PROSE = textwrap.fill(
@@ -32,6 +33,16 @@ def test_yaml_front_matter_is_dropped():
     assert tidy(text, drop_front_matter=True) == "# Gesetz\n\nText."
 
 
+def test_front_matter_is_gone_at_once_however_many_blocks_stand_on_each_other():
+    """Block by block, with a copy of the text for each, megabytes of it would take hours."""
+    fields = "Title: a\nAuthor: b\nStatus: c\nDate: d\n\n"
+    blocks = "---\ntitle: a\n---\n", f"---\ntitle: a\n---\n\n{fields}", fields
+    for block in blocks:
+        assert without_front_matter(block * 500 + "Text.").strip() == "Text."
+    below_title = "A law\n" + "---\ntitle: a\n---\n" * 500 + "Text."
+    assert without_front_matter(below_title) == "A law\nText."
+
+
 def test_title_above_its_front_matter_stays():
     text = "Gesetz\nüber die Schulen\n---\nTitle: in Karlsruhe\nslug: schulg\n---\n\nText."
     assert tidy(text, drop_front_matter=True) == "Gesetz\nüber die Schulen\n\nText."
@@ -51,6 +62,7 @@ def test_identifier_lines_are_dropped():
     "text",
     [
         "---\n\nA rule above, no front matter.\n\n---\n\nText.",
+        "---\n\nA rule above, then an example:\n\n---\ntitle: no front matter\n---\n\nText.",
         "--- Optional exception to the licence ---\n\nAs an exception:",
         "From: A\nTo: B\nSubject: The lease\nDate: 3 May 2001\n\nDear Sir",
         "# Gesetz\n\n---\nTitle: in the middle\n---\n\nText.",

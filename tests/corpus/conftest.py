@@ -131,7 +131,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-    monkeypatch.setattr("minimind.corpus.download.RETRY_DELAYS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("minimind.corpus.retries.RETRY_DELAYS", (0.0, 0.0, 0.0))
     state = Server("")
 
     class Handler(BaseHTTPRequestHandler):

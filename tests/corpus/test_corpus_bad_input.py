@@ -14,6 +14,7 @@ import zstandard
 from office_files import docx_bytes, pdf_bomb, pdf_bytes, replaced_part, with_body
 from packed import pack
 
+from minimind.corpus.document import DocumentWriter
 from minimind.errors import SourceError
 
 NOT_FOUND = "<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head><body><h1>Not Found</h1></body></html>"
@@ -288,3 +289,29 @@ def test_too_many_unreadable_files_stop_the_run(tmp_path, build_corpus):
     (tmp_path / "scan.pdf").write_bytes(pdf_bytes(""))
     with pytest.raises(SourceError, match=r"1 of 2 files \(50.00%\) cannot be read(.|\n)*run text recognition"):
         build_corpus(tmp_path / "*", max_unreadable_share=0.1)
+
+
+@pytest.mark.parametrize("change", ["appended", "replaced", "removed"])
+def test_file_that_changes_while_it_is_read_is_refused(tmp_path, build_corpus, store, monkeypatch, change):
+    path = tmp_path / "laws.jsonl"
+    path.write_bytes(b'{"id": "a", "text": "A duty."}\n')
+    add = DocumentWriter.add
+
+    def add_late(writer, document, text_bytes):
+        add(writer, document, text_bytes)
+        if change == "appended":
+            with path.open("ab") as lines:
+                lines.write(b'{"id": "b", "text": "Another."}\n')
+        elif change == "replaced":
+            other = tmp_path / "other"
+            other.write_bytes(b'{"id": "b", "text": "Other."}\n')
+            other.replace(path)
+        else:
+            path.unlink()
+
+    monkeypatch.setattr(DocumentWriter, "add", add_late)
+    with pytest.raises(
+        SourceError, match=r"laws.jsonl has (changed while the corpus was read|just gone .*); run again"
+    ):
+        build_corpus(path)
+    assert store.manifests("corpus") == []

@@ -255,8 +255,8 @@ def test_machine_without_git_is_said(laws, build_corpus, monkeypatch):
 
 
 def test_server_that_never_answers_is_left(build_corpus, monkeypatch):
-    monkeypatch.setattr("minimind.corpus.git.STALLED_SECONDS", 0.5)
-    monkeypatch.setattr("minimind.corpus.download.RETRY_DELAYS", (0.0,))
+    monkeypatch.setattr("minimind.corpus.git_program.STALLED_SECONDS", 0.5)
+    monkeypatch.setattr("minimind.corpus.retries.RETRY_DELAYS", (0.0,))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/laws.git"
         with pytest.raises(SourceError, match=r"nothing for 0\.5 s: connection timed out \(2 tries\)"):
@@ -275,7 +275,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-    monkeypatch.setattr("minimind.corpus.download.RETRY_DELAYS", (0.0,))
+    monkeypatch.setattr("minimind.corpus.retries.RETRY_DELAYS", (0.0,))
     started = []
 
     def start(folder: Path, login: str | None = None) -> tuple[str, list[str | None]]:

@@ -282,7 +282,7 @@ def test_broken_download_is_resumed_where_it_stopped(server, build_corpus, texts
 
 
 def test_tries_that_bring_a_download_on_do_not_count(server, build_corpus, texts, monkeypatch):
-    monkeypatch.setattr("minimind.corpus.download.BROUGHT_ON_BYTES", 50_000)
+    monkeypatch.setattr("minimind.corpus.retries.BROUGHT_ON_BYTES", 50_000)
     content = b"".join(b"%07d\n" % number for number in range(100_000))
 
     def a_piece(handler):
@@ -322,7 +322,7 @@ def test_download_that_a_killed_run_left_is_continued_by_the_next(server, store,
     content = b"".join(b"%07d\n" % number for number in range(100_000))
     server.serve("/laws.txt", content)
     server.cut("/laws.txt", content, at=600_000)
-    monkeypatch.setattr("minimind.corpus.download.RETRY_DELAYS", ())
+    monkeypatch.setattr("minimind.corpus.retries.RETRY_DELAYS", ())
     with pytest.raises(SourceError, match="what has arrived is kept"):
         build_corpus(http_source(f"{server.url}/laws.txt"))
     (part,) = (store.root / "downloads").glob("*.part")
@@ -406,7 +406,7 @@ def test_file_called_a_web_page_is_read_where_its_checksum_is_right(server, buil
 
 
 def test_stalled_server_is_left_after_a_while(server, build_corpus, monkeypatch):
-    monkeypatch.setattr("minimind.corpus.download.TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("minimind.corpus.retries.TIMEOUT_SECONDS", 0.2)
     released = threading.Event()
     server.serve("/law.txt", b"Law.")
 
@@ -429,7 +429,7 @@ def test_stalled_server_is_left_after_a_while(server, build_corpus, monkeypatch)
 
 def test_server_that_drips_is_taken_for_stalled(server, build_corpus, monkeypatch):
     monkeypatch.setattr("minimind.corpus.download.WATCHED_SECONDS", 0.2)
-    monkeypatch.setattr("minimind.corpus.download.RETRY_DELAYS", ())
+    monkeypatch.setattr("minimind.corpus.retries.RETRY_DELAYS", ())
 
     def drip(handler):
         handler.send_response(200)

@@ -18,7 +18,8 @@ from minimind.errors import SourceError
 ROWS: list[dict[str, Any]] = [
     {"key": f"r{number}", "body": f"Row {number}.", "terms": "CC0-1.0" if number % 2 else None} for number in range(20)
 ]
-ROWS[3]["body"] = ""
+ROWS[3]["body"] = None
+ROWS[4]["body"] = " "
 SOURCE = {
     "kind": "huggingface",
     "name": "hub",
@@ -93,7 +94,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_rows_up_to_the_limit_become_documents(told):
     rows = told["documents"]["rows"]
-    assert [row["document_id"] for row in rows] == ["hub/r0", "hub/r1", "hub/r2", "hub/r4", "hub/r5"]
+    assert [row["document_id"] for row in rows] == ["hub/r0", "hub/r1", "hub/r2", "hub/r5", "hub/r6"]
     assert [row["license"] for row in rows[:2]] == ["Public domain", "CC0-1.0"]
     assert rows[0]["text"] == "Row 0."
     assert dict(rows[0]["metadata"]) == {"origin": f"hf://datasets/{DATASET}@{COMMIT}"}
@@ -101,7 +102,8 @@ def test_rows_up_to_the_limit_become_documents(told):
 
 def test_unreadable_row_is_reported_by_its_number(told):
     (listed,) = told["documents"]["details"]["unreadable"]
-    assert listed == {"path": f"hf://datasets/{DATASET}@{COMMIT}", "line": 4, "problem": "text is empty"}
+    assert listed == {"path": f"hf://datasets/{DATASET}@{COMMIT}", "line": 4, "problem": "text is missing"}
+    assert told["documents"]["details"]["sources"]["hub"]["skipped"] == {"nothing in it": 1}
 
 
 def test_probe_is_the_commit_that_the_revision_stands_for(told):
@@ -118,7 +120,7 @@ def test_bytes_of_text_are_not_exceeded(told):
 
 def test_position_is_the_id_where_no_column_is_named(told):
     ids = [row["document_id"] for row in told["positions"]["rows"]]
-    assert ids == [f"hub/{number:09}" for number in (0, 1, 2, 4, 5)]
+    assert ids == [f"hub/{number:09}" for number in (0, 1, 2, 5, 6)]
 
 
 @pytest.mark.parametrize(

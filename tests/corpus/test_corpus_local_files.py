@@ -95,7 +95,6 @@ def test_license_of_the_source_serves_documents_that_name_none(tmp_path, build_c
         ({"id": "x", "text": 5}, "text is a number; a string was expected"),
         ({"id": True, "text": "x"}, "id is a truth value"),
         ({"id": " ", "text": "x"}, "id is empty"),
-        ({"id": "x", "text": " \n"}, "text is empty"),
         ({"id": "x", "text": "x", "title": ["x"]}, "title is a list"),
         ({"id": "x", "text": "x", "date": "last May"}, "date is 'last May'; write it as 2026-05-31"),
         ({"id": "x\ud800", "text": "x"}, "id holds half of a surrogate pair"),
@@ -115,6 +114,22 @@ def test_unreadable_line_is_counted_and_reported_with_its_reason(tmp_path, build
     with pytest.raises(SourceError, match=r"1 of 3 lines or documents \(33.33%\) cannot be read") as error:
         build_corpus(path, max_unreadable_share=0.3)
     assert reason in str(error.value)
+
+
+def test_blank_text_is_skipped_and_counted_as_an_empty_file_is(tmp_path, build_corpus, texts):
+    write_lines(tmp_path / "laws.jsonl", DUTY, {"id": "x", "text": " \n"}, {"id": "y", "text": "\0"})
+    (tmp_path / "laws.csv").write_text("id,text\nz,  \n")
+    manifest = build_corpus(tmp_path / "laws.*", max_unreadable_share=0)
+    assert texts(manifest) == {"own/a": "A duty."}
+    assert manifest.counts["unreadable"] == 0
+    assert manifest.details["sources"]["own"]["skipped"] == {"nothing in it": 3}
+
+
+def test_other_keys_of_a_record_do_not_reach_its_metadata(tmp_path, build_corpus, read):
+    notes = {"language": "de", "version_of": "other", "personal_data": "none", "metadata": {"language": "de"}}
+    write_lines(tmp_path / "laws.jsonl", DUTY | notes)
+    [row] = read(build_corpus(tmp_path / "laws.jsonl"))
+    assert row["metadata"].keys() == {"path", "origin", "date"}
 
 
 def test_no_more_unreadable_lines_than_a_few_are_shown(tmp_path, build_corpus):

@@ -1,8 +1,10 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import yaml
-from domain import Domain, small_config, write_corpus
+from domain import Domain, PrefectServer, small_config, write_corpus
+
+from flows.servers import own_prefect_server
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +20,21 @@ def make_domain(
         return Domain(config, corpus, folder / "store")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def retrained(make_domain: Callable[..., Domain]) -> Domain:
+    """A domain whose runs the tests share."""
+    return make_domain("retrained")
+
+
+@pytest.fixture(scope="session")
+def prefect(retrained: Domain) -> Iterator[PrefectServer]:
+    """The server that a run of `retrained` would start for itself; held here, each of its runs finds it up."""
+    from prefect.logging.handlers import APILogHandler
+
+    with own_prefect_server(retrained.store) as url:
+        server = PrefectServer(retrained.store, url)
+        yield server
+        with server.spoken_to():
+            APILogHandler().flush()

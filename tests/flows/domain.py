@@ -3,14 +3,21 @@
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
+from typer.testing import CliRunner
+
+from flows.cli import app
+from flows.servers import prefect_settings
 
 PROJECT = Path(__file__).parents[2]
 MINIMIND = [sys.executable, "-m", "flows.cli"]
@@ -24,12 +31,25 @@ class Domain:
     corpus: Path
     store: Path
 
-    def run(self, *arguments: str, expect: int = 0) -> dict[str, Any]:
+    def run(self, *arguments: str, expect: int = 0, **settings: str) -> dict[str, Any]:
         """`minimind run --json`; its object, or what it said on stderr where another exit code is expected."""
         command = [*MINIMIND, "run", str(self.config), "--store", str(self.store), "--json", *arguments]
-        done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            command, cwd=PROJECT, env=environment(**settings), capture_output=True, text=True, timeout=300
+        )
         assert done.returncode == expect, done.stderr[-5000:]
         return json.loads(done.stdout) if expect == 0 else {"stderr": done.stderr, "stdout": done.stdout}
+
+    def call(self, server: "PrefectServer", *arguments: str, expect: int = 0) -> dict[str, Any]:
+        """The same as `run` within this process, which has imported by now what a new one spends most time on."""
+        words = ["run", str(self.config), "--store", str(self.store), "--json", *arguments]
+        with server.spoken_to():
+            return invoked(words, expect)
+
+    def clean(self, *arguments: str, expect: int = 0) -> dict[str, Any]:
+        """`minimind clean --json` within this process."""
+        words = ["clean", str(self.config), "--store", str(self.store), "--json", *arguments]
+        return invoked(words, expect)
 
     def say(self, *arguments: str) -> str:
         """What `minimind run` prints for a person."""
@@ -37,6 +57,37 @@ class Domain:
         done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-5000:]
         return done.stdout
+
+
+def invoked(words: list[str], expect: int) -> dict[str, Any]:
+    """What the command says when it is called in this process, which keeps its own handler of SIGTERM."""
+    terminated = signal.getsignal(signal.SIGTERM)
+    try:
+        done = CliRunner().invoke(app, words, env={"MLFLOW_TRACKING_URI": None, "MINIMIND_STORE": None})
+    finally:
+        signal.signal(signal.SIGTERM, terminated)
+    assert done.exit_code == expect, done.stderr[-5000:]
+    return json.loads(done.stdout) if expect == 0 else {"stderr": done.stderr, "stdout": done.stdout}
+
+
+@dataclass(frozen=True)
+class PrefectServer:
+    """A running server, and the store that it lies in."""
+
+    store: Path
+    url: str
+
+    @contextmanager
+    def spoken_to(self) -> Iterator[None]:
+        """Flows of this process run on it, with the settings that the command gives them."""
+        from prefect.context import use_profile
+        from prefect.settings import Profile
+
+        with (
+            patch.dict(os.environ, prefect_settings(self.store, self.url)),
+            use_profile(Profile(name="tests"), include_current_context=False),
+        ):
+            yield
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -68,7 +119,7 @@ def small_config(name: str, corpus: Path) -> dict[str, Any]:
     sizes = {"hidden_size": 32, "layers": 2, "heads": 4, "kv_heads": 2, "head_size": 8, "intermediate_size": 64}
     tree["training"] |= {
         "preset": None, "sizes": sizes, "sequence_length": 32, "batch_tokens": 512, "micro_batch_sequences": 8,
-        "budget": "60k tokens", "threads": 1, "evaluations": 3, "checkpoint_seconds": 0.3,
+        "budget": "30k tokens", "threads": 1, "evaluations": 3, "checkpoint_seconds": 0.3,
     }  # fmt: skip
     tree["evaluation"]["sampling"] |= {"prompts": ["bade [/bold] said"], "holdout_prompts": 1, "max_new_tokens": 16}
     return tree

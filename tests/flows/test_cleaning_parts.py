@@ -1,15 +1,13 @@
 """Partitions that a Prefect task runner reads side by side give the bytes of one that is read whole."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
+from domain import PrefectServer
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
-from prefect.testing.utilities import prefect_test_harness
 
 from minimind.cleaning.build import CleaningInputs, build
 from minimind.cleaning.parts import Resources
@@ -17,12 +15,6 @@ from minimind.config import load_config
 from minimind.corpus.document import SCHEMA
 from minimind.store import Manifest, Outcome, Recipe, Store
 from tasks.cleaning import PARTS_AT_ONCE, side_by_side
-
-
-@pytest.fixture(scope="module")
-def prefect() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 def make_corpus(store: Store, sentences: Any) -> Manifest:
@@ -38,7 +30,9 @@ def make_corpus(store: Store, sentences: Any) -> Manifest:
     return store.build(Recipe("corpus", {}, {}, {}, {}), write)
 
 
-def test_parts_read_by_a_task_runner_give_the_same_bytes(prefect: None, tmp_path: Path, sentences: Any) -> None:
+def test_parts_read_by_a_task_runner_give_the_same_bytes(
+    prefect: PrefectServer, tmp_path: Path, sentences: Any
+) -> None:
     small = ["cleaning.split.min_documents=2", "cleaning.split.min_bytes=100"]
     section = load_config(Path("configs/demo.yaml"), small).cleaning
     reports: list[str] = []
@@ -48,8 +42,9 @@ def test_parts_read_by_a_task_runner_give_the_same_bytes(prefect: None, tmp_path
         store = Store(tmp_path / name, "tests", lambda *step: reports.append(step[3]))
         return build(section, CleaningInputs(make_corpus(store, sentences), resources), store)
 
-    whole = clean("whole", Resources())
-    parts = clean("parts", Resources(partition_bytes=5_000, read_parts=side_by_side))
+    with prefect.spoken_to():
+        whole = clean("whole", Resources())
+        parts = clean("parts", Resources(partition_bytes=5_000, read_parts=side_by_side))
     assert {name: file.sha256 for name, file in parts.files.items()} == {
         name: file.sha256 for name, file in whole.files.items()
     }

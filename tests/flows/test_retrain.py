@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 import yaml
-from domain import Domain
+from domain import Domain, PrefectServer
 
 from minimind.store import STAGES
 
 AFTER_TRAINING_CHANGED = ("training", "evaluation", "registry")
 
 
-@pytest.fixture(scope="module")
-def domain(make_domain: Callable[..., Domain]) -> Domain:
-    return make_domain("retrained")
+@pytest.fixture(scope="session")
+def domain(retrained: Domain, prefect: PrefectServer) -> Domain:
+    return retrained
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def first(domain: Domain) -> dict[str, Any]:
     return domain.run()
 
@@ -41,8 +41,8 @@ def test_first_run_registers_a_champion(first: dict[str, Any], domain: Domain) -
     assert "retrained" in Path(first["report"]).read_text()
 
 
-def test_second_run_reuses_every_stage(first: dict[str, Any], domain: Domain) -> None:
-    second = domain.run()
+def test_second_run_reuses_every_stage(first: dict[str, Any], domain: Domain, prefect: PrefectServer) -> None:
+    second = domain.call(prefect)
     assert all(row["reused"] for row in second["stages"].values())
     assert second["model"] == first["model"]
     assert second["metrics"] == first["metrics"]
@@ -66,28 +66,30 @@ def test_summary_for_people_has_funnel_figures_sample_and_what_comes_next(
 
 
 def test_changed_setting_rebuilds_from_its_stage_on_and_makes_a_challenger(
-    first: dict[str, Any], domain: Domain
+    first: dict[str, Any], domain: Domain, prefect: PrefectServer
 ) -> None:
-    changed = domain.run("--set", "training.budget=20k tokens")
+    changed = domain.call(prefect, "--set", "training.budget=8k tokens")
     rebuilt = [stage for stage, row in changed["stages"].items() if not row["reused"]]
     assert rebuilt == list(AFTER_TRAINING_CHANGED)
     assert changed["model"]["version"] == "2"
     assert changed["model"]["decision"] == "kept_champion"
     assert changed["model"]["aliases"] == ["challenger"]
-    again = domain.run()
+    again = domain.call(prefect)
     assert again["model"]["version"] == first["model"]["version"]
     assert again["model"]["aliases"] == ["champion"]
 
 
-def test_until_stops_early_and_says_null_for_the_rest(domain: Domain) -> None:
-    result = domain.run("--until", "shards")
+def test_until_stops_early_and_says_null_for_the_rest(domain: Domain, prefect: PrefectServer) -> None:
+    result = domain.call(prefect, "--until", "shards")
     reached = [stage for stage, row in result["stages"].items() if row]
     assert reached == ["corpus", "cleaning", "tokenizer", "shards"]
     assert (result["model"], result["metrics"], result["report"]) == (None, None, None)
 
 
-def test_prefect_keeps_reused_stages_and_json_results_without_pickle(first: dict[str, Any], domain: Domain) -> None:
-    domain.run("--until", "cleaning")
+def test_prefect_keeps_reused_stages_and_json_results_without_pickle(
+    first: dict[str, Any], domain: Domain, prefect: PrefectServer
+) -> None:
+    domain.call(prefect, "--until", "cleaning")
     with closing(sqlite3.connect(domain.store / "prefect" / "prefect.db")) as database:
         states = {row[0] for row in database.execute("select name from task_run_state")}
         artifacts = {row[0] for row in database.execute("select key from artifact")}
@@ -116,21 +118,37 @@ def test_mlflow_has_one_run_for_a_retraining_with_its_metrics_and_report(first: 
     assert "report.html" in {artifact.path for artifact in client.list_artifacts(version.run_id)}
 
 
+TOO_SMALL = '{"id": "1", "text": "short"}\n'
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
         ("", "no document"),
-        ('{"id": "1", "text": "short"}\n', "of 1 documents 1 are left (removed: none)"),
+        (TOO_SMALL, "of 1 documents 1 are left (removed: none)"),
         ("{not json\n" * 3, "texts.jsonl, line 1"),
     ],
     ids=["empty", "too small", "unreadable"],
 )
 def test_bad_corpus_is_one_sentence_and_exit_code_2(
-    make_domain: Callable[..., Domain], line: str, expected: str
+    make_domain: Callable[..., Domain], prefect: PrefectServer, line: str, expected: str
 ) -> None:
     domain = make_domain("broken", 1)
     domain.corpus.write_text(line)
-    said = domain.run(expect=2)
+    assert_said_plainly(domain, domain.call(prefect, expect=2), expected)
+
+
+def test_process_that_meets_a_bad_corpus_says_nothing_more_when_it_ends(
+    make_domain: Callable[..., Domain], prefect: PrefectServer
+) -> None:
+    domain = make_domain("broken", 1)
+    domain.corpus.write_text(TOO_SMALL)
+    said = domain.run(expect=2, PREFECT_API_URL=prefect.url)
+    assert_said_plainly(domain, said, "of 1 documents 1 are left (removed: none)")
+    assert said["stderr"].rstrip().splitlines()[-1].startswith("minimind: ")
+
+
+def assert_said_plainly(domain: Domain, said: dict[str, Any], expected: str) -> None:
     assert said["stdout"] == ""
     assert expected in said["stderr"]
     assert "Traceback" not in said["stderr"]
@@ -138,10 +156,32 @@ def test_bad_corpus_is_one_sentence_and_exit_code_2(
     assert not list((domain.store / "cleaning").glob("*/manifest.json"))
 
 
-def test_source_replaces_the_sources_of_the_config(domain: Domain, tmp_path: Path) -> None:
+def test_source_replaces_the_sources_of_the_config(domain: Domain, prefect: PrefectServer, tmp_path: Path) -> None:
     other = tmp_path / "other.jsonl"
     other.write_text(domain.corpus.read_text())
-    result = domain.run("--source", str(other), "--until", "corpus")
+    result = domain.call(prefect, "--source", str(other), "--until", "corpus")
     files = [json.loads(line) for line in (Path(result["stages"]["corpus"]["path"]) / "files.jsonl").open()]
     assert [file["path"] for file in files] == [str(other)]
     assert yaml.safe_load(domain.config.read_text())["corpus"]["sources"][0]["paths"] == [str(domain.corpus)]
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("cleaning.language.expected=[en, tlh]", "tlh cannot be told"),
+        ("cleaning.personal_data.phone_region=XX", "phone_region is XX, which is no country"),
+        ("cleaning.decontamination.evaluation_files=[{folder}/gone.txt]", "gone.txt; correct cleaning.decontamination"),
+        ("cleaning.decontamination.evaluation_files=[{folder}/cut.jsonl]", "cut.jsonl, line 1: it is no valid JSON"),
+    ],
+)
+def test_cleaning_that_cannot_be_is_refused_before_the_corpus_is_read(
+    make_domain: Callable[..., Domain], prefect: PrefectServer, tmp_path: Path, setting: str, expected: str
+) -> None:
+    domain = make_domain("impossible", 1)
+    (tmp_path / "cut.jsonl").write_text('{"question": ')
+    for said in (
+        domain.call(prefect, "--set", setting.format(folder=tmp_path), expect=2),
+        domain.clean("--set", setting.format(folder=tmp_path), expect=2),
+    ):
+        assert expected in said["stderr"]
+        assert not (domain.store / "corpus").exists()

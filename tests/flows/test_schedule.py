@@ -13,6 +13,9 @@ import psutil
 import pytest
 import yaml
 from domain import MINIMIND, PROJECT, Domain, environment
+from typer.testing import CliRunner
+
+from flows.cli import app
 
 WITHIN_SECONDS = 150.0
 
@@ -26,7 +29,8 @@ def project(tmp_path: Path, make_domain: Callable[..., Domain]) -> Path:
     tree = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
     deployment = tree["deployments"][0]
     deployment |= {"name": "scheduled", "schedules": [{"slug": "often", "interval": 10}]}
-    deployment["parameters"] = {"request": {"config": str(domain.config)}}
+    quick = ["training.budget=5k tokens", "training.evaluations=1"]
+    deployment["parameters"] = {"request": {"config": str(domain.config), "overrides": quick}}
     (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"name": "test", "deployments": [deployment]}))
     return tmp_path
 
@@ -39,7 +43,8 @@ def free_port() -> int:
 
 def command(project: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     words = (*MINIMIND, *words, "--store", str(project / "store"))
-    return subprocess.run(words, cwd=project, env=environment(), capture_output=True, text=True, timeout=240)
+    impatient = environment(PREFECT_WORKER_QUERY_SECONDS="1")
+    return subprocess.run(words, cwd=project, env=impatient, capture_output=True, text=True, timeout=240)
 
 
 def test_scheduled_deployment_runs_and_down_stops_exactly_what_up_started(project: Path) -> None:
@@ -64,7 +69,8 @@ def test_scheduled_deployment_runs_and_down_stops_exactly_what_up_started(projec
     bystander.kill()
     assert not processes_of(project)
     assert command(project, "down").stdout.strip() == "nothing was up"
-    generated = command(project, "generate", "models:/scheduled@champion", "bade", "--max-new-tokens", "5")
+    asked = ["generate", "models:/scheduled@champion", "bade", "--max-new-tokens", "5"]
+    generated = CliRunner().invoke(app, [*asked, "--store", str(project / "store")], env={"MLFLOW_TRACKING_URI": None})
     assert generated.stdout.startswith("bade"), generated.stderr
 
 

@@ -254,6 +254,15 @@ def test_old_store_with_a_new_database_registers_again(
     assert register(stages).reused, "and the first one is still good"
 
 
+def test_database_behind_another_address_is_known_again(register: Register, make_stages: MakeStages, uri: str) -> None:
+    """As after `minimind up`, which puts a server before the store's own database."""
+    stages = make_stages("20")
+    first = register(stages)
+    again = register(stages, uri=f"{uri}?timeout=20")
+    assert again.reused
+    assert again.details == first.details
+
+
 def test_version_deleted_in_mlflow_is_registered_again(
     register: Register, make_stages: MakeStages, client: MlflowClient
 ) -> None:

@@ -1,13 +1,16 @@
 -- one row is a document of the same cluster as $document_id, the most similar first; partners says how many there are
 -- Links are the pairs that were compared and found similar, and exact copies with what was kept instead.
-with recursive links as (
+with recursive exact_copies as (
+    select document_id, kept_document_id from fates where reason = 'exact_duplicate' and kept_document_id is not null
+),
+links as (
     select document_id_a as one, document_id_b as other, jaccard from pairs
     union all
     select document_id_b, document_id_a, jaccard from pairs
     union all
-    select document_id, kept_document_id, null from fates where reason = 'exact_duplicate' and kept_document_id is not null
+    select document_id, kept_document_id, null from exact_copies
     union all
-    select kept_document_id, document_id, null from fates where reason = 'exact_duplicate' and kept_document_id is not null
+    select kept_document_id, document_id, null from exact_copies
 ),
 reached as (
     select $document_id as document_id

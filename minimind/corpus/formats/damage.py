@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from minimind.corpus.document import Document, DocumentBatch
 from minimind.corpus.expanding import TooLargeError
-from minimind.corpus.records import Place
+from minimind.corpus.records import NOTHING, Place
 from minimind.corpus.sources.protocol import Item, Skipped, Unreadable
 
 DAMAGED = (
@@ -42,7 +42,7 @@ def unreadable_if_damaged(items: Iterator[Item], place: Place) -> Iterator[Item]
             documents += len(item) if isinstance(item, DocumentBatch) else isinstance(item, Document)
             yield item
         if not given:
-            yield Skipped(place.path, "nothing in it")
+            yield Skipped(place.path, NOTHING)
     except TooLargeError as error:
         if place.unit == "member":
             raise

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from minimind.corpus.document import Document
 from minimind.corpus.formats.encodings import as_utf8
 from minimind.corpus.records import Place, UnfitError, is_date, make_document, noted
 from minimind.corpus.sources.protocol import Item
@@ -31,7 +30,7 @@ def read_web_page(stream: BinaryIO, place: Place) -> Iterator[Item]:
         yield page_document(page, noted(place, encoding=encoding))
 
 
-def page_document(page: str, place: Place) -> Document:
+def page_document(page: str, place: Place) -> Item:
     """The main text; where none is found, all text, which is noted."""
     import lxml.etree
     import lxml.html

@@ -17,12 +17,14 @@ from minimind.corpus.parallel import quiet_libraries
 from minimind.corpus.progress import Progress
 from minimind.corpus.records import Place, UnfitError, make_document
 from minimind.corpus.sampling import SmallestRanks, choose, rank_of
-from minimind.corpus.sources.protocol import FileRead, Item, Unreadable
+from minimind.corpus.sources.protocol import FileRead, Item, Skipped, Unreadable
 from minimind.errors import SourceError
 from minimind.store import Store
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 READ_FOR_ONE_KEPT = 4  # bytes on the hub: rows of a sample are one in about so many of those read
+Row = Document | Unreadable | Skipped
+TOLD_BY: tuple[tuple[str, type[Row]], ...] = (("problem", Unreadable), ("reason", Skipped), ("document_id", Document))
 MIN_FILES = 64  # chosen for a sample, where there are so many; of Parquet files only some row groups are read
 
 
@@ -73,11 +75,11 @@ class HuggingFace:
             yield item
         yield FileRead(self._shown, self._bytes, digest.hexdigest(), 0, version)  # of the texts: no file has just these
 
-    def _first_rows(self) -> Iterator[Document | Unreadable]:
+    def _first_rows(self) -> Iterator[Row]:
         for position, row in enumerate(self._checked(self._opened())):
             yield self._document(self._record(row, f"{position:09}"), self._shown, position + 1)
 
-    def _sample(self, version: dict[str, str]) -> Iterator[Document | Unreadable]:
+    def _sample(self, version: dict[str, str]) -> Iterator[Row]:
         """The rows of smallest rank among those of some shards, which hold several times what the limits permit.
 
         A shard is a row group of a Parquet file, or any other file. `version` is told how many were read.
@@ -98,7 +100,8 @@ class HuggingFace:
                     if progress.due():
                         progress.report(done, len(shards), f"{self._source.name}: reading {version['sampled']}")
             for fields in sample.rows():
-                yield Unreadable(**fields) if "problem" in fields else Document(**fields)
+                kind = next(kind for name, kind in TOLD_BY if name in fields)
+                yield kind(**fields)
 
     def _shards(self, seed: int) -> tuple[list[tuple[str, Any]], str]:
         """The shards to sample from, each with its name, and how many they are, in words.
@@ -167,7 +170,7 @@ class HuggingFace:
                     )
                 yield row
 
-    def _document(self, record: dict[str, Any], path: str, number: int) -> Document | Unreadable:
+    def _document(self, record: dict[str, Any], path: str, number: int) -> Row:
         place = Place(
             source=self._source.name,
             path=self._shown,
@@ -217,7 +220,7 @@ class HuggingFace:
         return self._documents, self._source.max_documents
 
 
-def as_fields(item: Document | Unreadable) -> dict[str, Any]:
+def as_fields(item: Row) -> dict[str, Any]:
     return asdict(item) if isinstance(item, Document) else item._asdict()
 
 

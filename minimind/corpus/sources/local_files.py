@@ -30,26 +30,23 @@ class LocalFiles:
         self._source = source
         self._section = section
         self._meter = Meter()
+        self._states: dict[str, str] = {}  # of the files, as they were probed
 
     def probe(self, refresh: bool) -> dict[str, str]:
         """Size and modification time of every file."""
-        states = {}
         for found in self._found[0]:
-            try:
-                status = os.stat(found.path)
-            except OSError as error:
-                raise SourceError(f"{printable(found.path)} has just gone ({error.strerror}); run again") from None
-            states[printable(found.path)] = f"{status.st_size} bytes, modified {status.st_mtime_ns}"
-            self._meter.total += status.st_size
-        if len(states) > MAX_PROBED_FILES:
-            return {f"{self._source.name}: {len(states)} files": sha256_of_json(states)}
-        return {f"{self._source.name}: {path}": state for path, state in states.items()}
+            size, self._states[printable(found.path)] = size_and_state(found.path)
+            self._meter.total += size
+        if len(self._states) > MAX_PROBED_FILES:
+            return {f"{self._source.name}: {len(self._states)} files": sha256_of_json(self._states)}
+        return {f"{self._source.name}: {path}": state for path, state in self._states.items()}
 
     def is_unchanged(self, recorded: Mapping[str, str]) -> bool:
         """Compares the bytes, which size and time may fail to tell apart."""
         return all(recorded.get(printable(path)) == sha256_or_nothing(Path(path)) for _, path in self._found[0])
 
     def read(self) -> Iterator[Item]:
+        """Raises SourceError if a file is not what was probed any more: its documents may be half of one state."""
         files, skipped = self._found
         yield from skipped
         for found in files:
@@ -71,6 +68,11 @@ class LocalFiles:
                     meter=self._meter,
                 )
             )
+            if size_and_state(found.path)[1] != self._states[path]:
+                raise SourceError(
+                    f"{path} has changed while the corpus was read; run again when nobody writes to it, or give the "
+                    "run a copy of it"
+                )
 
     def progress(self) -> tuple[float, float | None]:
         return self._meter.progress()
@@ -78,6 +80,15 @@ class LocalFiles:
     @cached_property
     def _found(self) -> tuple[list[Found], list[Skipped]]:
         return find_files(self._source.paths, self._source.name)
+
+
+def size_and_state(path: str) -> tuple[int, str]:
+    """Bytes, and what tells one state of a file from another; raises SourceError if it is gone."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise SourceError(f"{printable(path)} has just gone ({error.strerror}); run again") from None
+    return status.st_size, f"{status.st_size} bytes, modified {status.st_mtime_ns}"
 
 
 def find_files(patterns: list[str], source: str) -> tuple[list[Found], list[Skipped]]:

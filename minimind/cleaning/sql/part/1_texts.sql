@@ -20,7 +20,8 @@ flagged as (
 ),
 readable as (
     -- CRLF, CR, vertical tab, line and paragraph separator become a line feed; form feeds are needed to find pages.
-    -- Control characters, zero-width space, word joiner and byte order mark go, before nfc_normalize, which stops at NUL.
+    -- Control characters, zero-width space, word joiner and byte order mark go, before nfc_normalize, which stops at
+    -- NUL.
     -- C1 characters, NEL and soft hyphens can be halves of other characters until the encoding is repaired
     select *, case when is_odd then regexp_replace(
         regexp_replace(raw, '\r\n?|[\x0b\x{2028}\x{2029}]', chr(10), 'g'),
@@ -29,8 +30,8 @@ readable as (
     from flagged
 ),
 visible as (
-    -- of more than 30 combining marks in a row the rest goes, as in Unicode's stream-safe format: composing takes time with
-    -- the square of their number
+    -- of more than 30 combining marks in a row the rest goes, as in Unicode's stream-safe format: composing takes time
+    -- with the square of their number
     select *, case when may_compose then nfc_normalize(regexp_replace(readable, '(\p{M}{30})\p{M}+', '\1', 'g'))
         else readable end as visible
     from readable

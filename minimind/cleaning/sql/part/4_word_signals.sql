@@ -27,7 +27,8 @@ parts as (
             - regexp_matches(word, '(^|[^\p{L}])\p{L}\.' || edge_marks() || '*$')::int as edges,
         case
             when contains(core, '://') then 0
-            else len(regexp_extract_all(core, '[\p{L}\p{N}][-–—/:=<>~]\p{L}|\p{N}[-+*^]\p{N}|\p{L},\p{L}|\p{Ll}\.\p{Lu}'))
+            else len(regexp_extract_all(
+                core, '[\p{L}\p{N}][-–—/:=<>~]\p{L}|\p{N}[-+*^]\p{N}|\p{L},\p{L}|\p{Ll}\.\p{Lu}'))
         end as joints,
         regexp_matches(core, '(?i:\p{L}[''’](s|ll|re|ve|d|m)|n[''’]t)$')::int as endings
     from cores

@@ -5,9 +5,10 @@ with counted as (
         license,
         count(*) as documents_in,
         count(*) filter (where removals.number is null) as documents_kept,
-        coalesce(sum(bytes) filter (where removals.number is null), 0)::bigint as bytes_kept
+        coalesce(sum(left_documents.bytes) filter (where removals.number is null), 0)::bigint as bytes_kept
     from catalogue
     left join removals using (number)
+    left join left_documents using (number)
     group by license
 ),
 ranked as (

@@ -4,8 +4,7 @@ with kinds as (
 ),
 hits as (
     select kind, number
-    from personal_data
-    join catalogue using (text_key)
+    from personal_data_hits
     where number not in (select number from removals)
 )
 select

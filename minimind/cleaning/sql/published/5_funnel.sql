@@ -12,12 +12,13 @@ with rows as (
     union all
     select 99, 'repeated_lines', 'cut', 0, sum(bytes_cut)::bigint
     from cut_texts
+    where number not in (select number from removals)
     having count(*) > 0
     union all
     select 100, 'personal_data', 'replaced', 0, sum(bytes_saved)::bigint
-    from personal_data_notes
+    from masked_texts
     where number not in (select number from removals)
-    having count(bytes_saved) > 0
+    having count(*) > 0
 )
 select step, reason, documents, bytes
 from rows

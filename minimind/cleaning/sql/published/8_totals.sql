@@ -2,14 +2,13 @@
 with fates as (
     select
         catalogue.raw_bytes,
-        catalogue.bytes - coalesce(bytes_saved, 0) - coalesce(bytes_cut, 0) as bytes,
+        left_documents.bytes,
         splits.split,
         removals.number is null as kept
     from catalogue
     left join splits using (number)
     left join removals using (number)
-    left join cut_texts using (number)
-    left join personal_data_notes using (number)
+    left join left_documents using (number)
 )
 select
     count(*) as documents_in,

@@ -1,4 +1,4 @@
--- one row is a document removed before the split, with the step and the reason, and the kept document that stands in for it
+-- one row is a document removed before the split, with step and reason, and the kept document that stands in for it
 -- For an exact copy that is the survivor of the text it copies, which may be a near-duplicate's; none where that
 -- text is of too low quality or of another language.
 with reasons as (

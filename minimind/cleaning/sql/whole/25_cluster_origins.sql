@@ -5,11 +5,12 @@ with members as (
     select
         clusters.cluster,
         catalogue.document_id,
-        catalogue.bytes,
-        clusters.number not in (select number from unfit_documents) as kept,
+        left_documents.bytes,
+        left_documents.number is not null as kept,
         previous_ledger.split
     from clusters
     join catalogue using (number)
+    left join left_documents using (number)
     left join previous_ledger using (document_id)
 ),
 grouped as (

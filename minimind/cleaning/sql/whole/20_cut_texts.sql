@@ -1,9 +1,9 @@
--- one row is a kept document's text without the repeated lines in it, where enough of it is left
+-- one row is the text of a document left so far without the repeated lines in it, where enough of it is left
 with affected as (
     select distinct number, text_key
     from (select number, text_key, unnest(lines) as line from catalogue join lines using (text_key))
     semi join repeated_lines using (line)
-    where $cut_repeated_lines and number not in (select number from removals)
+    where $cut_repeated_lines and number not in (select number from unfit_documents)
 ),
 split_lines as (
     select
