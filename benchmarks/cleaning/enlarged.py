@@ -21,6 +21,7 @@ import argparse
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +32,7 @@ SEED = 3
 EXACT_SHARE, NEAR_SHARE = 0.02, 0.2
 NEW_DOCUMENT_EDITS = 0.35  # of the words; leaves a Jaccard similarity of about 0.06 over 5-word shingles
 SHINGLE_WORDS = 5
+EDIT = re.compile(r"~\d+-(exact|near|new)$")  # at the end of an id
 PARTS = 2  # files; one for each core that a tool with one process a file may use
 
 
@@ -59,7 +61,8 @@ def enlarge(
             files[part].write(json.dumps(document._asdict(), ensure_ascii=False) + "\n")
             sizes[part] += size
             counts["bytes"] += size
-            kind = document.id.rpartition("-")[2] if "~" in document.id else "original"
+            edit = EDIT.search(document.id)
+            kind = edit[1] if edit else "original"
             counts[kind] = counts.get(kind, 0) + 1
     finally:
         for file in files:

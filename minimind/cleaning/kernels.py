@@ -19,7 +19,13 @@ MIX_1, MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 U = np.uint64
 FULL = U(0xFFFFFFFFFFFFFFFF)
 
-compiled = numba.njit(nogil=True, cache=True)
+
+def compiled(function: Any) -> Any:
+    """The function, compiled at its first call; kept for later processes where there is a place to write it to."""
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # neither beside this file nor in the user's cache
+        return numba.njit(nogil=True)(function)
 
 
 @compiled

@@ -65,7 +65,7 @@ def shared_of(path: Path, starts: Array, ends: Array, first: Array, second: Arra
     """The counts of some pairs. The file is mapped for them alone: what they have touched leaves memory with them."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         values = np.frombuffer(mapped, np.uint64)
-        shared = shared_counts(values, starts, ends, first, second)
+        shared: Array = shared_counts(values, starts, ends, first, second)
         del values
     return shared
 

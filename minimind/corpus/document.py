@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,12 +118,22 @@ def to_batch(documents: list[Document]) -> Any:
 
 def write_parts(batches: list[Any], text_bytes: np.ndarray, folder: Path) -> Iterator[int]:
     order = sorted_order(batches)
-    for number, groups in enumerate(cut_parts(text_bytes[order])):
-        with parquet_writer(folder / f"documents-{number:05}.parquet") as writer:
-            for start, stop in groups:
-                rows = gather(batches, order[start:stop])
-                writer.write_table(rows, row_group_size=max(1, len(rows)))
-                yield stop
+    with ThreadPoolExecutor(1, "gather") as thread:  # the next rows are gathered while these are compressed
+        for number, groups in enumerate(cut_parts(text_bytes[order])):
+            gathered = (thread.submit(gather, batches, order[start:stop]) for start, stop in groups)
+            with parquet_writer(folder / f"documents-{number:05}.parquet") as writer:
+                for (_, stop), rows in zip(groups, one_ahead(gathered), strict=True):
+                    writer.write_table(rows, row_group_size=max(1, len(rows)))
+                    yield stop
+
+
+def one_ahead(futures: Iterator[Future[Any]]) -> Iterator[Any]:
+    """Their results, each given when the next one has been begun."""
+    waiting = next(futures, None)
+    while waiting is not None:
+        following = next(futures, None)
+        yield waiting.result()
+        waiting = following
 
 
 def parquet_writer(path: Path) -> Any:
