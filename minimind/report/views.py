@@ -182,6 +182,7 @@ def training(stages: Stages) -> View | None:
 
 
 def _loss_chart(lines: Sequence[View]) -> View:
+    lines = [line for line in lines if line["loss"] is not None]
     tokens, losses = [line["tokens"] for line in lines], [line["loss"] for line in lines]
     width = max(1, len(lines) // 40)
     series = [Series("each step", "faint", tokens, losses)] if width > 1 else []

@@ -31,7 +31,10 @@ def main() -> int:
 
 
 def run(folder: RunFolder, stop: StopRequest, measured_seconds: float | None) -> int:
-    from minimind.errors import DivergenceError  # torch takes seconds to import; a stop in between is already noted
+    from minimind.errors import (
+        DivergenceError,
+        UserError,
+    )  # torch takes seconds to import; a stop in between is already noted
     from minimind.training import loop
 
     try:
@@ -44,6 +47,9 @@ def run(folder: RunFolder, stop: StopRequest, measured_seconds: float | None) ->
     except DivergenceError as error:
         logging.getLogger(__name__).error("%s", error)
         return ExitCode.DIVERGED
+    except UserError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return ExitCode.REFUSED
     except Exception as error:
         code = exit_code_of(error)
         if code is None:

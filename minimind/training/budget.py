@@ -84,8 +84,18 @@ def plan_without_steps(section: TrainingConfig, shards: Manifest) -> Plan:
         hardware=hardware_name(device),
         threads=None if device.type == "cuda" else choose_threads(section),
         precision=choose_precision(section.precision, device),
+        max_gradient_growth=section.max_gradient_growth,
         torch=torch.__version__,
         shards={name: digest for name, digest in shards.matching("").items() if name.endswith(".arrow")},
+    )
+
+
+def make_options(section: TrainingConfig, shards: Path) -> Options:
+    return Options(
+        shards=shards.resolve(),
+        checkpoint_seconds=section.checkpoint_seconds,
+        permanent_checkpoint_steps=section.permanent_checkpoint_steps,
+        max_skipped_steps=section.max_skipped_steps,
     )
 
 
@@ -127,7 +137,7 @@ def kept_plan(section: TrainingConfig, plan: Plan, windows: int, shards: Path, s
 
 def plan_key(section: TrainingConfig, plan: Plan) -> str:
     """Of everything that a kept plan depends on, the machine that was measured included."""
-    asked = section.model_dump(mode="json", exclude={"checkpoint_seconds"})
+    asked = section.model_dump(mode="json", exclude=set(Options.model_fields))
     machine = [processor_name(), os.cpu_count()] if plan.device == "cpu" else []
     return sha256_of_json([asked, plan.as_json(), machine])[:16]
 
@@ -156,7 +166,7 @@ def measure_speed(section: TrainingConfig, plan: Plan, windows: int, shards: Pat
     seconds = min(MAX_MEASURED_SECONDS, MEASURED_SHARE * parse_budget(section.budget).amount)
     with measuring_folder(store.root / "plans" / f".measuring-{plan_key(section, plan)}") as folder:
         with_steps(plan, 1000, windows, section.budget).write(folder.plan)
-        folder.options.write_text(Options(shards=shards.resolve(), checkpoint_seconds=1).model_dump_json())
+        make_options(section, shards).write(folder.options)
 
         def watch() -> None:
             store.report("training", 0, None, f"measuring how many steps {section.budget} allows")

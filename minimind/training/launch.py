@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import minimind
-from minimind.errors import DivergenceError, OutOfMemoryError, TrainingError, TrainingInterruptedError
+from minimind.errors import DivergenceError, OutOfMemoryError, TrainingError, TrainingInterruptedError, UserError
 from minimind.training.plan import Plan
 from minimind.training.process import STOP_SECONDS, ExitCode, RunFolder
 
@@ -29,7 +29,8 @@ def run_training_process(
     """Returns when the process has done its work; `watch` is called about twice a second meanwhile.
 
     Raises TrainingInterruptedError if it was told to stop, DivergenceError, OutOfMemoryError, OSError for a full disk,
-    and TrainingError with the end of its log for every other end. However this is left, the process is gone.
+    UserError for what it cannot use, and TrainingError with the end of its log for every other end. However this is
+    left, the process is gone.
     """
     end_leftover(folder)
     with started_process(folder, plan, arguments) as process:
@@ -122,7 +123,9 @@ def error_for(code: int, folder: RunFolder, plan: Plan) -> Exception:
     if code in (ExitCode.INTERRUPTED, -signal.SIGTERM):
         return TrainingInterruptedError("training was told to stop; run again to continue from its last checkpoint")
     if code == ExitCode.DIVERGED:
-        return DivergenceError(next((line.partition(" ERROR ")[2] for line in reversed(lines)), "training diverged"))
+        return DivergenceError(last_error(lines))
+    if code == ExitCode.REFUSED:
+        return UserError(last_error(lines))
     if code == ExitCode.OUT_OF_MEMORY:
         return OutOfMemoryError(describe_memory(plan))
     if code == ExitCode.DISK_FULL:
@@ -135,6 +138,10 @@ def error_for(code: int, folder: RunFolder, plan: Plan) -> Exception:
     ending = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
     tail = "\n".join(lines[-LOG_LINES:])
     return TrainingError(f"the training process {ending} and left no model; the end of its log:\n{tail}")
+
+
+def last_error(lines: list[str]) -> str:
+    return next((line.partition(" ERROR ")[2] for line in reversed(lines) if " ERROR " in line), "it says no reason")
 
 
 def describe_memory(plan: Plan) -> str:

@@ -12,7 +12,13 @@ import torch.nn.functional as F
 from minimind.model.hugging_face import export_model
 from minimind.model.transformer import Transformer
 from minimind.shards.reader import ShardReader
-from minimind.training.checkpoint import CheckpointFolder, Progress, gather_tensors, restore_tensors
+from minimind.training.checkpoint import (
+    CheckpointFolder,
+    CheckpointWriter,
+    Progress,
+    gather_tensors,
+    restore_tensors,
+)
 from minimind.training.holdout import Holdout
 from minimind.training.metrics import MetricsFile, StepMetrics
 from minimind.training.optimizer import make_optimizer
@@ -21,6 +27,7 @@ from minimind.training.precision import autocast, make_scaler
 from minimind.training.process import RunFolder, StopRequest, StopRequestedError
 from minimind.training.schedule import learning_rate
 from minimind.training.sequences import Sequences
+from minimind.training.stability import StepGuard, guarded_step
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +35,27 @@ logger = logging.getLogger(__name__)
 def train(folder: RunFolder, stop: StopRequest) -> None:
     """Trains by the folder's plan from its newest checkpoint on, and exports the model.
 
-    Raises StopRequestedError after a checkpoint when told to stop, DivergenceError when the loss is not finite.
+    Raises StopRequestedError after a checkpoint when told to stop, DivergenceError when too many steps in a row had to
+    be skipped, CheckpointError for a checkpoint of something else.
     """
     plan, options = prepare(folder)
     trainer = Trainer(plan, options.shards)
     holdout = Holdout(options.shards, plan.sequence_length, plan.evaluation_windows, plan.micro_batch_sequences)
-    keeper = Keeper(folder, trainer, options.checkpoint_seconds)
+    keeper = Keeper(folder, trainer, options)
     keeper.resume()
-    progress, metrics = trainer.progress, keeper.metrics
+    try:
+        take_steps(trainer, keeper, holdout, stop)
+    finally:
+        keeper.close()
+    export_model(trainer.model, folder.model)
+    progress = trainer.progress
+    folder.summary.write_text(json.dumps({"seconds": keeper.seconds(), "resumed": progress.resumed}) + "\n")
+    logger.info("%d steps done", plan.steps)
+
+
+def take_steps(trainer: "Trainer", keeper: "Keeper", holdout: Holdout, stop: StopRequest) -> None:
+    """To the plan's last step, with its evaluations and checkpoints; all that was begun is on disk at the end."""
+    plan, progress, metrics = trainer.plan, trainer.progress, keeper.metrics
     try:
         while progress.step < plan.steps or progress.held_metrics:
             if progress.held_metrics:
@@ -51,13 +71,14 @@ def train(folder: RunFolder, stop: StopRequest) -> None:
                     progress.held_metrics = metrics.flush(hold_last=True)
                 elif metrics.is_due():
                     metrics.flush()
+        if keeper.is_permanent():
+            keeper.save()
     except StopRequestedError:
         keeper.save()
+        keeper.wait()
         logger.info("stopped at step %d of %d, with a checkpoint", progress.step, plan.steps)
         raise
-    export_model(trainer.model, folder.model)
-    folder.summary.write_text(json.dumps({"seconds": keeper.seconds(), "resumed": progress.resumed}) + "\n")
-    logger.info("%d steps done", plan.steps)
+    keeper.wait()
 
 
 def prepare(folder: RunFolder) -> tuple[Plan, Options]:
@@ -84,6 +105,7 @@ class Trainer:
         self.optimizer = make_optimizer(self.model, plan.optimizer)
         self.scaler = make_scaler(plan.precision, self.device)
         self.sequences = Sequences(ShardReader(shards, "train"), plan.sequence_length, plan.seed)
+        self.guard = StepGuard(plan.max_gradient_growth, self.device)
         self.progress = Progress()
 
     def train_step(self, stop: StopRequest) -> StepMetrics:
@@ -108,18 +130,23 @@ class Trainer:
             group["lr"] = rate
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), plan.optimizer.max_gradient_norm)
-        self.scaler.step(self.optimizer)
+        guarded_step(self.optimizer, self.guard.judge(norm))
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
-        return StepMetrics(self.progress.step, loss, norm.detach(), rate)
+        return StepMetrics(self.progress.step, loss, norm.detach(), rate, self.guard.state)
 
     def evaluate(self, holdout: Holdout, stop: StopRequest) -> dict[str, float]:
         with autocast(self.plan.precision, self.device):
             return holdout.score(self.model, stop.check)
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All that a checkpoint has to hold; no copies."""
+        return gather_tensors(self.model, self.optimizer) | {"guard": self.guard.state}
+
     def restore(self, tensors: dict[str, torch.Tensor], progress: Progress) -> None:
-        restore_tensors(self.model, self.optimizer, tensors)
+        self.guard.state = tensors["guard"].to(self.device)
+        restore_tensors(self.model, self.optimizer, {name: value for name, value in tensors.items() if name != "guard"})
         self.scaler.load_state_dict(progress.scaler)
         self.progress = progress
 
@@ -133,12 +160,13 @@ class Trainer:
 class Keeper:
     """Saves and restores a trainer together with its metrics."""
 
-    def __init__(self, folder: RunFolder, trainer: Trainer, checkpoint_seconds: float) -> None:
+    def __init__(self, folder: RunFolder, trainer: Trainer, options: Options) -> None:
         plan = trainer.plan
         self.trainer = trainer
-        self.checkpoints = CheckpointFolder(folder.checkpoints, plan.sha256)
-        self.checkpoint_seconds = checkpoint_seconds
-        self.metrics = MetricsFile(folder.metrics, plan.batch_tokens, norm_may_overflow=plan.precision == "fp16")
+        self.checkpoints = CheckpointFolder(folder.checkpoints, plan.as_json(), options.permanent_checkpoint_steps)
+        self.writer = CheckpointWriter(self.checkpoints)
+        self.checkpoint_seconds = options.checkpoint_seconds
+        self.metrics = MetricsFile(folder.metrics, plan.batch_tokens, options.max_skipped_steps)
         self.started = self.saved = time.monotonic()
         self.saved_step = 0
         self.seconds_before = 0.0
@@ -157,20 +185,34 @@ class Keeper:
         self.metrics.start_clock()
 
     def is_due(self) -> bool:
-        """However slow the disk, at least one step is taken between two checkpoints."""
+        """However slow the disk, training waits for it only at the permanent checkpoints.
+
+        Raises what the writing of the last one met, such as a full disk.
+        """
+        busy = self.writer.is_busy
         waited = time.monotonic() - self.saved >= self.checkpoint_seconds
-        return waited and self.trainer.progress.step > self.saved_step
+        return self.is_permanent() or (waited and not busy and self.trainer.progress.step > self.saved_step)
+
+    def is_permanent(self) -> bool:
+        step = self.trainer.progress.step
+        return step > self.saved_step and self.checkpoints.is_permanent(step)
 
     def save(self) -> None:
-        """Raises DivergenceError instead of keeping weights that are not finite."""
+        """Begins a checkpoint of this moment; what the steps up to it measured is on disk before it is."""
         self.metrics.flush()
-        self.metrics.sync()
         trainer = self.trainer
         trainer.progress.seconds = self.seconds()
         trainer.progress.scaler = trainer.scaler.state_dict()
-        self.checkpoints.save(gather_tensors(trainer.model, trainer.optimizer), trainer.progress)
+        self.writer.save(trainer.tensors(), trainer.progress, self.metrics.sync)
         self.saved, self.saved_step = time.monotonic(), trainer.progress.step
         self.metrics.start_clock()
+
+    def wait(self) -> None:
+        """Until the checkpoint that was begun is on disk. Raises what its writing met."""
+        self.writer.wait()
+
+    def close(self) -> None:
+        self.writer.close()
 
     def seconds(self) -> float:
         """Of work, in this run and those before it that it goes on from."""
@@ -192,7 +234,9 @@ def measure(folder: RunFolder, stop: StopRequest, seconds: float) -> dict[str, f
     started = time.perf_counter()
     trainer.evaluate(holdout, stop)
     evaluated = time.perf_counter()
-    Keeper(folder, trainer, checkpoint_seconds=0).save()
+    keeper = Keeper(folder, trainer, options)
+    keeper.save()
+    keeper.wait()
     return {
         "step_seconds": statistics.median(step_seconds[2:]),
         "window_seconds": (evaluated - started) / windows,

@@ -33,6 +33,7 @@ class Plan(BaseModel):
     hardware: str  # a CPU's instruction set, as torch uses it, or the GPU's name
     threads: int | None  # None on a GPU
     precision: Literal["fp32", "bf16", "fp16"]
+    max_gradient_growth: float  # of a step that is taken, over the usual norm
     torch: str
     shards: dict[str, str]  # file name -> sha256
 
@@ -83,6 +84,11 @@ class Options(BaseModel):
 
     shards: Path  # the folder
     checkpoint_seconds: float
+    permanent_checkpoint_steps: int | None
+    max_skipped_steps: int
+
+    def write(self, path: Path) -> None:
+        path.write_text(self.model_dump_json())
 
     @classmethod
     def read(cls, path: Path) -> "Options":

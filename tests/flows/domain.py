@@ -69,6 +69,7 @@ def small_config(name: str, corpus: Path) -> dict[str, Any]:
     tree["training"] |= {
         "preset": None, "sizes": sizes, "sequence_length": 32, "batch_tokens": 512, "micro_batch_sequences": 8,
         "budget": "60k tokens", "threads": 1, "evaluations": 3, "checkpoint_seconds": 0.3,
+        "permanent_checkpoint_steps": None, "max_gradient_growth": 20, "max_skipped_steps": 10,
     }  # fmt: skip
     tree["evaluation"]["sampling"] |= {"prompts": ["bade [/bold] said"], "holdout_prompts": 1, "max_new_tokens": 16}
     return tree
