@@ -19,6 +19,7 @@ from minimind.training.checkpoint import (
     gather_tensors,
     restore_tensors,
 )
+from minimind.training.dynamics import Meter, Observer
 from minimind.training.holdout import Holdout
 from minimind.training.metrics import MetricsFile, StepMetrics
 from minimind.training.optimizer import make_optimizer
@@ -56,6 +57,7 @@ def train(folder: RunFolder, stop: StopRequest) -> None:
 def take_steps(trainer: "Trainer", keeper: "Keeper", holdout: Holdout, stop: StopRequest) -> None:
     """To the plan's last step, with its evaluations and checkpoints; all that was begun is on disk at the end."""
     plan, progress, metrics = trainer.plan, trainer.progress, keeper.metrics
+    observer = Observer(trainer.model, plan)
     try:
         while progress.step < plan.steps or progress.held_metrics:
             if progress.held_metrics:
@@ -66,7 +68,7 @@ def take_steps(trainer: "Trainer", keeper: "Keeper", holdout: Holdout, stop: Sto
             elif keeper.is_due():
                 keeper.save()
             else:
-                metrics.add(trainer.train_step(stop))
+                metrics.add(observed_step(trainer, observer, stop))
                 if progress.step in plan.evaluation_steps:
                     progress.held_metrics = metrics.flush(hold_last=True)
                 elif metrics.is_due():
@@ -79,6 +81,17 @@ def take_steps(trainer: "Trainer", keeper: "Keeper", holdout: Holdout, stop: Sto
         logger.info("stopped at step %d of %d, with a checkpoint", progress.step, plan.steps)
         raise
     keeper.wait()
+
+
+def observed_step(trainer: "Trainer", observer: Observer, stop: StopRequest) -> StepMetrics:
+    """A step, with a look at what it did inside the model where one is due."""
+    if not observer.is_due(trainer.progress.step + 1):
+        return trainer.train_step(stop)
+    first = trainer.progress.step * trainer.plan.batch_sequences
+    before = observer.sampled_weights()
+    metrics = trainer.train_step(stop)
+    tokens, _ = trainer.sequences.batch(first, 1)
+    return metrics._replace(observed=observer.observe(before, tokens.to(trainer.device)))
 
 
 def prepare(folder: RunFolder) -> tuple[Plan, Options]:
@@ -106,6 +119,7 @@ class Trainer:
         self.scaler = make_scaler(plan.precision, self.device)
         self.sequences = Sequences(ShardReader(shards, "train"), plan.sequence_length, plan.seed)
         self.guard = StepGuard(plan.max_gradient_growth, self.device)
+        self.meter = Meter(plan, self.device)
         self.progress = Progress()
 
     def train_step(self, stop: StopRequest) -> StepMetrics:
@@ -119,7 +133,8 @@ class Trainer:
         for micro_batch in range(plan.accumulation):
             stop.check()
             first = step * plan.batch_sequences + micro_batch * plan.micro_batch_sequences
-            inputs, targets = self._batch(first)
+            with self.meter.waiting_for_data():
+                inputs, targets = self._batch(first)
             with autocast(plan.precision, self.device):
                 logits = self.model(inputs)  # B T V
             summed = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
@@ -166,7 +181,7 @@ class Keeper:
         self.checkpoints = CheckpointFolder(folder.checkpoints, plan.as_json(), options.permanent_checkpoint_steps)
         self.writer = CheckpointWriter(self.checkpoints)
         self.checkpoint_seconds = options.checkpoint_seconds
-        self.metrics = MetricsFile(folder.metrics, plan.batch_tokens, options.max_skipped_steps)
+        self.metrics = MetricsFile(folder.metrics, plan.batch_tokens, options.max_skipped_steps, trainer.meter)
         self.started = self.saved = time.monotonic()
         self.saved_step = 0
         self.seconds_before = 0.0

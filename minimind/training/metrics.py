@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from minimind.errors import DivergenceError
+from minimind.training.dynamics import Meter
 
 FLUSH_SECONDS = 1.0
+CLOCKED = ("time", "tokens_per_second", "mfu", "data_stall", "peak_memory_bytes")  # differ from run to run
 
 
 class StepMetrics(NamedTuple):
@@ -24,27 +26,28 @@ class StepMetrics(NamedTuple):
     gradient_norm: Tensor  # scalar, before clipping
     learning_rate: float
     guard: Tensor  # state of the StepGuard after this step
+    observed: dict[str, Tensor] | None = None  # scalars by name, after a step that the Observer looked at
 
 
 class MetricsFile:
     """Gathers steps for about a second, then writes them: reading a value off a GPU waits for it."""
 
-    def __init__(self, path: Path, batch_tokens: int, max_skipped_steps: int) -> None:
+    def __init__(self, path: Path, batch_tokens: int, max_skipped_steps: int, meter: Meter) -> None:
         self.path = path
         self.batch_tokens = batch_tokens
         self.max_skipped_steps = max_skipped_steps  # in a row; one more ends the training
+        self.meter = meter
         self.waiting: list[tuple[StepMetrics, float]] = []
-        self.started = time.monotonic()
 
     def start_clock(self) -> None:
         """Tokens per second are measured from here to the next writing; evaluations and checkpoints do not count."""
-        self.started = time.monotonic()
+        self.meter.restart()
 
     def add(self, metrics: StepMetrics) -> None:
         self.waiting.append((metrics, time.time()))
 
     def is_due(self) -> bool:
-        return time.monotonic() - self.started >= FLUSH_SECONDS
+        return self.meter.seconds >= FLUSH_SECONDS
 
     def flush(self, hold_last: bool = False) -> dict[str, Any] | None:
         """Writes what is waiting; with `hold_last`, the last line is handed back instead, for an evaluation to fill.
@@ -78,7 +81,8 @@ class MetricsFile:
     def _rows(self) -> list[dict[str, Any]]:
         if not self.waiting:
             return []
-        speed = len(self.waiting) * self.batch_tokens / max(time.monotonic() - self.started, 1e-9)
+        tokens = len(self.waiting) * self.batch_tokens
+        speed, cost = tokens / self.meter.seconds, self.meter.read(tokens)
         losses = torch.stack([metrics.loss for metrics, _ in self.waiting]).tolist()  # waits for the device
         norms = torch.stack([metrics.gradient_norm for metrics, _ in self.waiting]).tolist()
         guards = torch.stack([metrics.guard for metrics, _ in self.waiting]).tolist()
@@ -91,6 +95,7 @@ class MetricsFile:
                 self.write(rows)
                 raise DivergenceError(describe_divergence(row, self.max_skipped_steps))
             rows.append(row)
+        rows[-1] |= cost
         return rows
 
     def _row(
@@ -105,7 +110,19 @@ class MetricsFile:
             "gradient_norm": norm if math.isfinite(norm) else None,
             "skipped_steps": skipped,  # so far
             "tokens_per_second": round(speed, 1),
+            **_values(metrics.observed or {}),
         }
+
+
+def _values(tensors: dict[str, Tensor]) -> dict[str, float | None]:
+    """On the host, in the order of their names and to six digits; None where there is no number."""
+    if not tensors:
+        return {}
+    names = sorted(tensors)
+    values = torch.stack([tensors[name] for name in names]).tolist()
+    return {
+        name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in zip(names, values, strict=True)
+    }
 
 
 def describe_divergence(row: dict[str, Any], max_skipped_steps: int) -> str:

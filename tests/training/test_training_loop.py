@@ -12,9 +12,10 @@ from minimind.model.transformer import ModelConfig
 from minimind.shards.reader import ShardReader
 from minimind.training.__main__ import run
 from minimind.training.checkpoint import CheckpointFolder, gather_tensors
+from minimind.training.dynamics import Meter
 from minimind.training.holdout import Holdout, holdout_windows
 from minimind.training.loop import Trainer, train
-from minimind.training.metrics import MetricsFile, StepMetrics, read_metrics
+from minimind.training.metrics import CLOCKED, MetricsFile, StepMetrics, read_metrics
 from minimind.training.optimizer import OptimizerSettings
 from minimind.training.plan import Options, Plan
 from minimind.training.precision import choose_precision
@@ -162,8 +163,7 @@ def run_folder(path, plan, shards):
 
 def results(folder):
     lines = [
-        {name: value for name, value in line.items() if name not in ("time", "tokens_per_second")}
-        for line in read_metrics(folder.metrics)
+        {name: value for name, value in line.items() if name not in CLOCKED} for line in read_metrics(folder.metrics)
     ]
     return lines, (folder.model / "model.safetensors").read_bytes()
 
@@ -274,7 +274,7 @@ def step_metrics(step, loss=1.0, norm=1.0, skipped=(0, 0)):
 
 
 def metrics_file(path):
-    return MetricsFile(path / "metrics.jsonl", batch_tokens=64, max_skipped_steps=2)
+    return MetricsFile(path / "metrics.jsonl", 64, 2, Meter(small_plan(), torch.device("cpu")))
 
 
 def test_one_skipped_step_too_many_in_a_row_stops_and_names_the_learning_rate(tmp_path):
