@@ -389,8 +389,9 @@ class TrainingConfig(Section):
     micro_batch_sequences: Annotated[int, Field(ge=1)]  # sequences in memory at once, per device
     budget: str  # tokens, epochs or time
     device: Literal["auto", "cpu", "cuda"]
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"]  # that share each batch; auto: every GPU, or one CPU
     precision: Literal["auto", "fp32", "bf16", "fp16"]
-    threads: Annotated[int, Field(ge=1)] | Literal["auto"]  # on a CPU; auto: every physical core
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"]  # of a process on a CPU; auto: every physical core
     optimizer: OptimizerConfig
     evaluations: Annotated[int, Field(ge=1)]  # of the holdout loss during training, the last step included
     checkpoint_seconds: Annotated[float, Field(gt=0)]  # between two checkpoints; the last two are kept until the end

@@ -63,8 +63,8 @@ def dead_layers(lines: Lines, epochs: float) -> str | None:
     if not dead:
         return None
     return (
-        f"{', '.join(dead)} of {len(most)} (counted from 0) added less than {DEAD_CONTRIBUTION:.1%} to what went "
-        "through: dead. Lower training.optimizer.learning_rate or weight_decay, or train a model with fewer layers."
+        f"{', '.join(dead).capitalize()} of {len(most)} (counted from 0) added less than {DEAD_CONTRIBUTION:.1%} to "
+        "what went through: dead. Lower training.optimizer.learning_rate or weight_decay, or train fewer layers."
     )
 
 

@@ -149,7 +149,7 @@ class Meter:
     def __init__(self, plan: Plan, device: torch.device) -> None:
         self.device = device
         self.flops_per_token = flops_per_token(plan.model)
-        self.peak = peak_flops(device, plan.precision)
+        self.peak = plan.processes * peak_flops(device, plan.precision)
         self.restart()
 
     def restart(self) -> None:

@@ -125,6 +125,16 @@ def _values(tensors: dict[str, Tensor]) -> dict[str, float | None]:
     }
 
 
+class UnwrittenMetrics(MetricsFile):
+    """Of a process that only takes its share of the batches: another one writes, and all see when to stop."""
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        """Leaves the file alone."""
+
+    def cut_back(self, step: int, held: bool) -> None:
+        """Leaves the file alone."""
+
+
 def describe_divergence(row: dict[str, Any], max_skipped_steps: int) -> str:
     values = ", ".join(
         f"{name} {'no number' if value is None else format(value, '.4g')}"

@@ -24,7 +24,8 @@ class Plan(BaseModel):
     steps: int  # of the optimizer
     sequence_length: int  # tokens
     micro_batch_sequences: int
-    accumulation: int  # micro-batches in a step
+    accumulation: int  # micro-batches in a step, over all processes
+    processes: int  # that share them
     optimizer: OptimizerSettings
     evaluations: int
     evaluation_windows: int  # of sequence_length predictions, spread evenly over the holdout

@@ -57,7 +57,7 @@ class RunFolder:
 
     @property
     def worker(self) -> Path:
-        """Pid of the process, written by its supervisor; locked by the process while it lives."""
+        """Pid of the process, written by its supervisor; locked by the process that writes while it lives."""
         return self.path / "worker.json"
 
     @property
@@ -93,8 +93,12 @@ class StopRequest:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, self._note)
 
+    @property
+    def is_wanted(self) -> bool:
+        return self.requested or os.getppid() != self.supervisor
+
     def check(self) -> None:
-        if self.requested or os.getppid() != self.supervisor:
+        if self.is_wanted:
             raise StopRequestedError
 
     def _note(self, number: int, frame: FrameType | None) -> None:

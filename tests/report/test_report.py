@@ -313,7 +313,7 @@ def test_dynamics_are_diagnosed_in_words_and_drawn_by_layer(config, store, stage
     page = rendered(config, stages | {"training": training}, tmp_path)
     text = text_of(page)
     for told in (
-        "Dead layers. layer 02 of 8", "Data stall. 8% of the time", "Skipping. 3 of 200 steps", "At most 3.21 GB",
+        "Dead layers. Layer 02 of 8", "Data stall. 8% of the time", "Skipping. 3 of 200 steps", "At most 3.21 GB",
         "Share of the device's peak (MFU)",
     ):  # fmt: skip
         assert told in text, told

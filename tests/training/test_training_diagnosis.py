@@ -66,7 +66,7 @@ def test_many_skipped_steps_are_counted_and_a_few_are_not_trouble():
 def test_layer_that_adds_nothing_is_called_dead():
     (finding,) = diagnose(made(**{"contribution/layer_01": lambda share: 0.2 * math.exp(-20 * share)}), 1.0)
     assert finding.pattern == "dead layers"
-    assert finding.sentence.startswith("layer 01 of 2 (counted from 0) added less than 0.1%")
+    assert finding.sentence.startswith("Layer 01 of 2 (counted from 0) added less than 0.1%")
 
 
 def test_layer_that_begins_at_nothing_or_adds_little_is_alive():

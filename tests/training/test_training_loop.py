@@ -33,7 +33,7 @@ class NeverStop(StopRequest):
 def small_plan(**changes):
     values = {
         "model": ModelConfig(300, 16, 2, 2, 1, 8, 24, 32), "steps": 20, "sequence_length": 32,
-        "micro_batch_sequences": 2, "accumulation": 2,
+        "micro_batch_sequences": 2, "accumulation": 2, "processes": 1,
         "optimizer": OptimizerSettings(**training_config().optimizer.model_dump()),
         "evaluations": 3, "evaluation_windows": 5, "seed": 1, "device": "cpu", "hardware": "any", "threads": 1,
         "precision": "fp32", "max_gradient_growth": 20, "torch": torch.__version__, "shards": {},
