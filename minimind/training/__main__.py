@@ -17,6 +17,8 @@ from pathlib import Path
 
 from minimind.training.process import ExitCode, RunFolder, StopRequest, StopRequestedError, die_with, folder_locked
 
+FAILED = 1
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m minimind.training")
@@ -36,7 +38,12 @@ def main() -> int:
     stop = StopRequest(arguments.supervisor)
     stop.listen()
     with folder_locked(folder) if is_first() else nullcontext():
-        return run(folder, stop, arguments.measure)
+        code = run(folder, stop, arguments.measure)
+        if "RANK" in os.environ:
+            from minimind.training.world import leave
+
+            leave(code)
+        return code
 
 
 def is_first() -> bool:
@@ -68,6 +75,9 @@ def run(folder: RunFolder, stop: StopRequest, measured_seconds: float | None) ->
         return ExitCode.REFUSED
     except Exception as error:
         code = exit_code_of(error)
+        if code is None and "RANK" in os.environ:
+            logging.getLogger(__name__).exception("this process of several failed")
+            return FAILED
         if code is None:
             raise
         logging.getLogger(__name__).error("%s", error)

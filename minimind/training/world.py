@@ -113,7 +113,17 @@ def joined(plan: Plan, shards: Path, stop: StopRequest) -> Iterator[tuple[World,
     check_shards(plan, shards)
     world.agree({"plan": plan.sha256})
     yield world, SharedStop(stop, world)
-    dist.destroy_process_group()
+    world.wait()
+
+
+def leave(code: int) -> None:
+    """Ends a process that others were joined with, all that it wrote being on disk, and tears nothing down.
+
+    Destroying gloo's group waits for a thread while it holds the interpreter's lock, for which that thread may wait to
+    free the last tensor (torch 2.13: seen with 4 processes on 2 cores, which then stay for ever).
+    """
+    logging.shutdown()
+    os._exit(code)
 
 
 def check_shards(plan: Plan, shards: Path) -> None:
