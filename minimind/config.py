@@ -389,11 +389,15 @@ class TrainingConfig(Section):
     micro_batch_sequences: Annotated[int, Field(ge=1)]  # sequences in memory at once, per device
     budget: str  # tokens, epochs or time
     device: Literal["auto", "cpu", "cuda"]
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"]  # that share each batch; auto: every GPU, or one CPU
     precision: Literal["auto", "fp32", "bf16", "fp16"]
-    threads: Annotated[int, Field(ge=1)] | Literal["auto"]  # on a CPU; auto: every physical core
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"]  # of a process on a CPU; auto: every physical core
     optimizer: OptimizerConfig
     evaluations: Annotated[int, Field(ge=1)]  # of the holdout loss during training, the last step included
-    checkpoint_seconds: Annotated[float, Field(gt=0)]
+    checkpoint_seconds: Annotated[float, Field(gt=0)]  # between two checkpoints; the last two are kept until the end
+    permanent_checkpoint_steps: Annotated[int, Field(ge=1)] | None  # each so many steps, one that stays with the model
+    max_gradient_growth: Annotated[float, Field(gt=1)]  # over its usual norm; a step with more is skipped
+    max_skipped_steps: Annotated[int, Field(ge=0)]  # in a row; one more ends the training
     seed: Seed
 
     @field_validator("budget")

@@ -39,7 +39,11 @@ class DeviceError(UserError):
 
 
 class DivergenceError(UserError):
-    """The loss or a gradient is not a number any more; the learning rate was too high."""
+    """Gradients exploded, or were no numbers any more, step after step; the learning rate was too high."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint belongs to other data or another config."""
 
 
 class OutOfMemoryError(UserError):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SERIES = "training/"  # before the name of a value over steps, so that `loss` can be the evaluation's
-ORDER_KEY = f"{SERIES}loss"  # every step has one
+ORDER_KEY = f"{SERIES}tokens"  # every step has one; a loss may be no number
 MAX_BATCH_METRICS = 1000  # MLflow's limit
 PAUSE_SECONDS = 10.0  # between attempts while the server is away
 NOT_WAITED_FOR = {"INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED", "BAD_REQUEST"}

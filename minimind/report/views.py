@@ -14,10 +14,13 @@ from minimind.report.figures import (
     duration,
     line_chart,
     percent,
+    plain,
     short,
     smoothed,
+    words,
 )
 from minimind.store import Manifest
+from minimind.training.diagnosis import diagnose
 
 Stages = Mapping[str, Manifest]
 View = dict[str, Any]
@@ -178,10 +181,12 @@ def training(stages: Stages) -> View | None:
         "plan": _plan(manifest.config),
         "loss": _loss_chart(lines) if lines else None,
         "small": _small_charts(lines),
+        "dynamics": _dynamics(lines, manifest.counts["epochs"]),
     }
 
 
 def _loss_chart(lines: Sequence[View]) -> View:
+    lines = [line for line in lines if line["loss"] is not None]
     tokens, losses = [line["tokens"] for line in lines], [line["loss"] for line in lines]
     width = max(1, len(lines) // 40)
     series = [Series("each step", "faint", tokens, losses)] if width > 1 else []
@@ -204,6 +209,8 @@ def _small_charts(lines: Sequence[View]) -> list[View]:
         ("learning_rate", "Learning rate"),
         ("gradient_norm", "Gradient norm, before clipping"),
         ("tokens_per_second", "Tokens per second"),
+        ("mfu", "Share of the device's peak (MFU)"),
+        ("data_stall", "Share of the time waiting for data"),
     ):
         known = [line for line in lines if line.get(key) is not None]
         if known:
@@ -216,6 +223,54 @@ def _small_charts(lines: Sequence[View]) -> list[View]:
                 }
             )
     return charts
+
+
+BY_LAYER = (
+    ("update_ratio", "Change of the weights in a step, over the weights"),
+    ("contribution", "What a layer adds, over what it is given"),
+    ("activation_max", "Greatest activation behind a layer"),
+    ("attention_logit_max", "Greatest attention logit"),
+)
+
+
+def _dynamics(lines: Sequence[View], epochs: float) -> View | None:
+    """A diagnosis, and a chart by layer of each value that was observed; None for metrics of before there were any."""
+    charts = [chart for key, title in BY_LAYER if (chart := _layers_chart(lines, key, title))]
+    if not charts:
+        return None
+    memory = [line["peak_memory_bytes"] for line in lines if "peak_memory_bytes" in line]
+    return {
+        "findings": diagnose(lines, epochs),
+        "charts": charts,
+        "memory": max(memory) if memory else None,
+        "skipped": lines[-1].get("skipped_steps", 0),
+    }
+
+
+def _layers_chart(lines: Sequence[View], key: str, title: str) -> View | None:
+    """A curve a layer: the first and the last in colours, those between faint; the embedding's, if any, grey."""
+    names = sorted({name for line in lines for name in line if name.startswith(f"{key}/")})
+    layers = [name for name in names if "/layer_" in name]
+    styles = dict.fromkeys(names, "faint") | {layers[0]: "holdout", layers[-1]: "train"} if layers else {}
+    series = []
+    for name in sorted(names, key=lambda name: styles.get(name) != "faint"):  # the coloured ones on top
+        known = [line for line in lines if line.get(name) is not None]
+        style = "embedding" if name not in layers else styles[name]
+        if known:
+            series.append(
+                Series(
+                    name.partition("/")[2], style, [line["tokens"] for line in known], [line[name] for line in known]
+                )
+            )
+    if not layers or not series:
+        return None
+    ends = ", ".join(f"{words(one.name)} {plain(one.ys[-1])}" for one in series)
+    return {
+        "title": title,
+        "chart": line_chart(series, from_zero=True),
+        "alt": f"{title}, over tokens, at the end: {ends}.",
+        "embedding": any(one.style == "embedding" for one in series),
+    }
 
 
 def _plan(plan: Mapping[str, Any]) -> list[tuple[str, str]]:

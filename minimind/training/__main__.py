@@ -1,4 +1,6 @@
-"""`python -m minimind.training FOLDER [--supervisor PID] [--measure SECONDS]`: trains by the plan in the folder.
+"""`python -m minimind.training FOLDER [--supervisor PID] [--processes N] [--measure SECONDS]`: trains by its plan.
+
+With several processes this one starts and watches them, as torchrun does.
 
 Needs torch, numpy, pyarrow, pydantic and safetensors. The exit code says how it ended (`process.ExitCode`), the last
 line of the log why.
@@ -10,9 +12,12 @@ import json
 import logging
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from minimind.training.process import ExitCode, RunFolder, StopRequest, StopRequestedError, die_with, folder_locked
+
+FAILED = 1
 
 
 def main() -> int:
@@ -20,32 +25,59 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--supervisor", type=int, default=os.getppid())
     parser.add_argument("--measure", type=float, default=None)
+    parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
     die_with(arguments.supervisor)
-    stop = StopRequest(arguments.supervisor)
-    stop.listen()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     folder = RunFolder(arguments.folder)
-    with folder_locked(folder):
-        return run(folder, stop, arguments.measure)
+    if arguments.processes > 1:
+        from minimind.training.world import run_workers
+
+        passed_on = [] if arguments.measure is None else ["--measure", str(arguments.measure)]
+        return run_workers(folder, arguments.processes, passed_on)
+    stop = StopRequest(arguments.supervisor)
+    stop.listen()
+    with folder_locked(folder) if is_first() else nullcontext():
+        code = run(folder, stop, arguments.measure)
+        if "RANK" in os.environ:
+            from minimind.training.world import leave
+
+            leave(code)
+        return code
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes; torchrun numbers those that it starts."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def run(folder: RunFolder, stop: StopRequest, measured_seconds: float | None) -> int:
-    from minimind.errors import DivergenceError  # torch takes seconds to import; a stop in between is already noted
+    from minimind.errors import (
+        DivergenceError,
+        UserError,
+    )  # torch takes seconds to import; a stop in between is already noted
     from minimind.training import loop
 
     try:
         if measured_seconds is None:
             loop.train(folder, stop)
         else:
-            folder.summary.write_text(json.dumps(loop.measure(folder, stop, measured_seconds)))
+            measured = loop.measure(folder, stop, measured_seconds)
+            if is_first():
+                folder.summary.write_text(json.dumps(measured))
     except StopRequestedError:
         return ExitCode.INTERRUPTED
     except DivergenceError as error:
         logging.getLogger(__name__).error("%s", error)
         return ExitCode.DIVERGED
+    except UserError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return ExitCode.REFUSED
     except Exception as error:
         code = exit_code_of(error)
+        if code is None and "RANK" in os.environ:
+            logging.getLogger(__name__).exception("this process of several failed")
+            return FAILED
         if code is None:
             raise
         logging.getLogger(__name__).error("%s", error)

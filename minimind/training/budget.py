@@ -17,7 +17,7 @@ from minimind.errors import ConfigError, CorpusTooSmallError
 from minimind.model.transformer import ModelConfig
 from minimind.shards.reader import ShardReader, vocabulary_size
 from minimind.store import Manifest, Store, processor_name, sha256_of_json
-from minimind.training.device import find_device, hardware_name, physical_cores
+from minimind.training.device import choose_processes, find_device, hardware_name, physical_cores
 from minimind.training.holdout import holdout_windows
 from minimind.training.launch import run_training_process
 from minimind.training.optimizer import OptimizerSettings
@@ -66,6 +66,8 @@ def check_corpus(section: TrainingConfig, train: ShardReader, holdout: ShardRead
 def plan_without_steps(section: TrainingConfig, shards: Manifest) -> Plan:
     device = find_device(section.device)
     sizes = section.model_sizes
+    accumulation = section.batch_tokens // (section.sequence_length * section.micro_batch_sequences)
+    processes = choose_processes(section.devices, device, accumulation)
     return Plan(
         model=ModelConfig(
             vocabulary_size=vocabulary_size(shards.path),
@@ -75,22 +77,34 @@ def plan_without_steps(section: TrainingConfig, shards: Manifest) -> Plan:
         steps=0,
         sequence_length=section.sequence_length,
         micro_batch_sequences=section.micro_batch_sequences,
-        accumulation=section.batch_tokens // (section.sequence_length * section.micro_batch_sequences),
+        accumulation=accumulation,
+        processes=processes,
         optimizer=OptimizerSettings(**section.optimizer.model_dump()),
         evaluations=section.evaluations,
         evaluation_windows=0,
         seed=section.seed,
         device="cuda" if device.type == "cuda" else "cpu",
         hardware=hardware_name(device),
-        threads=None if device.type == "cuda" else choose_threads(section),
+        threads=None if device.type == "cuda" else choose_threads(section, processes),
         precision=choose_precision(section.precision, device),
+        max_gradient_growth=section.max_gradient_growth,
         torch=torch.__version__,
         shards={name: digest for name, digest in shards.matching("").items() if name.endswith(".arrow")},
     )
 
 
-def choose_threads(section: TrainingConfig) -> int:
-    return physical_cores() if section.threads == "auto" else section.threads
+def make_options(section: TrainingConfig, shards: Path) -> Options:
+    return Options(
+        shards=shards.resolve(),
+        checkpoint_seconds=section.checkpoint_seconds,
+        permanent_checkpoint_steps=section.permanent_checkpoint_steps,
+        max_skipped_steps=section.max_skipped_steps,
+    )
+
+
+def choose_threads(section: TrainingConfig, processes: int) -> int:
+    """Of each process; together they use every physical core."""
+    return max(1, physical_cores() // processes) if section.threads == "auto" else section.threads
 
 
 def with_steps(plan: Plan, steps: int, windows: int, budget: str) -> Plan:
@@ -127,7 +141,7 @@ def kept_plan(section: TrainingConfig, plan: Plan, windows: int, shards: Path, s
 
 def plan_key(section: TrainingConfig, plan: Plan) -> str:
     """Of everything that a kept plan depends on, the machine that was measured included."""
-    asked = section.model_dump(mode="json", exclude={"checkpoint_seconds"})
+    asked = section.model_dump(mode="json", exclude=set(Options.model_fields))
     machine = [processor_name(), os.cpu_count()] if plan.device == "cpu" else []
     return sha256_of_json([asked, plan.as_json(), machine])[:16]
 
@@ -156,7 +170,7 @@ def measure_speed(section: TrainingConfig, plan: Plan, windows: int, shards: Pat
     seconds = min(MAX_MEASURED_SECONDS, MEASURED_SHARE * parse_budget(section.budget).amount)
     with measuring_folder(store.root / "plans" / f".measuring-{plan_key(section, plan)}") as folder:
         with_steps(plan, 1000, windows, section.budget).write(folder.plan)
-        folder.options.write_text(Options(shards=shards.resolve(), checkpoint_seconds=1).model_dump_json())
+        make_options(section, shards).write(folder.options)
 
         def watch() -> None:
             store.report("training", 0, None, f"measuring how many steps {section.budget} allows")

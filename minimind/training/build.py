@@ -12,10 +12,11 @@ from typing import Any
 from minimind.config import TrainingConfig
 from minimind.model.hugging_face import load_model
 from minimind.store import Manifest, Outcome, Store, recipe
-from minimind.training.budget import make_plan
+from minimind.training.budget import make_options, make_plan
+from minimind.training.checkpoint import remove_rolling
 from minimind.training.launch import run_training_process
 from minimind.training.metrics import read_metrics
-from minimind.training.plan import Options, Plan
+from minimind.training.plan import Plan
 from minimind.training.process import RunFolder
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -34,7 +35,7 @@ class TrainingInputs:
 
 
 def build(section: TrainingConfig, inputs: TrainingInputs, store: Store) -> Manifest:
-    """A folder with `model/` as transformers loads it, `plan.json` and `metrics.jsonl`.
+    """A folder with `model/` as transformers loads it, `plan.json`, `metrics.jsonl` and the permanent checkpoints.
 
     Fingerprinted by the plan, so that a time budget that comes to the same steps finds the same build. A killed or
     interrupted training is continued from its last checkpoint, to the same bytes.
@@ -43,7 +44,8 @@ def build(section: TrainingConfig, inputs: TrainingInputs, store: Store) -> Mani
     tokenizer_files = {name: inputs.tokenizer.files[name].sha256 for name in TOKENIZER_FILES}
     made_from = recipe(
         "training",
-        {name: value for name, value in plan.as_json().items() if name != "shards"},
+        {name: value for name, value in plan.as_json().items() if name != "shards"}
+        | {"permanent_checkpoint_steps": section.permanent_checkpoint_steps},
         inputs=plan.shards | tokenizer_files,
         libraries=("torch", "numpy", "safetensors"),
         parents={"shards": inputs.shards.fingerprint, "tokenizer": inputs.tokenizer.fingerprint},
@@ -52,14 +54,14 @@ def build(section: TrainingConfig, inputs: TrainingInputs, store: Store) -> Mani
     def write(path: Path) -> Outcome:
         folder = RunFolder(path)
         plan.write(folder.plan)
-        options = Options(shards=inputs.shards.path.resolve(), checkpoint_seconds=section.checkpoint_seconds)
-        folder.options.write_text(options.model_dump_json())
+        make_options(section, inputs.shards.path).write(folder.options)
         watcher = Watcher(folder, plan, store, lambda: inputs.watch(path, made_from.fingerprint))
         run_training_process(folder, plan, watcher)
         watcher.finish()
         for name in TOKENIZER_FILES:
             shutil.copyfile(inputs.tokenizer.file(name), folder.model / name)
         outcome = describe(folder, plan, section, inputs.shards)
+        remove_rolling(folder.checkpoints, section.permanent_checkpoint_steps)
         remove_unpublished(folder)
         return outcome
 
@@ -106,7 +108,8 @@ def last_line(path: Path) -> dict[str, Any] | None:
 def describe_progress(line: dict[str, Any], plan: Plan) -> str:
     """Such as `loss 3.21, 5,900 tokens/s, 1 min 20 s left`."""
     seconds = (plan.steps - line["step"]) * plan.batch_tokens / max(line["tokens_per_second"], 1e-9)
-    return f"loss {line['loss']:.2f}, {line['tokens_per_second']:,.0f} tokens/s, {in_words(seconds)} left"
+    loss = "no loss" if line["loss"] is None else f"loss {line['loss']:.2f}"
+    return f"{loss}, {line['tokens_per_second']:,.0f} tokens/s, {in_words(seconds)} left"
 
 
 def in_words(seconds: float) -> str:
@@ -118,18 +121,20 @@ def in_words(seconds: float) -> str:
 
 def describe(folder: RunFolder, plan: Plan, section: TrainingConfig, shards: Manifest) -> Outcome:
     lines = list(read_metrics(folder.metrics))
-    last_tenth = lines[-max(1, len(lines) // 10) :]
+    known = [line["loss"] for line in lines if line["loss"] is not None]
+    last_tenth = known[-max(1, len(lines) // 10) :]
     summary = json.loads(folder.summary.read_bytes())
     counts = {
         "steps": plan.steps,
         "tokens": plan.tokens,
         "epochs": plan.tokens / shards.counts["train_tokens"],
         "parameters": sum(parameter.numel() for parameter in load_model(folder.model).parameters()),
-        "loss": sum(line["loss"] for line in last_tenth) / len(last_tenth),
+        "loss": sum(last_tenth) / len(last_tenth),
         "holdout_loss": lines[-1]["holdout_loss"],
         "tokens_per_second": statistics.harmonic_mean(line["tokens_per_second"] for line in lines),
         "training_seconds": summary["seconds"],
         "resumed": summary["resumed"],
+        "skipped_steps": lines[-1]["skipped_steps"],
     }
     return Outcome(counts, {"section": section.model_dump(mode="json"), "plan_sha256": plan.sha256})
 

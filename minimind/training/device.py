@@ -22,6 +22,27 @@ def find_device(demanded: Literal["auto", "cpu", "cuda"]) -> torch.device:
     return torch.device(demanded)
 
 
+def choose_processes(demanded: int | Literal["auto"], device: torch.device, micro_batches: int) -> int:
+    """How many processes, one a device, share the micro-batches of a step.
+
+    `auto` is the most GPUs that can share them equally, and 1 on a CPU. Raises DeviceError for a number that is not
+    there or does not divide them.
+    """
+    present = torch.cuda.device_count() if device.type == "cuda" else 1
+    if demanded == "auto":
+        return max(count for count in range(1, present + 1) if micro_batches % count == 0)
+    if device.type == "cuda" and demanded > present:
+        raise DeviceError(
+            f"training.devices is {demanded}, and this machine has {present}; lower it, or set it to auto"
+        )
+    if micro_batches % demanded:
+        raise DeviceError(
+            f"training.devices is {demanded}, which cannot share the {micro_batches} micro-batches of a step equally; "
+            "lower training.micro_batch_sequences, raise training.batch_tokens, or set training.devices to auto"
+        )
+    return demanded
+
+
 def hardware_name(device: torch.device) -> str:
     """The GPU's name, or the instruction set that torch's CPU kernels use, such as `AVX2`."""
     if device.type == "cuda":

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from minimind.model.bits_per_byte import bits_per_byte, document_nats
 from minimind.model.transformer import Transformer
 from minimind.shards.reader import ShardReader, token_bytes
+from minimind.training.world import ALONE, World
 
 
 class Holdout:
@@ -25,12 +27,18 @@ class Holdout:
         self.sequence_length = sequence_length
         self.batch_sequences = batch_sequences
 
-    def score(self, model: Transformer, check: Callable[[], None]) -> dict[str, float]:
-        """`holdout_loss` in nats per token and `holdout_bits_per_byte`; `check` is called between batches."""
-        nats = 0.0
-        for first in range(0, len(self.windows), self.batch_sequences):
+    def score(self, model: Transformer, check: Callable[[], None], world: World = ALONE) -> dict[str, float]:
+        """`holdout_loss` in nats per token and `holdout_bits_per_byte`; `check` is called between batches.
+
+        Several processes take turns with the batches; each gets the score over all.
+        """
+        own = 0.0
+        for turn in range(0, len(self.windows), self.batch_sequences * world.count):
             check()
-            nats += self._batch_nats(model, self.windows[first : first + self.batch_sequences])
+            first = turn + self.batch_sequences * world.rank
+            if windows := self.windows[first : first + self.batch_sequences]:
+                own += self._batch_nats(model, windows)
+        nats = world.sum(torch.tensor(own, dtype=torch.float64)).item()
         return {"holdout_loss": nats / self.tokens, "holdout_bits_per_byte": bits_per_byte(nats, self.bytes)}
 
     def _batch_nats(self, model: Transformer, windows: list[NDArray[np.integer]]) -> float:

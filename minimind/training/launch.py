@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import minimind
-from minimind.errors import DivergenceError, OutOfMemoryError, TrainingError, TrainingInterruptedError
+from minimind.errors import DivergenceError, OutOfMemoryError, TrainingError, TrainingInterruptedError, UserError
 from minimind.training.plan import Plan
 from minimind.training.process import STOP_SECONDS, ExitCode, RunFolder
 
@@ -29,7 +29,8 @@ def run_training_process(
     """Returns when the process has done its work; `watch` is called about twice a second meanwhile.
 
     Raises TrainingInterruptedError if it was told to stop, DivergenceError, OutOfMemoryError, OSError for a full disk,
-    and TrainingError with the end of its log for every other end. However this is left, the process is gone.
+    UserError for what it cannot use, and TrainingError with the end of its log for every other end. However this is
+    left, the process is gone.
     """
     end_leftover(folder)
     with started_process(folder, plan, arguments) as process:
@@ -46,6 +47,7 @@ def run_training_process(
 def started_process(folder: RunFolder, plan: Plan, arguments: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
     """The process in a session of its own, writing to a file: it holds no pipe or terminal of its supervisor."""
     command = [sys.executable, "-m", "minimind.training", str(folder.path), "--supervisor", str(os.getpid())]
+    command += ["--processes", str(plan.processes)] if plan.processes > 1 else []
     with folder.log.open("ab") as log:
         process = subprocess.Popen(
             [*command, *arguments],
@@ -57,6 +59,7 @@ def started_process(folder: RunFolder, plan: Plan, arguments: tuple[str, ...]) -
         yield process
     finally:
         stop(process)
+        end_leftover(folder)  # workers whose torchrun was killed
 
 
 def environment_of(plan: Plan) -> Mapping[str, str]:
@@ -67,6 +70,8 @@ def environment_of(plan: Plan) -> Mapping[str, str]:
     """
     environment = {"GOMP_SPINCOUNT": "1000"} | os.environ
     environment |= {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "MKL_DYNAMIC": "FALSE", "OMP_DYNAMIC": "FALSE"}
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    environment |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
     if plan.threads:
         environment |= {"OMP_NUM_THREADS": str(plan.threads), "MKL_NUM_THREADS": str(plan.threads)}
     library = str(Path(minimind.__file__).parent.parent)
@@ -91,20 +96,23 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def end_leftover(folder: RunFolder) -> None:
-    """Ends a process that still trains in this folder after its supervisor was killed."""
-    try:
-        pid = int(json.loads(folder.worker.read_bytes())["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
+    """Ends the processes that still train in this folder after their supervisor was killed."""
+    pids = training_pids(folder)
+    if not pids:
         return
-    if not trains_in(folder, pid):
-        return
-    logger.warning("process %d still trains in %s after its supervisor ended; it is told to stop", pid, folder.path)
+    logger.warning("%s still train in %s after their supervisor ended; they are told to stop", pids, folder.path)
     for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
+        for pid in training_pids(folder):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
         deadline = time.monotonic() + STOP_SECONDS + 5
-        while trains_in(folder, pid) and time.monotonic() < deadline:
+        while training_pids(folder) and time.monotonic() < deadline:
             time.sleep(0.05)
+
+
+def training_pids(folder: RunFolder) -> list[int]:
+    """All living processes that train in this folder: one, or torchrun's and those that it started."""
+    return [int(path.name) for path in Path("/proc").glob("[0-9]*") if trains_in(folder, int(path.name))]
 
 
 def trains_in(folder: RunFolder, pid: int) -> bool:
@@ -119,10 +127,13 @@ def trains_in(folder: RunFolder, pid: int) -> bool:
 def error_for(code: int, folder: RunFolder, plan: Plan) -> Exception:
     """The error that tells how the process ended."""
     lines = folder.log.read_text(errors="replace").splitlines()
+    code = 128 - code if code > 128 else code  # torchrun's worker was killed by a signal
     if code in (ExitCode.INTERRUPTED, -signal.SIGTERM):
         return TrainingInterruptedError("training was told to stop; run again to continue from its last checkpoint")
     if code == ExitCode.DIVERGED:
-        return DivergenceError(next((line.partition(" ERROR ")[2] for line in reversed(lines)), "training diverged"))
+        return DivergenceError(last_error(lines))
+    if code == ExitCode.REFUSED:
+        return UserError(last_error(lines))
     if code == ExitCode.OUT_OF_MEMORY:
         return OutOfMemoryError(describe_memory(plan))
     if code == ExitCode.DISK_FULL:
@@ -135,6 +146,10 @@ def error_for(code: int, folder: RunFolder, plan: Plan) -> Exception:
     ending = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
     tail = "\n".join(lines[-LOG_LINES:])
     return TrainingError(f"the training process {ending} and left no model; the end of its log:\n{tail}")
+
+
+def last_error(lines: list[str]) -> str:
+    return next((line.partition(" ERROR ")[2] for line in reversed(lines) if " ERROR " in line), "it says no reason")
 
 
 def describe_memory(plan: Plan) -> str:

@@ -12,15 +12,24 @@ import torch.nn.functional as F
 from minimind.model.hugging_face import export_model
 from minimind.model.transformer import Transformer
 from minimind.shards.reader import ShardReader
-from minimind.training.checkpoint import CheckpointFolder, Progress, gather_tensors, restore_tensors
+from minimind.training.checkpoint import (
+    CheckpointFolder,
+    CheckpointWriter,
+    Progress,
+    gather_tensors,
+    restore_tensors,
+)
+from minimind.training.dynamics import Meter, Observer
 from minimind.training.holdout import Holdout
-from minimind.training.metrics import MetricsFile, StepMetrics
+from minimind.training.metrics import MetricsFile, StepMetrics, UnwrittenMetrics
 from minimind.training.optimizer import make_optimizer
 from minimind.training.plan import Options, Plan
 from minimind.training.precision import autocast, make_scaler
 from minimind.training.process import RunFolder, StopRequest, StopRequestedError
 from minimind.training.schedule import learning_rate
 from minimind.training.sequences import Sequences
+from minimind.training.stability import StepGuard, guarded_step
+from minimind.training.world import ALONE, World, joined
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +37,30 @@ logger = logging.getLogger(__name__)
 def train(folder: RunFolder, stop: StopRequest) -> None:
     """Trains by the folder's plan from its newest checkpoint on, and exports the model.
 
-    Raises StopRequestedError after a checkpoint when told to stop, DivergenceError when the loss is not finite.
+    Raises StopRequestedError after a checkpoint when told to stop, DivergenceError when too many steps in a row had to
+    be skipped, CheckpointError for a checkpoint of something else.
     """
     plan, options = prepare(folder)
-    trainer = Trainer(plan, options.shards)
-    holdout = Holdout(options.shards, plan.sequence_length, plan.evaluation_windows, plan.micro_batch_sequences)
-    keeper = Keeper(folder, trainer, options.checkpoint_seconds)
-    keeper.resume()
-    progress, metrics = trainer.progress, keeper.metrics
+    with joined(plan, options.shards, stop) as (world, shared_stop):
+        trainer = Trainer(plan, options.shards, world)
+        holdout = Holdout(options.shards, plan.sequence_length, plan.evaluation_windows, plan.micro_batch_sequences)
+        keeper = Keeper(folder, trainer, options)
+        keeper.resume()
+        try:
+            take_steps(trainer, keeper, holdout, shared_stop)
+        finally:
+            keeper.close()
+        if world.is_first:
+            export_model(trainer.model, folder.model)
+            summary = {"seconds": keeper.seconds(), "resumed": trainer.progress.resumed}
+            folder.summary.write_text(json.dumps(summary) + "\n")
+            logger.info("%d steps done", plan.steps)
+
+
+def take_steps(trainer: "Trainer", keeper: "Keeper", holdout: Holdout, stop: StopRequest) -> None:
+    """To the plan's last step, with its evaluations and checkpoints; all that was begun is on disk at the end."""
+    plan, progress, metrics = trainer.plan, trainer.progress, keeper.metrics
+    observer = Observer(trainer.model, plan)
     try:
         while progress.step < plan.steps or progress.held_metrics:
             if progress.held_metrics:
@@ -46,18 +71,31 @@ def train(folder: RunFolder, stop: StopRequest) -> None:
             elif keeper.is_due():
                 keeper.save()
             else:
-                metrics.add(trainer.train_step(stop))
+                metrics.add(observed_step(trainer, observer, stop))
                 if progress.step in plan.evaluation_steps:
                     progress.held_metrics = metrics.flush(hold_last=True)
                 elif metrics.is_due():
                     metrics.flush()
+        if keeper.is_permanent():
+            keeper.save()
     except StopRequestedError:
         keeper.save()
+        keeper.wait()
+        trainer.world.wait()
         logger.info("stopped at step %d of %d, with a checkpoint", progress.step, plan.steps)
         raise
-    export_model(trainer.model, folder.model)
-    folder.summary.write_text(json.dumps({"seconds": keeper.seconds(), "resumed": progress.resumed}) + "\n")
-    logger.info("%d steps done", plan.steps)
+    keeper.wait()
+
+
+def observed_step(trainer: "Trainer", observer: Observer, stop: StopRequest) -> StepMetrics:
+    """A step, with a look at what it did inside the model where one is due."""
+    if not (trainer.world.is_first and observer.is_due(trainer.progress.step + 1)):
+        return trainer.train_step(stop)
+    first = trainer.progress.step * trainer.plan.batch_sequences
+    before = observer.sampled_weights()
+    metrics = trainer.train_step(stop)
+    tokens, _ = trainer.sequences.batch(first, 1)
+    return metrics._replace(observed=observer.observe(before, tokens.to(trainer.device)))
 
 
 def prepare(folder: RunFolder) -> tuple[Plan, Options]:
@@ -75,15 +113,19 @@ def prepare(folder: RunFolder) -> tuple[Plan, Options]:
 class Trainer:
     """Weights, optimizer and data of one plan, and how far they are."""
 
-    def __init__(self, plan: Plan, shards: Path) -> None:
+    def __init__(self, plan: Plan, shards: Path, world: World = ALONE) -> None:
         self.plan = plan
+        self.world = world
         self.device = torch.device(plan.device)
         self.model = Transformer(plan.model)
         self.model.initialize(torch.Generator().manual_seed(plan.seed))
         self.model.to(self.device)
+        self.replica = world.replicate(self.model)
         self.optimizer = make_optimizer(self.model, plan.optimizer)
         self.scaler = make_scaler(plan.precision, self.device)
         self.sequences = Sequences(ShardReader(shards, "train"), plan.sequence_length, plan.seed)
+        self.guard = StepGuard(plan.max_gradient_growth, self.device)
+        self.meter = Meter(plan, self.device)
         self.progress = Progress()
 
     def train_step(self, stop: StopRequest) -> StepMetrics:
@@ -94,32 +136,42 @@ class Trainer:
         plan, step = self.plan, self.progress.step
         rate = learning_rate(step, plan.steps, plan.optimizer)
         loss = torch.zeros((), device=self.device)
-        for micro_batch in range(plan.accumulation):
+        own = range(self.world.rank, plan.accumulation, self.world.count)
+        for micro_batch in own:
             stop.check()
             first = step * plan.batch_sequences + micro_batch * plan.micro_batch_sequences
-            inputs, targets = self._batch(first)
-            with autocast(plan.precision, self.device):
-                logits = self.model(inputs)  # B T V
-            summed = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
-            share = summed / plan.batch_tokens
-            self.scaler.scale(share).backward()  # type: ignore[no-untyped-call]
+            with self.meter.waiting_for_data():
+                inputs, targets = self._batch(first)
+            with self.world.accumulating(self.replica, is_last=micro_batch == own[-1]):
+                with autocast(plan.precision, self.device):
+                    logits = self.replica(inputs)  # B T V
+                summed = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
+                share = summed / plan.batch_tokens
+                scaled = self.scaler.scale(share * self.world.count)  # the replica takes the mean over processes
+                scaled.backward()  # type: ignore[no-untyped-call]
             loss += share.detach()
+        self.world.sum(loss)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), plan.optimizer.max_gradient_norm)
-        self.scaler.step(self.optimizer)
+        guarded_step(self.optimizer, self.guard.judge(norm))
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
-        return StepMetrics(self.progress.step, loss, norm.detach(), rate)
+        return StepMetrics(self.progress.step, loss, norm.detach(), rate, self.guard.state)
 
     def evaluate(self, holdout: Holdout, stop: StopRequest) -> dict[str, float]:
         with autocast(self.plan.precision, self.device):
-            return holdout.score(self.model, stop.check)
+            return holdout.score(self.model, stop.check, self.world)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All that a checkpoint has to hold; no copies."""
+        return gather_tensors(self.model, self.optimizer) | {"guard": self.guard.state}
 
     def restore(self, tensors: dict[str, torch.Tensor], progress: Progress) -> None:
-        restore_tensors(self.model, self.optimizer, tensors)
+        self.guard.state = tensors["guard"].to(self.device)
+        restore_tensors(self.model, self.optimizer, {name: value for name, value in tensors.items() if name != "guard"})
         self.scaler.load_state_dict(progress.scaler)
         self.progress = progress
 
@@ -133,12 +185,14 @@ class Trainer:
 class Keeper:
     """Saves and restores a trainer together with its metrics."""
 
-    def __init__(self, folder: RunFolder, trainer: Trainer, checkpoint_seconds: float) -> None:
+    def __init__(self, folder: RunFolder, trainer: Trainer, options: Options) -> None:
         plan = trainer.plan
         self.trainer = trainer
-        self.checkpoints = CheckpointFolder(folder.checkpoints, plan.sha256)
-        self.checkpoint_seconds = checkpoint_seconds
-        self.metrics = MetricsFile(folder.metrics, plan.batch_tokens, norm_may_overflow=plan.precision == "fp16")
+        self.checkpoints = CheckpointFolder(folder.checkpoints, plan.as_json(), options.permanent_checkpoint_steps)
+        self.writer = CheckpointWriter(self.checkpoints)
+        self.checkpoint_seconds = options.checkpoint_seconds
+        kind = MetricsFile if trainer.world.is_first else UnwrittenMetrics
+        self.metrics = kind(folder.metrics, plan.batch_tokens, options.max_skipped_steps, trainer.meter)
         self.started = self.saved = time.monotonic()
         self.saved_step = 0
         self.seconds_before = 0.0
@@ -151,26 +205,45 @@ class Keeper:
             found.progress.resumed += 1
             logger.info("resumed at step %d", found.progress.step)
         progress = self.trainer.progress
+        self.trainer.world.agree({"checkpoint's step": progress.step})
         self.metrics.cut_back(progress.step, held=progress.held_metrics is not None)
         self.started = self.saved = time.monotonic()
         self.saved_step = progress.step
         self.metrics.start_clock()
 
     def is_due(self) -> bool:
-        """However slow the disk, at least one step is taken between two checkpoints."""
+        """However slow the disk, training waits for it only at the permanent checkpoints.
+
+        Raises what the writing of the last one met, such as a full disk.
+        """
+        if not self.trainer.world.is_first:
+            return False
+        busy = self.writer.is_busy
         waited = time.monotonic() - self.saved >= self.checkpoint_seconds
-        return waited and self.trainer.progress.step > self.saved_step
+        return self.is_permanent() or (waited and not busy and self.trainer.progress.step > self.saved_step)
+
+    def is_permanent(self) -> bool:
+        step = self.trainer.progress.step
+        return self.trainer.world.is_first and step > self.saved_step and self.checkpoints.is_permanent(step)
 
     def save(self) -> None:
-        """Raises DivergenceError instead of keeping weights that are not finite."""
+        """Begins a checkpoint of this moment; what the steps up to it measured is on disk before it is."""
         self.metrics.flush()
-        self.metrics.sync()
         trainer = self.trainer
+        if not trainer.world.is_first:
+            return
         trainer.progress.seconds = self.seconds()
         trainer.progress.scaler = trainer.scaler.state_dict()
-        self.checkpoints.save(gather_tensors(trainer.model, trainer.optimizer), trainer.progress)
+        self.writer.save(trainer.tensors(), trainer.progress, self.metrics.sync)
         self.saved, self.saved_step = time.monotonic(), trainer.progress.step
         self.metrics.start_clock()
+
+    def wait(self) -> None:
+        """Until the checkpoint that was begun is on disk. Raises what its writing met."""
+        self.writer.wait()
+
+    def close(self) -> None:
+        self.writer.close()
 
     def seconds(self) -> float:
         """Of work, in this run and those before it that it goes on from."""
@@ -183,24 +256,29 @@ def measure(folder: RunFolder, stop: StopRequest, seconds: float) -> dict[str, f
     The first two steps are not counted: they allocate memory and choose kernels.
     """
     plan, options = prepare(folder)
-    trainer = Trainer(plan, options.shards)
-    windows = min(plan.evaluation_windows, 4 * plan.micro_batch_sequences)
-    holdout = Holdout(options.shards, plan.sequence_length, windows, plan.micro_batch_sequences)
-    step_seconds = [_seconds_of_step(trainer, stop) for _ in range(2)]
-    while len(step_seconds) < 5 or (sum(step_seconds) < seconds and len(step_seconds) < 200):
-        step_seconds.append(_seconds_of_step(trainer, stop))
-    started = time.perf_counter()
-    trainer.evaluate(holdout, stop)
-    evaluated = time.perf_counter()
-    Keeper(folder, trainer, checkpoint_seconds=0).save()
-    return {
-        "step_seconds": statistics.median(step_seconds[2:]),
-        "window_seconds": (evaluated - started) / windows,
-        "checkpoint_seconds": time.perf_counter() - evaluated,
-    }
+    with joined(plan, options.shards, stop) as (world, shared_stop):
+        trainer = Trainer(plan, options.shards, world)
+        windows = min(plan.evaluation_windows, 4 * plan.micro_batch_sequences)
+        holdout = Holdout(options.shards, plan.sequence_length, windows, plan.micro_batch_sequences)
+        step_seconds = [_seconds_of_step(trainer, shared_stop) for _ in range(2)]
+        while len(step_seconds) < 5 or (sum(step_seconds) < seconds and len(step_seconds) < 200):
+            step_seconds.append(_seconds_of_step(trainer, shared_stop))
+        started = time.perf_counter()
+        trainer.evaluate(holdout, shared_stop)
+        evaluated = time.perf_counter()
+        keeper = Keeper(folder, trainer, options)
+        keeper.save()
+        keeper.wait()
+        keeper.close()
+        return {
+            "step_seconds": statistics.median(step_seconds[2:]),
+            "window_seconds": (evaluated - started) / windows,
+            "checkpoint_seconds": time.perf_counter() - evaluated,
+        }
 
 
 def _seconds_of_step(trainer: Trainer, stop: StopRequest) -> float:
+    """The same for all processes."""
     started = time.perf_counter()
     trainer.train_step(stop).loss.item()  # waits for the device
-    return time.perf_counter() - started
+    return trainer.world.maximum(time.perf_counter() - started)

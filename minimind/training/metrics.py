@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from minimind.errors import DivergenceError
+from minimind.training.dynamics import Meter
 
 FLUSH_SECONDS = 1.0
+CLOCKED = ("time", "tokens_per_second", "mfu", "data_stall", "peak_memory_bytes")  # differ from run to run
 
 
 class StepMetrics(NamedTuple):
@@ -23,32 +25,34 @@ class StepMetrics(NamedTuple):
     loss: Tensor  # scalar, nats per token, before the update
     gradient_norm: Tensor  # scalar, before clipping
     learning_rate: float
+    guard: Tensor  # state of the StepGuard after this step
+    observed: dict[str, Tensor] | None = None  # scalars by name, after a step that the Observer looked at
 
 
 class MetricsFile:
     """Gathers steps for about a second, then writes them: reading a value off a GPU waits for it."""
 
-    def __init__(self, path: Path, batch_tokens: int, norm_may_overflow: bool) -> None:
+    def __init__(self, path: Path, batch_tokens: int, max_skipped_steps: int, meter: Meter) -> None:
         self.path = path
         self.batch_tokens = batch_tokens
-        self.norm_may_overflow = norm_may_overflow  # under fp16 the scaler skips such a step
+        self.max_skipped_steps = max_skipped_steps  # in a row; one more ends the training
+        self.meter = meter
         self.waiting: list[tuple[StepMetrics, float]] = []
-        self.started = time.monotonic()
 
     def start_clock(self) -> None:
         """Tokens per second are measured from here to the next writing; evaluations and checkpoints do not count."""
-        self.started = time.monotonic()
+        self.meter.restart()
 
     def add(self, metrics: StepMetrics) -> None:
         self.waiting.append((metrics, time.time()))
 
     def is_due(self) -> bool:
-        return time.monotonic() - self.started >= FLUSH_SECONDS
+        return self.meter.seconds >= FLUSH_SECONDS
 
     def flush(self, hold_last: bool = False) -> dict[str, Any] | None:
         """Writes what is waiting; with `hold_last`, the last line is handed back instead, for an evaluation to fill.
 
-        Raises DivergenceError if a loss or gradient is not finite.
+        Raises DivergenceError after too many skipped steps in a row, with all up to then written.
         """
         rows = self._rows()
         self.waiting.clear()
@@ -77,30 +81,71 @@ class MetricsFile:
     def _rows(self) -> list[dict[str, Any]]:
         if not self.waiting:
             return []
-        speed = len(self.waiting) * self.batch_tokens / max(time.monotonic() - self.started, 1e-9)
+        tokens = len(self.waiting) * self.batch_tokens
+        speed, cost = tokens / self.meter.seconds, self.meter.read(tokens)
         losses = torch.stack([metrics.loss for metrics, _ in self.waiting]).tolist()  # waits for the device
         norms = torch.stack([metrics.gradient_norm for metrics, _ in self.waiting]).tolist()
-        return [
-            self._row(metrics, at, loss, norm, speed)
-            for (metrics, at), loss, norm in zip(self.waiting, losses, norms, strict=True)
-        ]
+        guards = torch.stack([metrics.guard for metrics, _ in self.waiting]).tolist()
+        rows: list[dict[str, Any]] = []
+        for (metrics, at), loss, norm, (_, _, skipped, in_a_row) in zip(
+            self.waiting, losses, norms, guards, strict=True
+        ):
+            row = self._row(metrics, at, loss, norm, round(skipped), speed)
+            if in_a_row > self.max_skipped_steps:
+                self.write(rows)
+                raise DivergenceError(describe_divergence(row, self.max_skipped_steps))
+            rows.append(row)
+        rows[-1] |= cost
+        return rows
 
-    def _row(self, metrics: StepMetrics, at: float, loss: float, norm: float, speed: float) -> dict[str, Any]:
-        if not math.isfinite(loss) or not (math.isfinite(norm) or self.norm_may_overflow):
-            raise DivergenceError(
-                f"training diverged at step {metrics.step}: loss {loss}, gradient norm {norm}; "
-                f"lower training.optimizer.learning_rate (it was {metrics.learning_rate:g} at this step) "
-                "or lengthen training.optimizer.warmup_ratio"
-            )
+    def _row(
+        self, metrics: StepMetrics, at: float, loss: float, norm: float, skipped: int, speed: float
+    ) -> dict[str, Any]:
         return {
             "step": metrics.step,
             "time": round(at, 3),
             "tokens": metrics.step * self.batch_tokens,
-            "loss": loss,
+            "loss": loss if math.isfinite(loss) else None,
             "learning_rate": metrics.learning_rate,
             "gradient_norm": norm if math.isfinite(norm) else None,
+            "skipped_steps": skipped,  # so far
             "tokens_per_second": round(speed, 1),
+            **_values(metrics.observed or {}),
         }
+
+
+def _values(tensors: dict[str, Tensor]) -> dict[str, float | None]:
+    """On the host, in the order of their names and to six digits; None where there is no number."""
+    if not tensors:
+        return {}
+    names = sorted(tensors)
+    values = torch.stack([tensors[name] for name in names]).tolist()
+    return {
+        name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in zip(names, values, strict=True)
+    }
+
+
+class UnwrittenMetrics(MetricsFile):
+    """Of a process that only takes its share of the batches: another one writes, and all see when to stop."""
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        """Leaves the file alone."""
+
+    def cut_back(self, step: int, held: bool) -> None:
+        """Leaves the file alone."""
+
+
+def describe_divergence(row: dict[str, Any], max_skipped_steps: int) -> str:
+    values = ", ".join(
+        f"{name} {'no number' if value is None else format(value, '.4g')}"
+        for name, value in (("loss", row["loss"]), ("gradient norm", row["gradient_norm"]))
+    )
+    return (
+        f"training diverged at step {row['step']}: {values}, and more than {max_skipped_steps} steps in a row had to "
+        "be skipped (training.max_skipped_steps); "
+        f"lower training.optimizer.learning_rate (it was {row['learning_rate']:g} at this step) "
+        "or lengthen training.optimizer.warmup_ratio"
+    )
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:

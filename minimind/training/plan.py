@@ -24,7 +24,8 @@ class Plan(BaseModel):
     steps: int  # of the optimizer
     sequence_length: int  # tokens
     micro_batch_sequences: int
-    accumulation: int  # micro-batches in a step
+    accumulation: int  # micro-batches in a step, over all processes
+    processes: int  # that share them
     optimizer: OptimizerSettings
     evaluations: int
     evaluation_windows: int  # of sequence_length predictions, spread evenly over the holdout
@@ -33,6 +34,7 @@ class Plan(BaseModel):
     hardware: str  # a CPU's instruction set, as torch uses it, or the GPU's name
     threads: int | None  # None on a GPU
     precision: Literal["fp32", "bf16", "fp16"]
+    max_gradient_growth: float  # of a step that is taken, over the usual norm
     torch: str
     shards: dict[str, str]  # file name -> sha256
 
@@ -83,6 +85,11 @@ class Options(BaseModel):
 
     shards: Path  # the folder
     checkpoint_seconds: float
+    permanent_checkpoint_steps: int | None
+    max_skipped_steps: int
+
+    def write(self, path: Path) -> None:
+        path.write_text(self.model_dump_json())
 
     @classmethod
     def read(cls, path: Path) -> "Options":

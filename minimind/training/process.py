@@ -24,6 +24,7 @@ class ExitCode(IntEnum):
     DIVERGED = 65
     OUT_OF_MEMORY = 71
     DISK_FULL = 74
+    REFUSED = 78  # what it was given cannot be used, and the log says why
     INTERRUPTED = 75  # with a checkpoint; run again to continue
 
 
@@ -56,7 +57,7 @@ class RunFolder:
 
     @property
     def worker(self) -> Path:
-        """Pid of the process, written by its supervisor; locked by the process while it lives."""
+        """Pid of the process, written by its supervisor; locked by the process that writes while it lives."""
         return self.path / "worker.json"
 
     @property
@@ -70,7 +71,7 @@ class RunFolder:
 
     @property
     def unpublished(self) -> tuple[Path, ...]:
-        return self.options, self.checkpoints, self.worker, self.log, self.summary
+        return self.options, self.worker, self.log, self.summary
 
 
 class StopRequestedError(Exception):
@@ -85,12 +86,19 @@ class StopRequest:
         self.requested = False
 
     def listen(self) -> None:
-        """From now on SIGTERM and Ctrl-C are noted; a process that does not end in time is ended by the kernel."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        """From now on SIGTERM, Ctrl-C and SIGUSR1, which schedulers send before they preempt, are noted.
+
+        A process that does not end in time is ended by the kernel.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, self._note)
 
+    @property
+    def is_wanted(self) -> bool:
+        return self.requested or os.getppid() != self.supervisor
+
     def check(self) -> None:
-        if self.requested or os.getppid() != self.supervisor:
+        if self.is_wanted:
             raise StopRequestedError
 
     def _note(self, number: int, frame: FrameType | None) -> None:

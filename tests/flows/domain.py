@@ -119,7 +119,8 @@ def small_config(name: str, corpus: Path) -> dict[str, Any]:
     sizes = {"hidden_size": 32, "layers": 2, "heads": 4, "kv_heads": 2, "head_size": 8, "intermediate_size": 64}
     tree["training"] |= {
         "preset": None, "sizes": sizes, "sequence_length": 32, "batch_tokens": 512, "micro_batch_sequences": 8,
-        "budget": "30k tokens", "threads": 1, "evaluations": 3, "checkpoint_seconds": 0.3,
+        "budget": "30k tokens", "devices": 1, "threads": 1, "evaluations": 3, "checkpoint_seconds": 0.3,
+        "permanent_checkpoint_steps": None, "max_gradient_growth": 20, "max_skipped_steps": 10,
     }  # fmt: skip
     tree["evaluation"]["sampling"] |= {"prompts": ["bade [/bold] said"], "holdout_prompts": 1, "max_new_tokens": 16}
     return tree

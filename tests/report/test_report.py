@@ -45,6 +45,24 @@ def metrics(steps):
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
+def with_dynamics(text, layers=8):
+    """The same metrics with what training observes inside the model every 20 steps."""
+    lines = [json.loads(line) for line in text.splitlines()]
+    for line in lines:
+        line |= {"skipped_steps": 3, "mfu": 0.41, "data_stall": 0.08, "peak_memory_bytes": 3_210_000_000}
+    for line in [lines[0], *lines[19::20]]:
+        line["update_ratio/embedding"] = 1e-3
+        for layer in range(layers):
+            name, share = f"layer_{layer:02}", line["step"] / len(lines)
+            line |= {
+                f"update_ratio/{name}": 3e-3 * (1 - share / 2) * (1 + layer / 20),
+                f"contribution/{name}": 0 if layer == 2 else 0.3 * min(1, 5 * share) / (1 + layer),
+                f"activation_max/{name}": (2 + layer) * (1 + 3 * share),
+                f"attention_logit_max/{name}": 4 + 9 * share - layer / 2,
+            }
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
 DECISION = {
     "outcome": "promoted",
     "reasons": ["version 3 has 1.8762 bits per byte, the champion 1.9876"],
@@ -285,6 +303,40 @@ def test_every_drawing_says_in_words_what_it_shows(config, stages, tmp_path):
     assert all(len(label) > 30 for label in labels)
     assert any("This model, version 3: 1.876" in label for label in labels)
     assert any("exact duplicates removed 200; quality removed 34" in label for label in labels)
+
+
+def test_dynamics_are_diagnosed_in_words_and_drawn_by_layer(config, store, stages, tmp_path):
+    training = store.build(
+        Recipe("training", {"steps": 200, "with": "dynamics"}, {}, {}, {}),
+        lambda folder: (folder / "metrics.jsonl").write_text(with_dynamics(metrics(200))) and BUILDS["training"],
+    )
+    page = rendered(config, stages | {"training": training}, tmp_path)
+    text = text_of(page)
+    for told in (
+        "Dead layers. Layer 02 of 8", "Data stall. 8% of the time", "Skipping. 3 of 200 steps", "At most 3.21 GB",
+        "Share of the device's peak (MFU)",
+    ):  # fmt: skip
+        assert told in text, told
+    labels = [attributes["aria-label"] for _, attributes in Elements(page).found if "role" in attributes]
+    assert len(labels) == 8 + 2 + 4
+    (contribution,) = [label for label in labels if label.startswith("What a layer adds")]
+    assert "layer 00 0.3" in contribution
+    assert "layer 02 0," in contribution
+    assert "Training dynamics" not in text_of(rendered(config, stages, tmp_path))
+
+
+def test_training_without_trouble_is_said_to_be_so(config, store, stages, tmp_path):
+    healthy = with_dynamics(metrics(200), layers=2).replace('"data_stall": 0.08', '"data_stall": 0.01')
+    training = store.build(
+        Recipe("training", {"steps": 200, "with": "health"}, {}, {}, {}),
+        lambda folder: (
+            (folder / "metrics.jsonl").write_text(healthy.replace('"skipped_steps": 3', '"skipped_steps": 0'))
+            and BUILDS["training"]
+        ),
+    )
+    assert "None of the known patterns of trouble shows" in text_of(
+        rendered(config, stages | {"training": training}, tmp_path)
+    )
 
 
 def test_curves_stay_inside_their_chart():

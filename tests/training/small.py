@@ -78,12 +78,13 @@ def training_config(**changes) -> TrainingConfig:
             "hidden_size": 16, "layers": 1, "heads": 2, "kv_heads": 1, "head_size": 8, "intermediate_size": 24,
         },
         "sequence_length": 32, "batch_tokens": 128, "micro_batch_sequences": 2, "budget": "2k tokens",
-        "device": "cpu", "precision": "auto", "threads": 1,
+        "device": "cpu", "devices": 1, "precision": "auto", "threads": 1,
         "optimizer": {
             "learning_rate": 1e-2, "min_learning_rate_ratio": 0.1, "warmup_ratio": 0.1, "decay_ratio": 0.4,
             "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.95, "max_gradient_norm": 1.0,
         },
-        "evaluations": 3, "checkpoint_seconds": 0.2, "seed": 1,
+        "evaluations": 3, "checkpoint_seconds": 0.2, "permanent_checkpoint_steps": None, "max_gradient_growth": 20,
+        "max_skipped_steps": 10, "seed": 1,
     }  # fmt: skip
     return TrainingConfig.model_validate(values | changes)
 

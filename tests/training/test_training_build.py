@@ -15,7 +15,7 @@ from minimind.errors import DivergenceError, OutOfMemoryError, TrainingInterrupt
 from minimind.model.hugging_face import load_model
 from minimind.store import Store, load_manifest
 from minimind.training.build import build
-from minimind.training.metrics import read_metrics
+from minimind.training.metrics import CLOCKED, read_metrics
 
 CONFIG = training_config(budget="50k tokens")  # 390 steps, some seconds
 
@@ -42,9 +42,7 @@ class Disturber:
 
 def metrics_without_clock(manifest):
     lines = read_metrics(manifest.file("metrics.jsonl"))
-    return [
-        {name: value for name, value in line.items() if name not in ("time", "tokens_per_second")} for line in lines
-    ]
+    return [{name: value for name, value in line.items() if name not in CLOCKED} for line in lines]
 
 
 def test_build_publishes_a_model_its_plan_and_its_metrics(undisturbed):

@@ -10,14 +10,16 @@ from minimind.errors import DivergenceError, TrainingError
 from minimind.model.bits_per_byte import document_nats
 from minimind.model.transformer import ModelConfig
 from minimind.shards.reader import ShardReader
+from minimind.training.__main__ import run
 from minimind.training.checkpoint import CheckpointFolder, gather_tensors
+from minimind.training.dynamics import Meter
 from minimind.training.holdout import Holdout, holdout_windows
 from minimind.training.loop import Trainer, train
-from minimind.training.metrics import MetricsFile, StepMetrics, read_metrics
+from minimind.training.metrics import CLOCKED, MetricsFile, StepMetrics, read_metrics
 from minimind.training.optimizer import OptimizerSettings
 from minimind.training.plan import Options, Plan
 from minimind.training.precision import choose_precision
-from minimind.training.process import RunFolder, StopRequest, StopRequestedError
+from minimind.training.process import ExitCode, RunFolder, StopRequest, StopRequestedError
 
 
 class NeverStop(StopRequest):
@@ -31,10 +33,10 @@ class NeverStop(StopRequest):
 def small_plan(**changes):
     values = {
         "model": ModelConfig(300, 16, 2, 2, 1, 8, 24, 32), "steps": 20, "sequence_length": 32,
-        "micro_batch_sequences": 2, "accumulation": 2,
+        "micro_batch_sequences": 2, "accumulation": 2, "processes": 1,
         "optimizer": OptimizerSettings(**training_config().optimizer.model_dump()),
         "evaluations": 3, "evaluation_windows": 5, "seed": 1, "device": "cpu", "hardware": "any", "threads": 1,
-        "precision": "fp32", "torch": torch.__version__, "shards": {},
+        "precision": "fp32", "max_gradient_growth": 20, "torch": torch.__version__, "shards": {},
     }  # fmt: skip
     return Plan(**values | changes)
 
@@ -63,8 +65,8 @@ def test_loss_falls_on_text_that_can_be_learnt(shards):
 def test_trainer_restored_from_a_checkpoint_goes_on_bit_by_bit(shards, tmp_path):
     undisturbed, interrupted, resumed = (Trainer(small_plan(), shards) for _ in range(3))
     run_steps(interrupted, 3)
-    checkpoints = CheckpointFolder(tmp_path / "checkpoints", "plan")
-    checkpoints.save(gather_tensors(interrupted.model, interrupted.optimizer), interrupted.progress)
+    checkpoints = CheckpointFolder(tmp_path / "checkpoints", {})
+    checkpoints.save(interrupted.tensors(), interrupted.progress)
     found = checkpoints.load_newest()
     resumed.restore(found.tensors, found.progress)
     losses = run_steps(undisturbed, 6)
@@ -146,18 +148,22 @@ class StopAt(NeverStop):
             raise StopRequestedError
 
 
+def made_options(shards, **changes):
+    values = {"checkpoint_seconds": 1e-6, "permanent_checkpoint_steps": None, "max_skipped_steps": 10}
+    return Options(shards=shards, **values | changes)
+
+
 def run_folder(path, plan, shards):
     path.mkdir()
     folder = RunFolder(path)
     plan.write(folder.plan)
-    folder.options.write_text(Options(shards=shards, checkpoint_seconds=1e-6).model_dump_json())
+    made_options(shards).write(folder.options)
     return folder
 
 
 def results(folder):
     lines = [
-        {name: value for name, value in line.items() if name not in ("time", "tokens_per_second")}
-        for line in read_metrics(folder.metrics)
+        {name: value for name, value in line.items() if name not in CLOCKED} for line in read_metrics(folder.metrics)
     ]
     return lines, (folder.model / "model.safetensors").read_bytes()
 
@@ -176,6 +182,79 @@ def test_stop_at_any_moment_and_resumption_change_nothing(shards, tmp_path, torc
         assert results(folder) == results(undisturbed)
 
 
+def poison_gradients(trainer):
+    return trainer.model.norm.weight.register_hook(lambda gradient: gradient * float("nan"))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_step_whose_gradient_is_no_number_leaves_weights_and_optimizer_as_they_were(shards, precision):
+    trainer = Trainer(small_plan(precision=precision), shards)
+    run_steps(trainer, 2)
+    before = {name: tensor.clone() for name, tensor in trainer.tensors().items() if name != "guard"}
+    poison = poison_gradients(trainer)
+    metrics = trainer.train_step(NeverStop())
+    poison.remove()
+    assert metrics.guard.tolist()[2:] == [1, 1]
+    assert all(torch.equal(trainer.tensors()[name], tensor) for name, tensor in before.items())
+    after = trainer.train_step(NeverStop())
+    assert after.guard.tolist()[1:] == [3, 1, 0]
+    assert not torch.equal(trainer.model.norm.weight, before["model.norm.weight"])
+    scale = {"fp32": {}, "fp16": {"scale": 2.0**15}}[precision]
+    assert trainer.scaler.state_dict().items() >= scale.items()  # half of what it began with
+
+
+def test_stop_with_skipped_steps_and_resumption_change_nothing(shards, tmp_path, torch_settings):
+    """The guard's memory is kept: here it skips steps that are hardly steeper than usual."""
+    hardware = torch.backends.cpu.get_cpu_capability()
+    plan = small_plan(steps=40, evaluations=1, hardware=hardware, max_gradient_growth=1.02)
+    undisturbed, resumed = (run_folder(tmp_path / name, plan, shards) for name in ("undisturbed", "resumed"))
+    for folder in (undisturbed, resumed):
+        made_options(shards, max_skipped_steps=100).write(folder.options)
+    train(undisturbed, NeverStop())
+    assert 0 < results(undisturbed)[0][-1]["skipped_steps"] < 20
+    for check in (55, 20):
+        with pytest.raises(StopRequestedError):
+            train(resumed, StopAt(check))
+    train(resumed, NeverStop())
+    assert results(resumed) == results(undisturbed)
+
+
+def test_checkpoint_of_other_data_is_refused_and_kept(shards, tmp_path, torch_settings, caplog):
+    plan = small_plan(steps=4, evaluations=1, hardware=torch.backends.cpu.get_cpu_capability())
+    folder = run_folder(tmp_path / "run", plan, shards)
+    with pytest.raises(StopRequestedError):
+        train(folder, StopAt(4))
+    plan.model_copy(update={"shards": {"train-00000.arrow": "other"}}).write(folder.plan)
+    assert run(folder, NeverStop(), None) == ExitCode.REFUSED
+    assert "under another plan (it differs in shards); move" in caplog.text
+    plan.write(folder.plan)
+    train(folder, NeverStop())
+    assert json.loads(folder.summary.read_text())["resumed"] == 1
+
+
+def test_disk_that_fills_up_during_training_is_said_and_the_next_run_goes_on(shards, tmp_path, torch_settings):
+    plan = small_plan(steps=6, evaluations=1, hardware=torch.backends.cpu.get_cpu_capability())
+    undisturbed, full = (run_folder(tmp_path / name, plan, shards) for name in ("undisturbed", "full"))
+    train(undisturbed, NeverStop())
+    with pytest.raises(StopRequestedError):
+        train(full, StopAt(6))
+    (full.checkpoints / "progress.tmp").symlink_to("/dev/full")
+    assert run(full, NeverStop(), None) == ExitCode.DISK_FULL
+    train(full, NeverStop())
+    assert results(full) == results(undisturbed)
+    assert json.loads(full.summary.read_text())["resumed"] == 1  # the run between wrote none
+
+
+def test_permanent_checkpoints_are_those_of_the_plan_s_steps(shards, tmp_path, torch_settings):
+    plan = small_plan(steps=6, evaluations=1, hardware=torch.backends.cpu.get_cpu_capability())
+    folder = run_folder(tmp_path / "run", plan, shards)
+    made_options(shards, checkpoint_seconds=1e6, permanent_checkpoint_steps=2).write(folder.options)
+    train(folder, NeverStop())
+    assert sorted(path.name for path in folder.checkpoints.glob("*.json")) == [
+        f"step-{step:09}.json" for step in (2, 4, 6)
+    ]
+
+
 def test_plan_of_another_machine_is_refused(shards, tmp_path):
     folder = run_folder(tmp_path / "run", small_plan(hardware="Z80"), shards)
     with pytest.raises(TrainingError, match=r"the plan was made for .*Z80"):
@@ -190,28 +269,41 @@ def test_gpu_learns_as_the_cpu_does(shards):
     assert {parameter.dtype for parameter in gpu.model.parameters()} == {torch.float32}
 
 
-def step_metrics(step, loss=1.0, norm=1.0):
-    return StepMetrics(step, torch.tensor(loss), torch.tensor(norm), 0.25)
+def step_metrics(step, loss=1.0, norm=1.0, skipped=(0, 0)):
+    return StepMetrics(step, torch.tensor(loss), torch.tensor(norm), 0.25, torch.tensor([1.0, 2.0, *skipped]))
 
 
-@pytest.mark.parametrize(("loss", "norm"), [(float("nan"), 1.0), (2.0, float("inf"))])
-def test_loss_or_gradient_that_is_no_number_stops_and_names_the_learning_rate(tmp_path, loss, norm):
-    metrics = MetricsFile(tmp_path / "metrics.jsonl", batch_tokens=64, norm_may_overflow=False)
+def metrics_file(path):
+    return MetricsFile(path / "metrics.jsonl", 64, 2, Meter(small_plan(), torch.device("cpu")))
+
+
+def test_one_skipped_step_too_many_in_a_row_stops_and_names_the_learning_rate(tmp_path):
+    metrics = metrics_file(tmp_path)
     metrics.add(step_metrics(1))
-    metrics.add(step_metrics(2, loss, norm))
-    with pytest.raises(DivergenceError, match=r"at step 2: .*lower training.optimizer.learning_rate \(it was 0.25"):
+    metrics.add(step_metrics(2, float("nan"), float("inf"), skipped=(4, 2)))
+    metrics.add(step_metrics(3, float("nan"), float("inf"), skipped=(5, 3)))
+    with pytest.raises(
+        DivergenceError,
+        match=r"at step 3: loss no number, gradient norm no number, and more than 2 steps in a row had to be skipped"
+        r".*lower training.optimizer.learning_rate \(it was 0.25",
+    ):
         metrics.flush()
+    rows = [
+        (row["step"], row["loss"], row["gradient_norm"], row["skipped_steps"]) for row in read_metrics(metrics.path)
+    ]
+    assert rows == [(1, 1.0, 1.0, 0), (2, None, None, 4)]
 
 
-def test_gradient_that_overflows_fp16_is_the_scalers_affair(tmp_path):
-    metrics = MetricsFile(tmp_path / "metrics.jsonl", batch_tokens=64, norm_may_overflow=True)
-    metrics.add(step_metrics(1, norm=float("inf")))
+def test_skipped_steps_with_taken_ones_between_them_stop_nothing(tmp_path):
+    metrics = metrics_file(tmp_path)
+    for step in range(1, 9):
+        metrics.add(step_metrics(step, norm=float("inf"), skipped=(step // 2, step % 2)))
     metrics.flush()
-    assert next(read_metrics(metrics.path))["gradient_norm"] is None
+    assert [row["skipped_steps"] for row in read_metrics(metrics.path)] == [0, 1, 1, 2, 2, 3, 3, 4]
 
 
 def test_metrics_are_cut_back_to_the_checkpoint_and_whole_lines(tmp_path):
-    metrics = MetricsFile(tmp_path / "metrics.jsonl", batch_tokens=64, norm_may_overflow=False)
+    metrics = metrics_file(tmp_path)
     for step in range(1, 6):
         metrics.add(step_metrics(step))
     metrics.flush()
