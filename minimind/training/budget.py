@@ -17,6 +17,7 @@ from minimind.errors import ConfigError, CorpusTooSmallError
 from minimind.model.transformer import ModelConfig
 from minimind.shards.reader import ShardReader, vocabulary_size
 from minimind.store import Manifest, Store, processor_name, sha256_of_json
+from minimind.training.compilation import choose_compilation
 from minimind.training.device import find_device, hardware_name, physical_cores
 from minimind.training.holdout import holdout_windows
 from minimind.training.launch import run_training_process
@@ -70,12 +71,17 @@ def plan_without_steps(section: TrainingConfig, shards: Manifest) -> Plan:
         model=ModelConfig(
             vocabulary_size=vocabulary_size(shards.path),
             max_positions=section.sequence_length,
+            embedding_norm=section.embedding_norm,
+            residual_scalars=section.residual_scalars,
             **sizes.model_dump(),
         ),
+        zero_output_projections=section.zero_output_projections,
         steps=0,
         sequence_length=section.sequence_length,
         micro_batch_sequences=section.micro_batch_sequences,
         accumulation=section.batch_tokens // (section.sequence_length * section.micro_batch_sequences),
+        document_mask=section.document_mask,
+        z_loss=section.z_loss,
         optimizer=OptimizerSettings(**section.optimizer.model_dump()),
         evaluations=section.evaluations,
         evaluation_windows=0,
@@ -84,6 +90,7 @@ def plan_without_steps(section: TrainingConfig, shards: Manifest) -> Plan:
         hardware=hardware_name(device),
         threads=None if device.type == "cuda" else choose_threads(section),
         precision=choose_precision(section.precision, device),
+        compiled=choose_compilation(section.compile, device),
         torch=torch.__version__,
         shards={name: digest for name, digest in shards.matching("").items() if name.endswith(".arrow")},
     )
@@ -156,7 +163,10 @@ def measure_speed(section: TrainingConfig, plan: Plan, windows: int, shards: Pat
     seconds = min(MAX_MEASURED_SECONDS, MEASURED_SHARE * parse_budget(section.budget).amount)
     with measuring_folder(store.root / "plans" / f".measuring-{plan_key(section, plan)}") as folder:
         with_steps(plan, 1000, windows, section.budget).write(folder.plan)
-        folder.options.write_text(Options(shards=shards.resolve(), checkpoint_seconds=1).model_dump_json())
+        options = Options(
+            shards=shards.resolve(), checkpoint_seconds=1, compile_cache=store.root.resolve() / "compiled"
+        )
+        folder.options.write_text(options.model_dump_json())
 
         def watch() -> None:
             store.report("training", 0, None, f"measuring how many steps {section.budget} allows")

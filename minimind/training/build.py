@@ -52,7 +52,11 @@ def build(section: TrainingConfig, inputs: TrainingInputs, store: Store) -> Mani
     def write(path: Path) -> Outcome:
         folder = RunFolder(path)
         plan.write(folder.plan)
-        options = Options(shards=inputs.shards.path.resolve(), checkpoint_seconds=section.checkpoint_seconds)
+        options = Options(
+            shards=inputs.shards.path.resolve(),
+            checkpoint_seconds=section.checkpoint_seconds,
+            compile_cache=store.root.resolve() / "compiled",
+        )
         folder.options.write_text(options.model_dump_json())
         watcher = Watcher(folder, plan, store, lambda: inputs.watch(path, made_from.fingerprint))
         run_training_process(folder, plan, watcher)

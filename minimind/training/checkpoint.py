@@ -101,10 +101,11 @@ def restore_tensors(model: Transformer, optimizer: torch.optim.Optimizer, tensor
     """The inverse of `gather_tensors`; bit by bit, nothing is cast."""
     weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     model.load_state_dict(weights, strict=True)
-    for name, parameter in model.named_parameters():
-        for key in ("step", "exp_avg", "exp_avg_sq"):
-            if (value := tensors.get(f"optimizer.{key}.{name}")) is not None:
-                optimizer.state[parameter][key] = value.to(parameter.device)
+    parameters = dict(model.named_parameters())
+    for place, value in tensors.items():
+        kind, key, name = place.split(".", 2)
+        if kind == "optimizer":
+            optimizer.state[parameters[name]][key] = value.to(parameters[name].device)
 
 
 def _sha256(path: Path) -> str:

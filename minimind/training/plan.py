@@ -21,10 +21,13 @@ class Plan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: ModelConfig
+    zero_output_projections: bool
     steps: int  # of the optimizer
     sequence_length: int  # tokens
     micro_batch_sequences: int
     accumulation: int  # micro-batches in a step
+    document_mask: bool
+    z_loss: float
     optimizer: OptimizerSettings
     evaluations: int
     evaluation_windows: int  # of sequence_length predictions, spread evenly over the holdout
@@ -33,6 +36,7 @@ class Plan(BaseModel):
     hardware: str  # a CPU's instruction set, as torch uses it, or the GPU's name
     threads: int | None  # None on a GPU
     precision: Literal["fp32", "bf16", "fp16"]
+    compiled: bool
     torch: str
     shards: dict[str, str]  # file name -> sha256
 
@@ -83,6 +87,7 @@ class Options(BaseModel):
 
     shards: Path  # the folder
     checkpoint_seconds: float
+    compile_cache: Path | None = None  # a folder
 
     @classmethod
     def read(cls, path: Path) -> "Options":

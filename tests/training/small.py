@@ -78,10 +78,14 @@ def training_config(**changes) -> TrainingConfig:
             "hidden_size": 16, "layers": 1, "heads": 2, "kv_heads": 1, "head_size": 8, "intermediate_size": 24,
         },
         "sequence_length": 32, "batch_tokens": 128, "micro_batch_sequences": 2, "budget": "2k tokens",
-        "device": "cpu", "precision": "auto", "threads": 1,
+        "device": "cpu", "precision": "auto", "threads": 1, "compile": "auto",
+        "document_mask": False, "zero_output_projections": True, "embedding_norm": False, "residual_scalars": False,
+        "z_loss": 0.0,
         "optimizer": {
-            "learning_rate": 1e-2, "min_learning_rate_ratio": 0.1, "warmup_ratio": 0.1, "decay_ratio": 0.4,
-            "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.95, "max_gradient_norm": 1.0,
+            "matrix_optimizer": "muon", "matrix_learning_rate": 2e-2, "matrix_weight_decay": 0.1, "muon_momentum": 0.95,
+            "learning_rate": 1e-2, "weight_decay": 0.1, "reference_width": 16, "schedule": "linear",
+            "min_learning_rate_ratio": 0.1, "warmup_ratio": 0.1, "decay_ratio": 0.4,
+            "beta1": 0.9, "beta2": 0.95, "max_gradient_norm": 1.0,
         },
         "evaluations": 3, "checkpoint_seconds": 0.2, "seed": 1,
     }  # fmt: skip

@@ -34,7 +34,8 @@ def small_plan(**changes):
         "micro_batch_sequences": 2, "accumulation": 2,
         "optimizer": OptimizerSettings(**training_config().optimizer.model_dump()),
         "evaluations": 3, "evaluation_windows": 5, "seed": 1, "device": "cpu", "hardware": "any", "threads": 1,
-        "precision": "fp32", "torch": torch.__version__, "shards": {},
+        "precision": "fp32", "compiled": False, "zero_output_projections": True, "document_mask": False, "z_loss": 0.0,
+        "torch": torch.__version__, "shards": {},
     }  # fmt: skip
     return Plan(**values | changes)
 
