@@ -393,7 +393,8 @@ class TrainingConfig(Section):
     sizes: ModelSizes | None = None
     sequence_length: Annotated[int, Field(ge=16)]  # tokens
     batch_tokens: Annotated[int, Field(ge=16)]  # tokens that one optimizer step sees
-    micro_batch_sequences: Annotated[int, Field(ge=1)]  # sequences in memory at once, per device
+    # sequences in memory at once, per device; auto: as many as fit, tried once and then kept with the plan
+    micro_batch_sequences: Annotated[int, Field(ge=1)] | Literal["auto"]
     budget: str  # tokens, epochs or time
     document_mask: bool  # a token sees its own document only; false: all before it in its sequence
     zero_output_projections: bool  # each block begins as the identity
@@ -419,11 +420,12 @@ class TrainingConfig(Section):
     def sizes_are_given_once(self) -> "TrainingConfig":
         if (self.preset is None) == (self.sizes is None):
             raise ValueError("set either preset or sizes, not both and not neither")
-        step = self.sequence_length * self.micro_batch_sequences
+        micro_batch = 1 if self.micro_batch_sequences == "auto" else self.micro_batch_sequences
+        step = self.sequence_length * micro_batch
         if self.batch_tokens % step:
             raise ValueError(
                 f"batch_tokens ({self.batch_tokens}) is not a multiple of sequence_length x micro_batch_sequences "
-                f"({self.sequence_length} x {self.micro_batch_sequences} = {step})"
+                f"({self.sequence_length} x {micro_batch} = {step})"
             )
         return self
 

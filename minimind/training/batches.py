@@ -24,6 +24,7 @@ class Batches:
     def __init__(self, rows: Rows, sequences: int, device: torch.device) -> None:
         self.rows, self.sequences, self.device = rows, sequences, device
         self.waited_seconds = 0.0  # that training stood still for its data, all in all
+        self.predicted_tokens = 0  # handed out, padding left out
         self._reader = ThreadPoolExecutor(1) if device.type == "cuda" else None
         self._coming: tuple[int, Future[Batch]] | None = None
 
@@ -34,6 +35,7 @@ class Batches:
         if self._reader:
             self._coming = following, self._reader.submit(self._read, following)
         self.waited_seconds += time.perf_counter() - started
+        self.predicted_tokens += batch.predicted
         return self._send(batch)
 
     def _finish(self, first: int) -> Batch:

@@ -19,6 +19,7 @@ from minimind.shards.reader import ShardReader, vocabulary_size
 from minimind.store import Manifest, Store, processor_name, sha256_of_json
 from minimind.training.compilation import choose_compilation
 from minimind.training.device import find_device, hardware_name, physical_cores
+from minimind.training.fit import find_micro_batch
 from minimind.training.holdout import holdout_windows
 from minimind.training.launch import run_training_process
 from minimind.training.optimizer import OptimizerSettings
@@ -37,18 +38,24 @@ UNMEASURED_SHARE = 0.02  # of a time budget: metrics, start, small disturbances
 def make_plan(section: TrainingConfig, shards: Manifest, store: Store) -> Plan:
     """The plan of this section for these shards on this machine.
 
-    A time budget is resolved once: its plan is kept in `<store>/plans/`, where the next run finds it. Raises
-    CorpusTooSmallError, DeviceError and ConfigError for what cannot be planned.
+    A time budget and an automatic micro-batch are resolved once: their plan is kept in `<store>/plans/`, where the next
+    run finds it. Raises CorpusTooSmallError, DeviceError, OutOfMemoryError and ConfigError for what cannot be planned.
     """
     train, holdout = ShardReader(shards.path, "train"), ShardReader(shards.path, "holdout")
     check_corpus(section, train, holdout)
     windows = len(holdout_windows(holdout, section.sequence_length))
     plan = plan_without_steps(section, shards)
     budget = parse_budget(section.budget)
-    if budget.unit == "seconds":
-        return kept_plan(section, plan, windows, shards.path, store)
+    if budget.unit == "seconds" or section.micro_batch_sequences == "auto":
+        return kept_plan(section, plan, windows, train, store)
+    return with_steps(plan, steps_of_tokens(section, plan, train), windows, section.budget)
+
+
+def steps_of_tokens(section: TrainingConfig, plan: Plan, train: ShardReader) -> int:
+    """Of a budget of tokens or epochs."""
+    budget = parse_budget(section.budget)
     tokens = budget.amount * (train.tokens if budget.unit == "epochs" else 1)
-    return with_steps(plan, math.floor(tokens / plan.batch_tokens), windows, section.budget)
+    return math.floor(tokens / plan.batch_tokens)
 
 
 def check_corpus(section: TrainingConfig, train: ShardReader, holdout: ShardReader) -> None:
@@ -67,6 +74,7 @@ def check_corpus(section: TrainingConfig, train: ShardReader, holdout: ShardRead
 def plan_without_steps(section: TrainingConfig, shards: Manifest) -> Plan:
     device = find_device(section.device)
     sizes = section.model_sizes
+    micro_batch = 1 if section.micro_batch_sequences == "auto" else section.micro_batch_sequences
     return Plan(
         model=ModelConfig(
             vocabulary_size=vocabulary_size(shards.path),
@@ -78,8 +86,8 @@ def plan_without_steps(section: TrainingConfig, shards: Manifest) -> Plan:
         zero_output_projections=section.zero_output_projections,
         steps=0,
         sequence_length=section.sequence_length,
-        micro_batch_sequences=section.micro_batch_sequences,
-        accumulation=section.batch_tokens // (section.sequence_length * section.micro_batch_sequences),
+        micro_batch_sequences=micro_batch,
+        accumulation=section.batch_tokens // (section.sequence_length * micro_batch),
         document_mask=section.document_mask,
         z_loss=section.z_loss,
         optimizer=OptimizerSettings(**section.optimizer.model_dump()),
@@ -113,10 +121,10 @@ def with_steps(plan: Plan, steps: int, windows: int, budget: str) -> Plan:
     return planned.model_copy(update={"evaluation_windows": evaluation_windows})
 
 
-# --- a budget of time -------------------------------------------------------------------------------------------------
+# --- what is measured -------------------------------------------------------------------------------------------------
 
 
-def kept_plan(section: TrainingConfig, plan: Plan, windows: int, shards: Path, store: Store) -> Plan:
+def kept_plan(section: TrainingConfig, plan: Plan, windows: int, train: ShardReader, store: Store) -> Plan:
     """The plan that an earlier run made for the same config, inputs and machine; else one measured now, and kept."""
     key = plan_key(section, plan)
     path = store.root / "plans" / f"{key}.json"
@@ -124,12 +132,25 @@ def kept_plan(section: TrainingConfig, plan: Plan, windows: int, shards: Path, s
         if found := read_kept(path):
             logger.info("training: %s means %d steps, as planned before in %s", section.budget, found.steps, path)
             return found
-        measured = measure_speed(section, plan, windows, shards, store)
-        steps = steps_within(parse_budget(section.budget).amount, section, plan, windows, measured)
+        if section.micro_batch_sequences == "auto":
+            plan = with_fitting_micro_batch(section, plan, train.folder, store)
+        if parse_budget(section.budget).unit == "seconds":
+            measured = measure_speed(section, plan, windows, train.folder, store)
+            steps = steps_within(parse_budget(section.budget).amount, section, plan, windows, measured)
+            logger.info("training: %s means %d steps of %.3f s", section.budget, steps, measured["step_seconds"])
+        else:
+            steps = steps_of_tokens(section, plan, train)
         made = with_steps(plan, steps, windows, section.budget)
         keep(made, path)
-    logger.info("training: %s means %d steps of %.3f s, %s", section.budget, made.steps, measured["step_seconds"], path)
+    logger.info("training: the plan is kept in %s", path)
     return made
+
+
+def with_fitting_micro_batch(section: TrainingConfig, plan: Plan, shards: Path, store: Store) -> Plan:
+    store.report("training", 0, None, "trying how many sequences fit into memory")
+    with measuring_folder(store.root / "plans" / f".fitting-{plan_key(section, plan)}") as folder:
+        size = find_micro_batch(plan, shards.resolve(), folder.path)
+    return plan.model_copy(update={"micro_batch_sequences": size, "accumulation": plan.batch_sequences // size})
 
 
 def plan_key(section: TrainingConfig, plan: Plan) -> str:
