@@ -22,6 +22,7 @@ from minimind.training.precision import choose_precision
 from minimind.training.process import StopRequest
 
 MEASURED_STEPS = 7
+REFERENCE_MICRO_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def run(recipe: Recipe, seed: int, task: Task) -> dict[str, Any]:
 
 def make_plan(recipe: Recipe, seed: int, task: Task) -> Plan:
     sequences = batch_sequences_of(recipe, task.preset)
-    micro_batch = max(size for size in range(1, min(sequences, task.micro_batch) + 1) if sequences % size == 0)
+    most = min(sequences, REFERENCE_MICRO_BATCH if recipe.padded else task.micro_batch)
+    micro_batch = max(size for size in range(1, most + 1) if sequences % size == 0)
     values: dict[str, Any] = {"compiled": task.device.type == "cuda"} | OUR_PLAN | recipe.plan
     windows = len(holdout_windows(ShardReader(task.shards, "holdout"), task.window))
     return Plan(

@@ -54,7 +54,7 @@ class Muon(torch.optim.Optimizer):
             torch.stack(list(parameters)),
             torch.stack([parameter.grad for parameter in parameters if parameter.grad is not None]),
             torch.stack(buffers),
-            torch.tensor(group["lr"]),  # a tensor, or each new rate would be compiled anew
+            torch.full((), group["lr"], device=device),  # a tensor, or each new rate would be compiled anew
             torch.zeros((), device=device) if found_inf is None else found_inf,
             group["weight_decay"],
             group["momentum"],

@@ -63,9 +63,9 @@ class MuonWithAdamW(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         assert closure is None
+        assert getattr(self, "grad_scale", None) is None, "gradients are unscaled before the step, for clipping"
         for part in self.parts:
-            for name in ("grad_scale", "found_inf"):
-                setattr(part, name, getattr(self, name, None))
+            part.found_inf = getattr(self, "found_inf", None)  # type: ignore[attr-defined]
             part.step()
 
 

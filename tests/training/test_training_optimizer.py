@@ -107,6 +107,23 @@ def test_found_inf_skips_both_parts():
         assert torch.equal(a, b)
 
 
+def test_scaled_loss_is_unscaled_and_a_step_that_overflows_is_skipped():
+    scaled, plain = small_model(), small_model()
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    scaled_optimizer, plain_optimizer = make_optimizer(scaled, settings()), make_optimizer(plain, settings())
+    for overflows in (False, True):
+        loss = scaled(torch.arange(32)[None]).square().mean() * (float("inf") if overflows else 1.0)
+        scaler.scale(loss).backward()
+        scaler.unscale_(scaled_optimizer)
+        scaler.step(scaled_optimizer)
+        scaler.update()
+        scaled_optimizer.zero_grad()
+    take_steps(plain, plain_optimizer, steps=1)
+    assert scaler.get_scale() == 512.0
+    for a, b in zip(scaled.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
 def test_rates_are_carried_to_another_width():
     wide = small_model(width=64)
     for kind, matrix_factor in (("muon", 1.0), ("adamw", 1 / 4)):
