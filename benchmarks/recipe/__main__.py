@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.recipe.recipes import RECIPES
+from benchmarks.recipe.recipes import RECIPES, SIZES
 from benchmarks.recipe.running import Task, run
 from benchmarks.recipe.table import Row, render
 from minimind.store import describe_machine, git_commit
@@ -48,7 +48,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--shards", type=Path, default=os.environ.get("MINIMIND_SHARDS"))
     parser.add_argument("--corpus", help="its name in the tables; the folder's, if not given")
-    parser.add_argument("--preset", default="tiny", choices=("tiny", "26m", "64m", "124m"))
+    parser.add_argument("--preset", default="tiny", choices=tuple(SIZES))
     parser.add_argument("--recipes", default=",".join(RECIPES), help="names, with commas between (all)")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--tokens", type=count, help="of each run, such as 400k or 200M; padding does not count")

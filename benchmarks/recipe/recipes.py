@@ -3,14 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from minimind.config import PRESETS
+from minimind.config import PRESETS, ModelSizes
 from minimind.model.transformer import ModelConfig
 from minimind.training.optimizer import OptimizerSettings
 
-SEQUENCE_LENGTHS = {"tiny": 256, "26m": 1024, "64m": 1024, "124m": 1024}
-BATCH_TOKENS = {"tiny": 4096, "26m": 131_072, "64m": 131_072, "124m": 262_144}
+SIZES: dict[str, ModelSizes] = dict(PRESETS) | {
+    "micro": ModelSizes(hidden_size=64, layers=3, heads=2, kv_heads=1, head_size=32, intermediate_size=192),
+}
+SEQUENCE_LENGTHS = {"micro": 256, "tiny": 256, "26m": 1024, "64m": 1024, "124m": 1024}
+BATCH_TOKENS = {"micro": 4096, "tiny": 4096, "26m": 131_072, "64m": 131_072, "124m": 262_144}
 REFERENCE_LENGTH = 340
-REFERENCE_ROWS = {"tiny": 12}  # a batch; else 32 rows, 8 times: tiny's budgets would be some 20 such steps
+REFERENCE_ROWS = {"micro": 12, "tiny": 12}  # a batch; else 32 rows, 8 times: too few steps in a small budget
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,13 @@ RECIPES = {
 
 def model_of(recipe: Recipe, preset: str, vocabulary_size: int) -> ModelConfig:
     length = length_of(recipe, preset)
-    return ModelConfig(vocabulary_size, max_positions=length, **PRESETS[preset].model_dump(), **recipe.model)
+    return ModelConfig(vocabulary_size, max_positions=length, **SIZES[preset].model_dump(), **recipe.model)
 
 
 def settings_of(recipe: Recipe, preset: str) -> OptimizerSettings:
     changes = dict(recipe.optimizer)
     if recipe.reference_batch:  # its rates are meant for every width
-        changes["reference_width"] = PRESETS[preset].hidden_size
+        changes["reference_width"] = SIZES[preset].hidden_size
     return OptimizerSettings(**OURS | changes)
 
 

@@ -51,7 +51,7 @@ def test_epochs_of_passages_have_their_own_order(shards):
 
 @pytest.fixture
 def run_benchmark(shards, tmp_path, monkeypatch):
-    monkeypatch.setitem(recipes.PRESETS, "tiny", SMALL)
+    monkeypatch.setitem(recipes.SIZES, "tiny", SMALL)
     monkeypatch.setitem(recipes.SEQUENCE_LENGTHS, "tiny", 32)
     monkeypatch.setitem(recipes.BATCH_TOKENS, "tiny", 256)
     monkeypatch.setattr(recipes, "REFERENCE_LENGTH", 40)
