@@ -27,7 +27,7 @@ from minimind.store import describe_machine, git_commit
 from minimind.training.device import find_device, hardware_name, physical_cores
 
 RESULTS = Path(__file__).parents[2] / "docs" / "benchmarks" / "recipe.json"
-KEY = ("corpus", "shards", "preset", "recipe", "seed", "budget", "device", "torch", "window")
+KEY = ("corpus", "shards", "preset", "recipe", "seed", "budget", "device", "torch", "window", "holdout_windows")
 
 
 def main() -> None:
@@ -117,6 +117,7 @@ def place(name: str, seed: int, given: argparse.Namespace, task: Task) -> Row:
         "device": hardware_name(task.device),
         "torch": torch.__version__,
         "window": task.window,
+        "holdout_windows": task.holdout_windows,
     }
 
 

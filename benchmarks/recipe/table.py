@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.recipe.recipes import RECIPES
 
 Row = dict[str, Any]
-SETTING = ("corpus", "preset", "budget", "device", "torch", "window")
+SETTING = ("corpus", "preset", "budget", "device", "torch", "window", "holdout_windows")
 
 HEAD = """# Recipes
 
@@ -34,13 +34,13 @@ def grouped(rows: list[Row], keys: tuple[str, ...]) -> dict[tuple[Any, ...], lis
 
 
 def setting_table(setting: tuple[Any, ...], rows: list[Row]) -> str:
-    corpus, preset, budget, device, torch_version, window = setting
+    corpus, preset, budget, device, torch_version, window, windows = setting
     recipes = grouped(rows, ("recipe",))
     ours = {row["seed"]: row for row in recipes.get(("ours",), [])}
     lines = [
         f"## {corpus}, {preset}, {budget}, {device}",
         "",
-        f"torch {torch_version}, holdout windows of {window} predictions, "
+        f"torch {torch_version}, {windows} holdout windows of {window} predictions, "
         f"{', '.join(sorted({row['machine']['processor'] for row in rows}))}, "
         f"threads {', '.join(sorted({str(row['threads']) for row in rows}))}, "
         f"{min(row['parameters'] for row in rows) / 1e6:.2f}M parameters.",

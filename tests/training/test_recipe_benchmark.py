@@ -103,9 +103,11 @@ def made_row(name, seed, scores):
         for n, score in enumerate(scores, 1)
     ]
     return {
-        "corpus": "c", "preset": "tiny", "budget": "1 s", "device": "d", "torch": "t", "window": 8, "recipe": name,
-        "seed": seed, "threads": 1, "parameters": 1_000_000, "machine": {"processor": "p"}, "curve": curve,
-        "bits_per_byte": scores[-1], "cpu_seconds_per_step": 0.5, "tokens_per_second": 50.0, "loader_share": 0.001,
+        "corpus": "c", "preset": "tiny", "budget": "1 s", "device": "d", "torch": "t", "window": 8,
+        "holdout_windows": 5, "recipe": name, "seed": seed, "threads": 1, "parameters": 1_000_000,
+        "machine": {"processor": "p"}, "curve": curve,
+        "bits_per_byte": scores[-1], "cpu_seconds_per_step": 0.5, "tokens_per_second": 50.0,
+        "loader_share": 0.001,
     }  # fmt: skip
 
 
