@@ -69,7 +69,11 @@ RECIPES = {
             "schedule": "cosine", "decay_ratio": 0.98, "min_learning_rate_ratio": 0.1}),
         Recipe("linear", "linear decay from the warm-up on", {"decay_ratio": 0.98}),
         Recipe("to-zero", "decay to zero", {"min_learning_rate_ratio": 0.0}),
-        Recipe("normal-init", "output projections scaled by depth, not zero: the configs", plan={"zero_output_projections": False}),
+        Recipe(
+            "normal-init",
+            "output projections scaled by depth, as in configs/",
+            plan={"zero_output_projections": False},
+        ),
         Recipe("z-loss", "z-loss 1e-4", plan={"z_loss": 1e-4}),
         Recipe("document-mask", "attention within documents", plan={"document_mask": True}),
         Recipe("embedding-norm", "a norm behind the embedding", model={"embedding_norm": True}),
@@ -77,7 +81,7 @@ RECIPES = {
         Recipe("any-kernels", "kernels need not be deterministic (differs on a GPU)", deterministic=False),
         Recipe("reference", "the reference's recipe", REFERENCE, plan=REFERENCE_PLAN, padded=True,
                reference_batch=True, deterministic=False),
-        Recipe("reference-packed", "the same, packed, compiled and fused", REFERENCE | {"fused": True},
+        Recipe("reference-packed", "the same, packed and fused, compiled on a GPU", REFERENCE | {"fused": True},
                plan={"zero_output_projections": False}, reference_batch=True, deterministic=False),
     )
 }  # fmt: skip
