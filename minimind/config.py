@@ -361,14 +361,21 @@ def parse_budget(text: str) -> Budget:
 
 
 class OptimizerConfig(Section):
-    """AdamW; weight decay on matrices only."""
+    """Matrices inside the layers by Muon or AdamW; the embedding and the gains of norms by AdamW, gains undecayed."""
 
-    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0)]  # the highest; of the embedding and the gains
+    weight_decay: Annotated[float, Field(ge=0)]  # of the embedding
+    matrix_optimizer: Literal["muon", "adamw"]
+    matrix_learning_rate: Annotated[float, Field(gt=0)]
+    matrix_weight_decay: Annotated[float, Field(ge=0)]
+    muon_momentum: Annotated[float, Field(ge=0, lt=1)]
+    # hidden_size for which both learning rates are meant; docs/recipe.md says how they are carried to another
+    reference_width: Annotated[int, Field(ge=1)]
+    schedule: Literal["linear", "cosine"]  # form of the decay
     min_learning_rate_ratio: Share  # of the peak, reached at the last step
     warmup_ratio: Share  # of all steps
-    decay_ratio: Share  # of all steps, at the end, linear
-    weight_decay: Annotated[float, Field(ge=0)]
-    beta1: Annotated[float, Field(ge=0, lt=1)]
+    decay_ratio: Share  # of all steps, at the end
+    beta1: Annotated[float, Field(ge=0, lt=1)]  # of AdamW
     beta2: Annotated[float, Field(ge=0, lt=1)]
     max_gradient_norm: Annotated[float, Field(gt=0)]
 
@@ -386,11 +393,18 @@ class TrainingConfig(Section):
     sizes: ModelSizes | None = None
     sequence_length: Annotated[int, Field(ge=16)]  # tokens
     batch_tokens: Annotated[int, Field(ge=16)]  # tokens that one optimizer step sees
-    micro_batch_sequences: Annotated[int, Field(ge=1)]  # sequences in memory at once, per device
+    # sequences in memory at once, per device; auto: as many as fit, tried once and then kept with the plan
+    micro_batch_sequences: Annotated[int, Field(ge=1)] | Literal["auto"]
     budget: str  # tokens, epochs or time
+    document_mask: bool  # a token sees its own document only; false: all before it in its sequence
+    zero_output_projections: bool  # each block begins as the identity
+    embedding_norm: bool  # the exported model gets an output matrix of its own, vocabulary x hidden_size
+    residual_scalars: bool  # a learned factor for what each block adds
+    z_loss: Annotated[float, Field(ge=0)]  # times the squared log normaliser of each prediction; PaLM's is 1e-4
     device: Literal["auto", "cpu", "cuda"]
     devices: Annotated[int, Field(ge=1)] | Literal["auto"]  # that share each batch; auto: every GPU, or one CPU
     precision: Literal["auto", "fp32", "bf16", "fp16"]
+    compile: Literal["auto"] | bool  # torch.compile by block; auto: on a GPU
     threads: Annotated[int, Field(ge=1)] | Literal["auto"]  # of a process on a CPU; auto: every physical core
     optimizer: OptimizerConfig
     evaluations: Annotated[int, Field(ge=1)]  # of the holdout loss during training, the last step included
@@ -410,11 +424,12 @@ class TrainingConfig(Section):
     def sizes_are_given_once(self) -> "TrainingConfig":
         if (self.preset is None) == (self.sizes is None):
             raise ValueError("set either preset or sizes, not both and not neither")
-        step = self.sequence_length * self.micro_batch_sequences
+        micro_batch = 1 if self.micro_batch_sequences == "auto" else self.micro_batch_sequences
+        step = self.sequence_length * micro_batch
         if self.batch_tokens % step:
             raise ValueError(
                 f"batch_tokens ({self.batch_tokens}) is not a multiple of sequence_length x micro_batch_sequences "
-                f"({self.sequence_length} x {self.micro_batch_sequences} = {step})"
+                f"({self.sequence_length} x {micro_batch} = {step})"
             )
         return self
 

@@ -1,6 +1,7 @@
 """The exported folder, which stock `transformers`, vLLM and llama.cpp load as a `Qwen3ForCausalLM`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ END_OF_TEXT = 0
 
 
 def export_model(model: Transformer, folder: Path) -> None:
-    """Writes config.json, generation_config.json and model.safetensors (fp32, the tied output matrix left out)."""
+    """Writes config.json, generation_config.json and model.safetensors (fp32, a tied output matrix left out)."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {PREFIX + name: tensor.float().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    model = fold(model)
+    tensors = {_exported(name): tensor.float().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     _write_json(folder / "config.json", _to_qwen3(model.config))
     (folder / "model.safetensors").chmod((folder / "config.json").stat().st_mode)  # written for its owner alone
@@ -43,6 +45,36 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> Transformer:
     return model.to(device).eval()
 
 
+def fold(model: Transformer) -> Transformer:
+    """The same function of its tokens as a stock Qwen3; `model` itself if it is one. Exact but for rounding.
+
+    A residual scalar multiplies its block's output matrix. The norm behind the embedding is computed for every token of
+    the vocabulary; what comes out is the new embedding, and the old one, if it was the output matrix too, stays that.
+    """
+    config = model.config
+    if not (config.embedding_norm or config.residual_scalars):
+        return model
+    tied = config.tied_embeddings and not config.embedding_norm
+    folded = Transformer(replace(config, embedding_norm=False, residual_scalars=False, tied_embeddings=tied))
+    tensors = {name: tensor.detach().float() for name, tensor in model.state_dict().items()}
+    if not tied:
+        tensors["lm_head.weight"] = model.output_matrix.detach().float()
+    if config.embedding_norm:
+        tensors["embed_tokens.weight"] = model.embed_norm(tensors["embed_tokens.weight"]).detach()
+    if config.residual_scalars:
+        for number in range(config.layers):
+            for scalar, matrix in (("attention_scale", "self_attn.o_proj"), ("mlp_scale", "mlp.down_proj")):
+                name = f"layers.{number}.{matrix}.weight"
+                tensors[name] = tensors[name] * tensors[f"layers.{number}.{scalar}"]
+    kept = folded.state_dict().keys()
+    folded.load_state_dict({name: tensor for name, tensor in tensors.items() if name in kept}, strict=True)
+    return folded.eval()
+
+
+def _exported(name: str) -> str:
+    return name if name.startswith("lm_head.") else PREFIX + name
+
+
 def _to_qwen3(config: ModelConfig) -> dict[str, Any]:
     return {
         "architectures": [ARCHITECTURE],
@@ -62,7 +94,7 @@ def _to_qwen3(config: ModelConfig) -> dict[str, Any]:
         "attention_bias": False,
         "attention_dropout": 0.0,
         "use_sliding_window": False,
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": config.tied_embeddings,
         "initializer_range": INITIAL_STD,
         "bos_token_id": END_OF_TEXT,
         "eos_token_id": END_OF_TEXT,
@@ -86,9 +118,10 @@ def _from_qwen3(values: dict[str, Any]) -> ModelConfig:
         max_positions=values["max_position_embeddings"],
         rope_theta=values["rope_theta"],
         norm_epsilon=values["rms_norm_eps"],
+        tied_embeddings=values["tie_word_embeddings"],
     )
     expected = _to_qwen3(config)
-    strange = [key for key in ("architectures", "hidden_act", "tie_word_embeddings") if values[key] != expected[key]]
+    strange = [key for key in ("architectures", "hidden_act") if values[key] != expected[key]]
     if strange:
         raise ValueError("; ".join(f"{key} is {values[key]!r}, not {expected[key]!r}" for key in strange))
     return config

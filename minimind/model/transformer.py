@@ -1,7 +1,10 @@
 """The model: a decoder of the Qwen3 family, top to bottom.
 
-Pre-norm RMSNorm, rotary positions, grouped-query attention with normalised queries and keys, SwiGLU, tied embeddings.
+Pre-norm RMSNorm, rotary positions, grouped-query attention with normalised queries and keys, SwiGLU.
 Parameters bear the names of `transformers`' Qwen3 after its `model.` prefix, so that an export only adds the prefix.
+
+Two additions help training and are no part of Qwen3: a norm behind the embedding, and a scalar for what each block
+adds to the residual stream. `hugging_face.fold` multiplies them into the matrices beside them.
 
 Shape legend: B batch, T tokens, P tokens in the cache before these, C hidden_size, V vocabulary_size,
 H query heads, K key and value heads, D head_size, F intermediate_size.
@@ -13,9 +16,13 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 INITIAL_STD = 0.02  # GPT-2's
+OUTPUT_PROJECTIONS = ("o_proj.weight", "down_proj.weight")  # write into the residual stream
 STOP_TOKENS = (0, 2)  # the next document begins; the turn of a chat ends
+
+Mask = Tensor | BlockMask  # bool [B, 1, T, T], True where a token may look; or the same by blocks, for FlexAttention
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,9 @@ class ModelConfig:
     max_positions: int  # the sequence length of training; later positions were never seen
     rope_theta: float = 10_000.0
     norm_epsilon: float = 1e-6
+    tied_embeddings: bool = True  # the output matrix is the embedding
+    embedding_norm: bool = False
+    residual_scalars: bool = False
 
 
 class KeyValueCache:
@@ -59,6 +69,10 @@ class Transformer(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocabulary_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.layers))
         self.norm = RMSNorm(config.hidden_size, config.norm_epsilon)
+        if config.embedding_norm:
+            self.embed_norm = RMSNorm(config.hidden_size, config.norm_epsilon)
+        if not config.tied_embeddings:
+            self.lm_head = nn.Linear(config.hidden_size, config.vocabulary_size, bias=False)
         cosine, sine = rotary_tables(config)
         self.register_buffer("cosine", cosine, persistent=False)
         self.register_buffer("sine", sine, persistent=False)
@@ -67,38 +81,63 @@ class Transformer(nn.Module):
         """Logits [B, T, V] of the token after each of `tokens`, int64 [B, T]."""
         return self.logits(self.hidden_states(tokens, cache))
 
-    def hidden_states(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """Normalised states [B, T, C]. With a cache, `tokens` continue what it holds, and are added to it."""
+    def hidden_states(self, tokens: Tensor, cache: KeyValueCache | None = None, mask: Mask | None = None) -> Tensor:
+        """Normalised states [B, T, C]. With a cache, `tokens` continue what it holds, and are added to it.
+
+        A token sees itself and all before it; with a mask, which goes with no cache, what the mask says.
+        """
         past, length = (cache.length if cache else 0), tokens.shape[1]
         if past + length > self.config.max_positions:
             raise ValueError(f"{past + length} tokens are more than the model's {self.config.max_positions} positions")
         cosine, sine = self.cosine[past : past + length], self.sine[past : past + length]
         states: Tensor = self.embed_tokens(tokens)
+        if self.config.embedding_norm:
+            states = self.embed_norm(states)
         for layer in self.layers:
-            states = layer(states, cosine, sine, cache)
+            states = layer(states, cosine, sine, cache, mask)
         states = self.norm(states)
         if cache:
             cache.length += length
         return states
 
     def logits(self, states: Tensor) -> Tensor:
-        return F.linear(states, self.embed_tokens.weight)
+        return F.linear(states, self.output_matrix)
 
-    def initialize(self, generator: torch.Generator) -> None:
-        """Normal weights; those that write into the residual stream are scaled down by depth (GPT-2, section 2.3)."""
+    @property
+    def output_matrix(self) -> Tensor:
+        """[V, C]; the embedding, where they are tied."""
+        return self.embed_tokens.weight if self.config.tied_embeddings else self.lm_head.weight
+
+    def initialize(self, generator: torch.Generator, *, zero_output_projections: bool = False) -> None:
+        """Normal weights; those that write into the residual stream are scaled down by depth (GPT-2, section 2.3).
+
+        Or those begin at zero, so that each block is the identity at first (Zhang, Dauphin and Ma 2019; muP, Yang et
+        al. 2022, appendix D.2). The draws of the other weights are the same in both cases.
+        """
         residual_std = INITIAL_STD / (2 * self.config.layers) ** 0.5
         with torch.no_grad():
             for name, parameter in self.named_parameters():
                 if parameter.dim() < 2:
                     parameter.fill_(1.0)
+                elif name.endswith(OUTPUT_PROJECTIONS):
+                    parameter.normal_(0.0, residual_std, generator=generator)
+                    if zero_output_projections:
+                        parameter.zero_()
                 else:
-                    writes_residual = name.endswith(("o_proj.weight", "down_proj.weight"))
-                    parameter.normal_(0.0, residual_std if writes_residual else INITIAL_STD, generator=generator)
+                    parameter.normal_(0.0, INITIAL_STD, generator=generator)
 
     def matrices(self) -> Iterator[nn.Parameter]:
-        return (parameter for parameter in self.parameters() if parameter.dim() >= 2)
+        """Those of the layers."""
+        return (parameter for parameter in self.layers.parameters() if parameter.dim() >= 2)
+
+    def embeddings(self) -> Iterator[nn.Parameter]:
+        """The embedding and, where it is another one, the output matrix."""
+        yield from self.embed_tokens.parameters()
+        if not self.config.tied_embeddings:
+            yield from self.lm_head.parameters()
 
     def vectors(self) -> Iterator[nn.Parameter]:
+        """Gains of norms, and the residual scalars."""
         return (parameter for parameter in self.parameters() if parameter.dim() < 2)
 
     @property
@@ -113,11 +152,18 @@ class Layer(nn.Module):
         self.self_attn = Attention(config, index)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.norm_epsilon)
         self.mlp = SwiGLU(config)
+        if config.residual_scalars:
+            self.attention_scale = nn.Parameter(torch.ones(1))
+            self.mlp_scale = nn.Parameter(torch.ones(1))
+        self.residual_scalars = config.residual_scalars
 
-    def forward(self, states: Tensor, cosine: Tensor, sine: Tensor, cache: KeyValueCache | None) -> Tensor:
-        states = states + self.self_attn(self.input_layernorm(states), cosine, sine, cache)
-        states = states + self.mlp(self.post_attention_layernorm(states))
-        return states
+    def forward(
+        self, states: Tensor, cosine: Tensor, sine: Tensor, cache: KeyValueCache | None, mask: Mask | None
+    ) -> Tensor:
+        mixed: Tensor = self.self_attn(self.input_layernorm(states), cosine, sine, cache, mask)
+        states = states + (mixed * self.attention_scale if self.residual_scalars else mixed)
+        turned: Tensor = self.mlp(self.post_attention_layernorm(states))
+        return states + (turned * self.mlp_scale if self.residual_scalars else turned)
 
 
 class Attention(nn.Module):
@@ -132,20 +178,24 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(config.head_size, config.norm_epsilon)
         self.k_norm = RMSNorm(config.head_size, config.norm_epsilon)
 
-    def forward(self, states: Tensor, cosine: Tensor, sine: Tensor, cache: KeyValueCache | None) -> Tensor:
+    def forward(
+        self, states: Tensor, cosine: Tensor, sine: Tensor, cache: KeyValueCache | None, mask: Mask | None
+    ) -> Tensor:
         batch, length, _ = states.shape
         q = self.q_proj(states).view(batch, length, self.heads, self.head_size)  # B T H D
         k = self.k_proj(states).view(batch, length, self.kv_heads, self.head_size)  # B T K D
         v = self.v_proj(states).view(batch, length, self.kv_heads, self.head_size).transpose(1, 2)  # B K T D
         q = rotate(self.q_norm(q).transpose(1, 2), cosine, sine)  # B H T D
         k = rotate(self.k_norm(k).transpose(1, 2), cosine, sine)  # B K T D
-        if cache is None:
-            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-        else:
+        if cache is not None:
             past = cache.length
             k, v = cache.append(self.index, k, v)  # B K P+T D
-            mask = causal_mask(length, past, states.device) if length > 1 else None
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
+            seen = causal_mask(length, past, states.device) if length > 1 else None
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True)
+        elif isinstance(mask, BlockMask):
+            mixed = flex_attention(q, k, v, block_mask=mask, enable_gqa=True)
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=True)
         output: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(batch, length, -1))  # B H T D -> B T HD -> B T C
         return output
 

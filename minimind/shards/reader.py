@@ -24,6 +24,7 @@ class ShardReader:
 
     def __init__(self, folder: Path, split: Literal["train", "holdout"]) -> None:
         """Raises FileNotFoundError if the folder holds no shard of the split."""
+        self.folder = folder
         paths = sorted(folder.glob(f"{split}-*.arrow"))
         if not paths:
             raise FileNotFoundError(f"{folder} holds no {split}-*.arrow; it is no folder of shards")

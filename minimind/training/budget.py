@@ -17,7 +17,9 @@ from minimind.errors import ConfigError, CorpusTooSmallError
 from minimind.model.transformer import ModelConfig
 from minimind.shards.reader import ShardReader, vocabulary_size
 from minimind.store import Manifest, Store, processor_name, sha256_of_json
+from minimind.training.compilation import choose_compilation
 from minimind.training.device import choose_processes, find_device, hardware_name, physical_cores
+from minimind.training.fit import find_micro_batch
 from minimind.training.holdout import holdout_windows
 from minimind.training.launch import run_training_process
 from minimind.training.optimizer import OptimizerSettings
@@ -36,18 +38,24 @@ UNMEASURED_SHARE = 0.02  # of a time budget: metrics, start, small disturbances
 def make_plan(section: TrainingConfig, shards: Manifest, store: Store) -> Plan:
     """The plan of this section for these shards on this machine.
 
-    A time budget is resolved once: its plan is kept in `<store>/plans/`, where the next run finds it. Raises
-    CorpusTooSmallError, DeviceError and ConfigError for what cannot be planned.
+    A time budget and an automatic micro-batch are resolved once: their plan is kept in `<store>/plans/`, where the next
+    run finds it. Raises CorpusTooSmallError, DeviceError, OutOfMemoryError and ConfigError for what cannot be planned.
     """
     train, holdout = ShardReader(shards.path, "train"), ShardReader(shards.path, "holdout")
     check_corpus(section, train, holdout)
     windows = len(holdout_windows(holdout, section.sequence_length))
     plan = plan_without_steps(section, shards)
     budget = parse_budget(section.budget)
-    if budget.unit == "seconds":
-        return kept_plan(section, plan, windows, shards.path, store)
+    if budget.unit == "seconds" or section.micro_batch_sequences == "auto":
+        return kept_plan(section, plan, windows, train, store)
+    return with_steps(plan, steps_of_tokens(section, plan, train), windows, section.budget)
+
+
+def steps_of_tokens(section: TrainingConfig, plan: Plan, train: ShardReader) -> int:
+    """Of a budget of tokens or epochs."""
+    budget = parse_budget(section.budget)
     tokens = budget.amount * (train.tokens if budget.unit == "epochs" else 1)
-    return with_steps(plan, math.floor(tokens / plan.batch_tokens), windows, section.budget)
+    return math.floor(tokens / plan.batch_tokens)
 
 
 def check_corpus(section: TrainingConfig, train: ShardReader, holdout: ShardReader) -> None:
@@ -66,19 +74,25 @@ def check_corpus(section: TrainingConfig, train: ShardReader, holdout: ShardRead
 def plan_without_steps(section: TrainingConfig, shards: Manifest) -> Plan:
     device = find_device(section.device)
     sizes = section.model_sizes
-    accumulation = section.batch_tokens // (section.sequence_length * section.micro_batch_sequences)
+    micro_batch = 1 if section.micro_batch_sequences == "auto" else section.micro_batch_sequences
+    accumulation = section.batch_tokens // (section.sequence_length * micro_batch)
     processes = choose_processes(section.devices, device, accumulation)
     return Plan(
         model=ModelConfig(
             vocabulary_size=vocabulary_size(shards.path),
             max_positions=section.sequence_length,
+            embedding_norm=section.embedding_norm,
+            residual_scalars=section.residual_scalars,
             **sizes.model_dump(),
         ),
+        zero_output_projections=section.zero_output_projections,
         steps=0,
         sequence_length=section.sequence_length,
-        micro_batch_sequences=section.micro_batch_sequences,
+        micro_batch_sequences=micro_batch,
         accumulation=accumulation,
         processes=processes,
+        document_mask=section.document_mask,
+        z_loss=section.z_loss,
         optimizer=OptimizerSettings(**section.optimizer.model_dump()),
         evaluations=section.evaluations,
         evaluation_windows=0,
@@ -88,17 +102,19 @@ def plan_without_steps(section: TrainingConfig, shards: Manifest) -> Plan:
         threads=None if device.type == "cuda" else choose_threads(section, processes),
         precision=choose_precision(section.precision, device),
         max_gradient_growth=section.max_gradient_growth,
+        compiled=choose_compilation(section.compile, device),
         torch=torch.__version__,
         shards={name: digest for name, digest in shards.matching("").items() if name.endswith(".arrow")},
     )
 
 
-def make_options(section: TrainingConfig, shards: Path) -> Options:
+def make_options(section: TrainingConfig, shards: Path, store: Store) -> Options:
     return Options(
         shards=shards.resolve(),
         checkpoint_seconds=section.checkpoint_seconds,
         permanent_checkpoint_steps=section.permanent_checkpoint_steps,
         max_skipped_steps=section.max_skipped_steps,
+        compile_cache=store.root.resolve() / "compiled",
     )
 
 
@@ -120,10 +136,10 @@ def with_steps(plan: Plan, steps: int, windows: int, budget: str) -> Plan:
     return planned.model_copy(update={"evaluation_windows": evaluation_windows})
 
 
-# --- a budget of time -------------------------------------------------------------------------------------------------
+# --- what is measured -------------------------------------------------------------------------------------------------
 
 
-def kept_plan(section: TrainingConfig, plan: Plan, windows: int, shards: Path, store: Store) -> Plan:
+def kept_plan(section: TrainingConfig, plan: Plan, windows: int, train: ShardReader, store: Store) -> Plan:
     """The plan that an earlier run made for the same config, inputs and machine; else one measured now, and kept."""
     key = plan_key(section, plan)
     path = store.root / "plans" / f"{key}.json"
@@ -131,12 +147,25 @@ def kept_plan(section: TrainingConfig, plan: Plan, windows: int, shards: Path, s
         if found := read_kept(path):
             logger.info("training: %s means %d steps, as planned before in %s", section.budget, found.steps, path)
             return found
-        measured = measure_speed(section, plan, windows, shards, store)
-        steps = steps_within(parse_budget(section.budget).amount, section, plan, windows, measured)
+        if section.micro_batch_sequences == "auto":
+            plan = with_fitting_micro_batch(section, plan, train.folder, store)
+        if parse_budget(section.budget).unit == "seconds":
+            measured = measure_speed(section, plan, windows, train.folder, store)
+            steps = steps_within(parse_budget(section.budget).amount, section, plan, windows, measured)
+            logger.info("training: %s means %d steps of %.3f s", section.budget, steps, measured["step_seconds"])
+        else:
+            steps = steps_of_tokens(section, plan, train)
         made = with_steps(plan, steps, windows, section.budget)
         keep(made, path)
-    logger.info("training: %s means %d steps of %.3f s, %s", section.budget, made.steps, measured["step_seconds"], path)
+    logger.info("training: the plan is kept in %s", path)
     return made
+
+
+def with_fitting_micro_batch(section: TrainingConfig, plan: Plan, shards: Path, store: Store) -> Plan:
+    store.report("training", 0, None, "trying how many sequences fit into memory")
+    with measuring_folder(store.root / "plans" / f".fitting-{plan_key(section, plan)}") as folder:
+        size = find_micro_batch(plan, shards.resolve(), folder.path)
+    return plan.model_copy(update={"micro_batch_sequences": size, "accumulation": plan.batch_sequences // size})
 
 
 def plan_key(section: TrainingConfig, plan: Plan) -> str:
@@ -170,7 +199,7 @@ def measure_speed(section: TrainingConfig, plan: Plan, windows: int, shards: Pat
     seconds = min(MAX_MEASURED_SECONDS, MEASURED_SHARE * parse_budget(section.budget).amount)
     with measuring_folder(store.root / "plans" / f".measuring-{plan_key(section, plan)}") as folder:
         with_steps(plan, 1000, windows, section.budget).write(folder.plan)
-        make_options(section, shards).write(folder.options)
+        make_options(section, shards, store).write(folder.options)
 
         def watch() -> None:
             store.report("training", 0, None, f"measuring how many steps {section.budget} allows")

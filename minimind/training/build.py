@@ -54,7 +54,7 @@ def build(section: TrainingConfig, inputs: TrainingInputs, store: Store) -> Mani
     def write(path: Path) -> Outcome:
         folder = RunFolder(path)
         plan.write(folder.plan)
-        make_options(section, inputs.shards.path).write(folder.options)
+        make_options(section, inputs.shards.path, store).write(folder.options)
         watcher = Watcher(folder, plan, store, lambda: inputs.watch(path, made_from.fingerprint))
         run_training_process(folder, plan, watcher)
         watcher.finish()

@@ -35,7 +35,7 @@ def diverged(lines: Lines, epochs: float) -> str | None:
     lowest = means.index(min(means))
     return (
         f"The loss rose again, from {means[lowest]:.2f} at step {steps[lowest + width - 1]:,} to {means[-1]:.2f} at "
-        "the end: the training diverged. Lower training.optimizer.learning_rate, or lengthen its warmup_ratio."
+        "the end: the training diverged. Lower training.optimizer.learning_rate and matrix_learning_rate, or lengthen warmup_ratio."
     )
 
 
@@ -45,7 +45,7 @@ def skipping(lines: Lines, epochs: float) -> str | None:
         return None
     return (
         f"{skipped:,} of {len(lines):,} steps were skipped, since their gradient exploded or was no number. "
-        "Lower training.optimizer.learning_rate, or lengthen its warmup_ratio; look for documents unlike all others."
+        "Lower training.optimizer.learning_rate and matrix_learning_rate, or lengthen warmup_ratio; look for documents unlike all others."
     )
 
 
@@ -64,7 +64,7 @@ def dead_layers(lines: Lines, epochs: float) -> str | None:
         return None
     return (
         f"{', '.join(dead).capitalize()} of {len(most)} (counted from 0) added less than {DEAD_CONTRIBUTION:.1%} to "
-        "what went through: dead. Lower training.optimizer.learning_rate or weight_decay, or train fewer layers."
+        "what went through: dead. Lower the rates or weight decays of training.optimizer, or train fewer layers."
     )
 
 

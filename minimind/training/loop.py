@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 from minimind.model.hugging_face import export_model
 from minimind.model.transformer import Transformer
 from minimind.shards.reader import ShardReader
+from minimind.training.attention import document_mask
+from minimind.training.batches import Batch, Batches
 from minimind.training.checkpoint import (
     CheckpointFolder,
     CheckpointWriter,
@@ -19,14 +20,16 @@ from minimind.training.checkpoint import (
     gather_tensors,
     restore_tensors,
 )
+from minimind.training.compilation import compile_blocks, use_compile_cache
 from minimind.training.dynamics import Meter, Observer
 from minimind.training.holdout import Holdout
 from minimind.training.metrics import MetricsFile, StepMetrics, UnwrittenMetrics
-from minimind.training.optimizer import make_optimizer
+from minimind.training.objective import Objective
+from minimind.training.optimizer import make_optimizer, set_learning_rates
 from minimind.training.plan import Options, Plan
 from minimind.training.precision import autocast, make_scaler
 from minimind.training.process import RunFolder, StopRequest, StopRequestedError
-from minimind.training.schedule import learning_rate
+from minimind.training.schedule import rate_factor
 from minimind.training.sequences import Sequences
 from minimind.training.stability import StepGuard, guarded_step
 from minimind.training.world import ALONE, World, joined
@@ -107,7 +110,10 @@ def prepare(folder: RunFolder) -> tuple[Plan, Options]:
     # Some CUDA kernels have no deterministic version; those warn. A CPU has none of the other kind.
     torch.use_deterministic_algorithms(True, warn_only=plan.device == "cuda")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property
-    return plan, Options.read(folder.options)
+    options = Options.read(folder.options)
+    if plan.compiled and options.compile_cache:
+        use_compile_cache(options.compile_cache)
+    return plan, options
 
 
 class Trainer:
@@ -118,12 +124,17 @@ class Trainer:
         self.world = world
         self.device = torch.device(plan.device)
         self.model = Transformer(plan.model)
-        self.model.initialize(torch.Generator().manual_seed(plan.seed))
+        self.model.initialize(
+            torch.Generator().manual_seed(plan.seed), zero_output_projections=plan.zero_output_projections
+        )
         self.model.to(self.device)
-        self.replica = world.replicate(self.model)
+        if plan.compiled:
+            compile_blocks(self.model)
+        self.replica = world.replicate(Objective(self.model, plan.z_loss))
         self.optimizer = make_optimizer(self.model, plan.optimizer)
         self.scaler = make_scaler(plan.precision, self.device)
         self.sequences = Sequences(ShardReader(shards, "train"), plan.sequence_length, plan.seed)
+        self.batches = Batches(self.sequences, plan.micro_batch_sequences, self.device)
         self.guard = StepGuard(plan.max_gradient_growth, self.device)
         self.meter = Meter(plan, self.device)
         self.progress = Progress()
@@ -134,35 +145,43 @@ class Trainer:
         Nothing here waits for a GPU. Raises StopRequestedError between micro-batches, with the weights untouched.
         """
         plan, step = self.plan, self.progress.step
-        rate = learning_rate(step, plan.steps, plan.optimizer)
+        factor = rate_factor(step, plan.steps, plan.optimizer)
+        set_learning_rates(self.optimizer, factor)
         loss = torch.zeros((), device=self.device)
         own = range(self.world.rank, plan.accumulation, self.world.count)
         for micro_batch in own:
             stop.check()
             first = step * plan.batch_sequences + micro_batch * plan.micro_batch_sequences
             with self.meter.waiting_for_data():
-                inputs, targets = self._batch(first)
+                batch = self.batches.take(first, self._first_after(step, micro_batch))
+            predicted = batch.predicted * plan.accumulation
             with self.world.accumulating(self.replica, is_last=micro_batch == own[-1]):
-                with autocast(plan.precision, self.device):
-                    logits = self.replica(inputs)  # B T V
-                summed = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
-                share = summed / plan.batch_tokens
-                scaled = self.scaler.scale(share * self.world.count)  # the replica takes the mean over processes
+                nats, minimised = self.losses(batch)
+                # the replica takes the mean over processes
+                scaled = self.scaler.scale(minimised / predicted * self.world.count)
                 scaled.backward()  # type: ignore[no-untyped-call]
-            loss += share.detach()
+            loss += nats / predicted
         self.world.sum(loss)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), plan.optimizer.max_gradient_norm)
         guarded_step(self.optimizer, self.guard.judge(norm))
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
+        rate = factor * plan.optimizer.learning_rate
         return StepMetrics(self.progress.step, loss, norm.detach(), rate, self.guard.state)
 
+    def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Nats of a micro-batch's tokens, and what is minimised: both summed."""
+        plan = self.plan
+        by_blocks = plan.compiled and self.device.type == "cuda"
+        mask = document_mask(batch.inputs, by_blocks=by_blocks) if plan.document_mask else None
+        with autocast(plan.precision, self.device):
+            nats, minimised = self.replica(batch.inputs, batch.targets, mask)
+        return nats, minimised
+
     def evaluate(self, holdout: Holdout, stop: StopRequest) -> dict[str, float]:
-        with autocast(self.plan.precision, self.device):
+        with autocast(self.plan.precision, self.device), torch.compiler.set_stance("force_eager"):  # windows vary
             return holdout.score(self.model, stop.check, self.world)
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -175,11 +194,12 @@ class Trainer:
         self.scaler.load_state_dict(progress.scaler)
         self.progress = progress
 
-    def _batch(self, first: int) -> tuple[torch.Tensor, torch.Tensor]:
-        inputs, targets = self.sequences.batch(first, self.plan.micro_batch_sequences)
-        if self.device.type == "cuda":
-            inputs, targets = inputs.pin_memory(), targets.pin_memory()
-        return inputs.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True)
+    def _first_after(self, step: int, micro_batch: int) -> int:
+        """Where this process's next micro-batch begins."""
+        following = micro_batch + self.world.count
+        if following >= self.plan.accumulation:
+            step, following = step + 1, self.world.rank
+        return step * self.plan.batch_sequences + following * self.plan.micro_batch_sequences
 
 
 class Keeper:

@@ -21,11 +21,14 @@ class Plan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: ModelConfig
+    zero_output_projections: bool
     steps: int  # of the optimizer
     sequence_length: int  # tokens
     micro_batch_sequences: int
     accumulation: int  # micro-batches in a step, over all processes
     processes: int  # that share them
+    document_mask: bool
+    z_loss: float
     optimizer: OptimizerSettings
     evaluations: int
     evaluation_windows: int  # of sequence_length predictions, spread evenly over the holdout
@@ -35,6 +38,7 @@ class Plan(BaseModel):
     threads: int | None  # None on a GPU
     precision: Literal["fp32", "bf16", "fp16"]
     max_gradient_growth: float  # of a step that is taken, over the usual norm
+    compiled: bool
     torch: str
     shards: dict[str, str]  # file name -> sha256
 
@@ -87,6 +91,7 @@ class Options(BaseModel):
     checkpoint_seconds: float
     permanent_checkpoint_steps: int | None
     max_skipped_steps: int
+    compile_cache: Path | None = None  # a folder
 
     def write(self, path: Path) -> None:
         path.write_text(self.model_dump_json())

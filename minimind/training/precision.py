@@ -14,32 +14,42 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def choose_precision(demanded: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> Precision:
-    """The demanded precision; `auto` is bf16 on a GPU that has it, fp16 on an older one, fp32 on a CPU.
+    """The demanded precision; `auto` is the fastest that is sure to train as well. The log says why.
 
-    Raises DeviceError for one that the device lacks.
+    On a GPU bf16 where it has it, else fp16 with a scaled loss. On a CPU fp32, and bf16 only with AMX: other
+    processors convert back and forth. Raises DeviceError for a precision that the device lacks.
     """
-    if device.type == "cpu":
-        return _choose_on_cpu(demanded)
+    chosen, why = (_on_cpu if device.type == "cpu" else _on_gpu)(demanded, device)
+    logger.info("training: precision %s: %s", chosen, why if demanded == "auto" else "training.precision says so")
+    return chosen
+
+
+def _on_gpu(demanded: str, device: torch.device) -> tuple[Precision, str]:
+    name = torch.cuda.get_device_name(device)
     has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     if demanded == "bf16" and not has_bf16:
-        raise DeviceError(
-            f"training.precision is bf16, which {torch.cuda.get_device_name(device)} lacks; set it to auto or fp16"
-        )
-    if demanded != "auto":
-        return demanded
-    return "bf16" if has_bf16 else "fp16"
+        raise DeviceError(f"training.precision is bf16, which {name} lacks; set it to auto or fp16")
+    if demanded == "fp32":
+        return "fp32", ""
+    if demanded == "fp16" or not has_bf16:
+        return "fp16", f"{name} has no bf16; losses are scaled"
+    return "bf16", f"{name} has it"
 
 
-def _choose_on_cpu(demanded: Literal["auto", "fp32", "bf16", "fp16"]) -> Precision:
+def _on_cpu(demanded: str, device: torch.device) -> tuple[Precision, str]:
     if demanded == "fp16":
         raise DeviceError(
             "training.precision is fp16, which is for GPUs without bf16, but training runs on the CPU; "
             "set training.precision to auto or fp32"
         )
-    if demanded == "auto":
-        logger.debug("precision fp32: on a CPU, bf16 is used only where the YAML asks for it")
-        return "fp32"
-    return demanded
+    if demanded == "bf16" or (demanded == "auto" and cpu_has_amx()):
+        return "bf16", "this CPU has AMX"
+    return "fp32", "this CPU has no AMX, without which bf16 is slower than fp32"
+
+
+def cpu_has_amx() -> bool:
+    """Whether matrix products in bf16 have instructions of their own, and torch uses them (through oneDNN)."""
+    return bool(torch.backends.mkldnn.is_available() and torch.cpu._is_amx_tile_supported())  # type: ignore[no-untyped-call]
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

@@ -1,17 +1,24 @@
-"""Learning rate by step: warm-up, constant, linear decay (WSD; Hu et al. 2024, section 4.2)."""
+"""The share of the highest learning rate by step."""
+
+import math
 
 from minimind.training.optimizer import OptimizerSettings
 
 
-def learning_rate(step: int, steps: int, settings: OptimizerSettings) -> float:
-    """The rate of step `step` of `steps`, from 0. The last one has the least rate, none has zero by warm-up."""
+def rate_factor(step: int, steps: int, settings: OptimizerSettings) -> float:
+    """For step `step` of `steps`, from 0: linear warm-up, 1, then the decay, which ends with the last step.
+
+    With a linear decay this is WSD (Hu et al. 2024, section 4.2), with a cosine that begins at once that of Loshchilov
+    and Hutter 2017. The last step has the least rate; none is zero by warm-up.
+    """
     warmup_steps = round(settings.warmup_ratio * steps)
     decay_steps = round(settings.decay_ratio * steps)
     steps_into_decay = step + 1 - (steps - decay_steps)
     if step < warmup_steps:
-        factor = (step + 1) / warmup_steps
-    elif steps_into_decay > 0:
-        factor = 1 - (1 - settings.min_learning_rate_ratio) * steps_into_decay / decay_steps
-    else:
-        factor = 1.0
-    return settings.learning_rate * factor
+        return (step + 1) / warmup_steps
+    if steps_into_decay <= 0:
+        return 1.0
+    decayed = steps_into_decay / decay_steps
+    if settings.schedule == "cosine":
+        decayed = (1 - math.cos(math.pi * decayed)) / 2
+    return 1 - (1 - settings.min_learning_rate_ratio) * decayed

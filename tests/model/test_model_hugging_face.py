@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from minimind.errors import ModelNotFoundError
 from minimind.model.bits_per_byte import document_nats
 from minimind.model.generate import stream
 from minimind.model.hugging_face import export_model, load_model
+from minimind.model.transformer import Transformer
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,37 @@ def test_export_gives_the_same_bytes_each_time(small_model, exported, tmp_path):
     export_model(small_model, tmp_path)
     for path in sorted(exported.iterdir()):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+
+FOLDED = [
+    {"embedding_norm": True},
+    {"residual_scalars": True},
+    {"embedding_norm": True, "residual_scalars": True},
+    {"tied_embeddings": False},
+    {"tied_embeddings": False, "embedding_norm": True},
+]
+
+
+@pytest.mark.parametrize("additions", FOLDED, ids=lambda additions: "+".join(additions))
+def test_additions_fold_into_stock_transformers(small_model, additions, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    model = Transformer(replace(small_model.config, **additions))
+    generator = torch.Generator().manual_seed(6)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(1.0 if parameter.dim() == 1 else 0.0, 0.3, generator=generator)
+    export_model(model, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        stock, info = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    tokens = torch.randint(0, 97, (3, 24), generator=generator)
+    with torch.inference_mode():
+        ours, theirs, reloaded = model(tokens), stock.eval()(tokens).logits, load_model(tmp_path)(tokens)
+    assert ours.std() > 0.5
+    assert (ours - theirs).abs().max() < 1e-4
+    assert (ours - reloaded).abs().max() < 1e-4
 
 
 def test_folder_without_a_model_is_refused(tmp_path):

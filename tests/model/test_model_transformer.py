@@ -36,3 +36,14 @@ def test_initial_weights_depend_on_the_seed_alone():
     assert not torch.equal(first.embed_tokens.weight, other.embed_tokens.weight)
     loss = torch.nn.functional.cross_entropy(first(torch.arange(16)[None]).flatten(0, 1), torch.arange(1, 17))
     assert loss.item() == pytest.approx(torch.log(torch.tensor(300.0)).item(), rel=0.02)  # knows nothing yet
+
+
+def test_zero_output_projections_make_each_block_the_identity_and_leave_other_weights_alone():
+    config = ModelConfig(300, 16, 2, 2, 1, 8, 24, 16)
+    zeroed, plain = Transformer(config), Transformer(config)
+    zeroed.initialize(torch.Generator().manual_seed(1), zero_output_projections=True)
+    plain.initialize(torch.Generator().manual_seed(1))
+    tokens = torch.arange(16)[None]
+    torch.testing.assert_close(zeroed.hidden_states(tokens), zeroed.norm(zeroed.embed_tokens(tokens)))
+    for (name, a), b in zip(zeroed.named_parameters(), plain.parameters(), strict=True):
+        assert torch.equal(a, torch.zeros_like(a) if name.endswith(("o_proj.weight", "down_proj.weight")) else b)

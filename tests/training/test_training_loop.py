@@ -36,7 +36,8 @@ def small_plan(**changes):
         "micro_batch_sequences": 2, "accumulation": 2, "processes": 1,
         "optimizer": OptimizerSettings(**training_config().optimizer.model_dump()),
         "evaluations": 3, "evaluation_windows": 5, "seed": 1, "device": "cpu", "hardware": "any", "threads": 1,
-        "precision": "fp32", "max_gradient_growth": 20, "torch": torch.__version__, "shards": {},
+        "precision": "fp32", "compiled": False, "zero_output_projections": True, "document_mask": False, "z_loss": 0.0,
+        "max_gradient_growth": 20, "torch": torch.__version__, "shards": {},
     }  # fmt: skip
     return Plan(**values | changes)
 
@@ -318,3 +319,31 @@ def test_metrics_are_cut_back_to_the_checkpoint_and_whole_lines(tmp_path):
 def test_evaluations_are_spread_evenly_and_the_last_step_is_one():
     assert small_plan(steps=20, evaluations=3).evaluation_steps == {7, 14, 20}
     assert small_plan(steps=2, evaluations=5).evaluation_steps == {1, 2}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"document_mask": True}, {"z_loss": 1e-3}, {"zero_output_projections": False}],
+    ids=lambda c: next(iter(c)),
+)
+def test_ingredients_of_the_plan_reach_the_weights_and_the_loss_stays_cross_entropy(shards, changes):
+    plain, changed = Trainer(small_plan(), shards), Trainer(small_plan(**changes), shards)
+    losses = [run_steps(trainer, 2) for trainer in (plain, changed)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)  # a z-loss is no part of what is reported
+    pairs = zip(plain.model.parameters(), changed.model.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.slow  # needs a C++ compiler
+def test_compiled_blocks_train_as_eager_ones_do_and_score_windows_of_any_length(shards, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
+    torch._dynamo.reset()
+    eager, compiled = Trainer(small_plan(), shards), Trainer(small_plan(compiled=True), shards)
+    assert run_steps(compiled, 4) == pytest.approx(run_steps(eager, 4), rel=1e-4)
+    assert compiled.model.state_dict().keys() == eager.model.state_dict().keys()
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    holdout = Holdout(shards, 32, 10, batch_sequences=2)
+    assert compiled.evaluate(holdout, NeverStop()) == pytest.approx(eager.evaluate(holdout, NeverStop()), rel=1e-3)
+    run_steps(compiled, 1)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs > 0
+    assert any((tmp_path / "compiled").iterdir())

@@ -1,0 +1,153 @@
+"""One run of one recipe: bits per byte over steps, tokens and seconds."""
+
+import math
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.recipe.passages import Passages
+from benchmarks.recipe.recipes import OUR_PLAN, Recipe, batch_sequences_of, length_of, model_of, settings_of
+from minimind.shards.reader import ShardReader, vocabulary_size
+from minimind.training.batches import Batches
+from minimind.training.compilation import use_compile_cache
+from minimind.training.device import hardware_name
+from minimind.training.holdout import Holdout, holdout_windows
+from minimind.training.loop import Trainer
+from minimind.training.plan import Plan
+from minimind.training.precision import choose_precision
+from minimind.training.process import StopRequest
+
+MEASURED_STEPS = 7
+REFERENCE_MICRO_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Task:
+    shards: Path
+    preset: str
+    tokens: float | None  # that count, padding does not
+    seconds: float | None  # of training; evaluations and compilation do not count
+    evaluations: int
+    holdout_windows: int
+    window: int  # predictions of a holdout window, the same for every recipe
+    micro_batch: int  # sequences, at most
+    device: torch.device
+    threads: int
+    compile_cache: Path
+
+
+def run(recipe: Recipe, seed: int, task: Task) -> dict[str, Any]:
+    """The row of one run."""
+    torch.set_num_threads(task.threads)
+    torch.use_deterministic_algorithms(recipe.deterministic, warn_only=task.device.type == "cuda")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    use_compile_cache(task.compile_cache)
+    reader = ShardReader(task.shards, "train")
+    passages = Passages(reader, length_of(recipe, task.preset), seed) if recipe.padded else None
+    plan = make_plan(recipe, seed, task)
+    useful = plan.batch_sequences * (passages.mean_predicted if passages else plan.sequence_length)
+    warmed = warm_up(plan, task, passages) if task.seconds or plan.compiled else {}
+    steps = math.floor(task.tokens / useful if task.tokens else (task.seconds or 0) / warmed["step_seconds"])
+    if steps < 2:
+        raise SystemExit(f"{recipe.name}: the budget is {steps} steps of {useful:,.0f} tokens; raise it")
+    plan = plan.model_copy(update={"steps": steps, "evaluations": min(task.evaluations, steps)})
+    curve, cost = train(make_trainer(plan, task, passages), plan, task)
+    return {
+        "steps": steps,
+        "batch_tokens": plan.batch_tokens,
+        "useful_tokens_per_step": round(useful, 1),
+        "sequence_length": plan.sequence_length,
+        "micro_batch_sequences": plan.micro_batch_sequences,
+        "parameters": sum(parameter.numel() for parameter in make_trainer(plan, task, None).model.parameters()),
+        "precision": plan.precision,
+        "compiled": plan.compiled,
+        "bits_per_byte": curve[-1]["bits_per_byte"],
+        "curve": curve,
+        **warmed,
+        **cost,
+    }
+
+
+def make_plan(recipe: Recipe, seed: int, task: Task) -> Plan:
+    sequences = batch_sequences_of(recipe, task.preset)
+    most = min(sequences, REFERENCE_MICRO_BATCH if recipe.padded else task.micro_batch)
+    micro_batch = max(size for size in range(1, most + 1) if sequences % size == 0)
+    values: dict[str, Any] = {"compiled": task.device.type == "cuda"} | OUR_PLAN | recipe.plan
+    windows = len(holdout_windows(ShardReader(task.shards, "holdout"), task.window))
+    return Plan(
+        model=model_of(recipe, task.preset, vocabulary_size(task.shards)),
+        steps=1000,
+        sequence_length=length_of(recipe, task.preset),
+        micro_batch_sequences=micro_batch,
+        accumulation=sequences // micro_batch,
+        optimizer=settings_of(recipe, task.preset),
+        evaluations=1,
+        evaluation_windows=min(task.holdout_windows, windows),
+        seed=seed,
+        device="cuda" if task.device.type == "cuda" else "cpu",
+        hardware=hardware_name(task.device),
+        threads=None if task.device.type == "cuda" else task.threads,
+        precision=choose_precision("auto", task.device),
+        torch=torch.__version__,
+        shards={},
+        **values,
+    )
+
+
+def make_trainer(plan: Plan, task: Task, passages: Passages | None) -> Trainer:
+    trainer = Trainer(plan, task.shards)
+    if passages:
+        trainer.batches = Batches(passages, plan.micro_batch_sequences, task.device)
+    return trainer
+
+
+def warm_up(plan: Plan, task: Task, passages: Passages | None) -> dict[str, float]:
+    """Seconds of the first step, with all that it compiles, and of one after that."""
+    trainer, stop = make_trainer(plan, task, passages), NeverStop()
+    seconds = []
+    for _ in range(MEASURED_STEPS):
+        started = time.perf_counter()
+        trainer.train_step(stop).loss.item()
+        seconds.append(time.perf_counter() - started)
+    return {"first_step_seconds": round(seconds[0], 3), "step_seconds": statistics.median(seconds[2:])}
+
+
+def train(trainer: Trainer, plan: Plan, task: Task) -> tuple[list[dict[str, float]], dict[str, float]]:
+    """The curve, and what the steps cost."""
+    stop = NeverStop()
+    holdout = Holdout(task.shards, task.window, plan.evaluation_windows, plan.micro_batch_sequences)
+    curve: list[dict[str, float]] = []
+    tokens = wall = cpu = 0.0
+    while trainer.progress.step < plan.steps:
+        target = min(step for step in plan.evaluation_steps if step > trainer.progress.step)
+        started, started_cpu = time.perf_counter(), time.process_time()
+        while trainer.progress.step < target:
+            last = trainer.train_step(stop)
+        loss = last.loss.item()  # waits for the device
+        wall += time.perf_counter() - started
+        cpu += time.process_time() - started_cpu
+        score = trainer.evaluate(holdout, stop)["holdout_bits_per_byte"]
+        tokens = trainer.batches.predicted_tokens
+        curve.append(
+            {"step": target, "tokens": tokens, "seconds": round(wall, 3), "loss": loss, "bits_per_byte": score}
+        )
+    return curve, {
+        "tokens": tokens,
+        "train_seconds": round(wall, 2),
+        "tokens_per_second": round(tokens / wall, 1),
+        "cpu_seconds_per_step": round(cpu / plan.steps, 4),
+        "loader_share": round(trainer.batches.waited_seconds / wall, 5),
+        "peak_memory_bytes": torch.cuda.max_memory_allocated() if plan.device == "cuda" else 0,
+    }
+
+
+class NeverStop(StopRequest):
+    def __init__(self) -> None:
+        super().__init__(supervisor=0)
+
+    def check(self) -> None:
+        """Goes on."""

@@ -1,0 +1,99 @@
+"""The loss over the vocabulary, without all logits at once.
+
+The logits of a step are by far its largest tensor: 26M parameters and 65,536 tokens have 1.7 GB of them in fp32, and
+as much again for their softmax and their gradient. Here they are made for a few thousand tokens at a time, and turned
+into their own gradient in place; the products are the same three as without (forward, states, matrix).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minimind.model.bits_per_byte import IGNORED
+from minimind.model.transformer import Mask, Transformer
+
+CHUNK_LOGITS = 1 << 24  # values, 64 MB in fp32
+FP16_SCALE = 1024.0  # keeps gradients of rare tokens above fp16's least number (6e-8)
+
+
+class Objective(nn.Module):
+    """A model whose forward pass yields its loss; what DistributedDataParallel would wrap."""
+
+    def __init__(self, model: Transformer, z_loss: float) -> None:
+        super().__init__()
+        self.model = model
+        self.z_loss = z_loss
+
+    def forward(self, inputs: Tensor, targets: Tensor, mask: Mask | None = None) -> tuple[Tensor, Tensor]:
+        """Nats of all targets together, and what is minimised: these and the z-loss, if any. Scalars, fp32.
+
+        `inputs` and `targets` [B, T], int64. A target of IGNORED counts nothing.
+        """
+        states = self.model.hidden_states(inputs, mask=mask)
+        return vocabulary_loss(states, self.model.output_matrix, targets, self.z_loss)
+
+
+def vocabulary_loss(states: Tensor, matrix: Tensor, targets: Tensor, z_loss: float) -> tuple[Tensor, Tensor]:
+    """(nats, minimised): cross-entropy summed over `targets` [B, T], and the same plus `z_loss` times the sum of
+    squared log normalisers, which keeps logits from drifting (PaLM, Chowdhery et al. 2022, section 5).
+
+    `states` [B, T, C] and `matrix` [V, C]; products in autocast's precision, sums in fp32. Only `minimised` has a
+    gradient.
+    """
+    rows = states.flatten(0, 1)
+    losses: tuple[Tensor, Tensor] = _ChunkedLoss.apply(rows, matrix, targets.flatten(), z_loss)  # type: ignore[no-untyped-call]
+    return losses
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, matrix: Tensor, targets: Tensor, z_loss: float) -> tuple[Tensor, Tensor]:
+        dtype = _product_dtype(states)
+        scale = FP16_SCALE if dtype == torch.float16 else 1.0
+        cast_matrix = matrix.to(dtype)
+        state_gradients = torch.empty_like(states)
+        matrix_gradient = torch.zeros_like(matrix, dtype=torch.float32)
+        nats = torch.zeros((), device=states.device)
+        squares = torch.zeros((), device=states.device)
+        rows = max(1, CHUNK_LOGITS // len(matrix))
+        with torch.autocast(states.device.type, enabled=False):
+            for start in range(0, len(states), rows):
+                chunk = states[start : start + rows].to(dtype)
+                logits = (chunk @ cast_matrix.T).float()  # rows V
+                chunk_nats, chunk_squares = _into_gradient(logits, targets[start : start + rows], z_loss, scale)
+                nats += chunk_nats
+                squares += chunk_squares
+                gradient = logits.to(dtype)
+                state_gradients[start : start + rows] = gradient @ cast_matrix
+                matrix_gradient += gradient.T @ chunk
+        ctx.save_for_backward(state_gradients, matrix_gradient)
+        ctx.scale = scale
+        ctx.mark_non_differentiable(nats)
+        return nats, nats + z_loss * squares
+
+    @staticmethod
+    def backward(ctx: Any, nats: Tensor, minimised: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        state_gradients, matrix_gradient = ctx.saved_tensors
+        factor = minimised / ctx.scale
+        return state_gradients * factor.to(state_gradients.dtype), matrix_gradient * factor, None, None
+
+
+def _into_gradient(logits: Tensor, targets: Tensor, z_loss: float, scale: float) -> tuple[Tensor, Tensor]:
+    """Nats and squared log normalisers, summed; `logits` [rows, V] become their gradient times `scale`."""
+    counted = (targets != IGNORED).unsqueeze(1)
+    places = targets.clamp(min=0).unsqueeze(1)
+    chosen = logits.gather(1, places)
+    highest = logits.amax(dim=1, keepdim=True)
+    sums = logits.sub_(highest).exp_().sum(dim=1, keepdim=True)
+    normalisers = sums.log() + highest
+    nats = ((normalisers - chosen) * counted).sum()
+    squares = (normalisers.square() * counted).sum()
+    logits.mul_((1 + 2 * z_loss * normalisers) / sums * counted * scale)
+    logits.scatter_add_(1, places, -scale * counted.to(logits.dtype))
+    return nats, squares
+
+
+def _product_dtype(states: Tensor) -> torch.dtype:
+    kind = states.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype

@@ -1,0 +1,125 @@
+"""The recipe benchmark on made-up shards: the reference's rows, a benchmark that goes on, its table."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from small import make_documents, write_shard, write_token_bytes
+
+from benchmarks.recipe import __main__ as recipe
+from benchmarks.recipe import recipes
+from benchmarks.recipe.passages import Passages
+from benchmarks.recipe.table import crossing, render
+from minimind.config import ModelSizes
+from minimind.shards.reader import ShardReader
+
+SMALL = ModelSizes(hidden_size=16, layers=1, heads=2, kv_heads=1, head_size=8, intermediate_size=24)
+
+
+@pytest.fixture
+def shards(tmp_path):
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    write_shard(folder / "train-00000.arrow", make_documents(1, 40, 100))
+    write_shard(folder / "holdout-00000.arrow", make_documents(2, 8, 60))
+    write_token_bytes(folder / "token_bytes.arrow")
+    return folder
+
+
+def test_each_token_is_predicted_once_an_epoch_and_padding_is_not(shards):
+    reader = ShardReader(shards, "train")
+    rows = Passages(reader, 16, seed=1)
+    inputs, targets = rows.batch(0, len(rows.places))
+    predicted = targets[targets != -100]
+    documents = [reader.document(number) for number in range(reader.documents)]
+    expected = np.concatenate([np.append(document[1:], 0) for document in documents])
+    assert sorted(predicted.tolist()) == sorted(expected.tolist())
+    assert rows.mean_predicted == pytest.approx(len(predicted) / len(rows.places))
+    kept = (targets != -100)[:, :-1] & (targets != -100)[:, 1:]
+    assert torch.equal(inputs[:, 1:][kept], targets[:, :-1][kept])
+
+
+def test_epochs_of_passages_have_their_own_order(shards):
+    rows = Passages(ShardReader(shards, "train"), 16, seed=1)
+    epoch = len(rows.places)
+    first, second = rows.batch(0, epoch)[0], rows.batch(epoch, epoch)[0]
+    assert not torch.equal(first, second)
+    assert sorted(first.tolist()) == sorted(second.tolist())
+
+
+@pytest.fixture
+def run_benchmark(shards, tmp_path, monkeypatch):
+    monkeypatch.setitem(recipes.SIZES, "tiny", SMALL)
+    monkeypatch.setitem(recipes.SEQUENCE_LENGTHS, "tiny", 32)
+    monkeypatch.setitem(recipes.BATCH_TOKENS, "tiny", 256)
+    monkeypatch.setattr(recipes, "REFERENCE_LENGTH", 40)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "unused")
+    results = tmp_path / "recipe.json"
+
+    def run(*arguments):
+        given = ["recipe", "--shards", str(shards), "--results", str(results), "--threads", "1", "--device", "cpu"]
+        monkeypatch.setattr(sys, "argv", [*given, "--window", "32", "--evaluations", "3", *arguments])
+        recipe.main()
+        return json.loads(results.read_text())["rows"], results.with_suffix(".md").read_text()
+
+    yield run
+    torch.use_deterministic_algorithms(False)
+
+
+def test_rows_that_are_known_are_not_run_again(run_benchmark, monkeypatch):
+    arguments = ("--recipes", "ours,reference", "--tokens", "2k", "--seeds", "1")
+    rows, page = run_benchmark(*arguments)
+    assert {row["recipe"]: row["seed"] for row in rows} == {"ours": 1, "reference": 1}
+    ours, reference = sorted(rows, key=lambda row: row["recipe"])
+    assert ours["tokens"] == 7 * 256
+    assert reference["tokens"] == pytest.approx(2000, rel=0.25)
+    assert reference["batch_tokens"] == 12 * 40
+    assert [len(row["curve"]) for row in rows] == [3, 3]
+    assert "| reference | the reference's recipe | 1 |" in page
+    monkeypatch.setattr(recipe, "run", lambda *_: pytest.fail("a row was run again"))
+    assert run_benchmark(*arguments)[0] == rows
+    with pytest.raises(pytest.fail.Exception):
+        run_benchmark("--recipes", "ours", "--tokens", "2k", "--seeds", "2")
+
+
+def test_every_recipe_can_be_run(run_benchmark):
+    rows, _ = run_benchmark("--tokens", "1k", "--seeds", "1")
+    assert {row["recipe"] for row in rows} == recipes.RECIPES.keys()
+    assert all(row["bits_per_byte"] > 0 for row in rows)
+
+
+def test_unknown_recipe_and_missing_budget_are_refused(run_benchmark):
+    with pytest.raises(SystemExit, match="no recipe is called nonsense"):
+        run_benchmark("--recipes", "nonsense", "--tokens", "2k")
+    with pytest.raises(SystemExit, match="either --tokens or --seconds"):
+        run_benchmark("--recipes", "ours")
+
+
+def made_row(name, seed, scores):
+    curve = [
+        {"step": n, "tokens": 100 * n, "seconds": 2.0 * n, "loss": 1.0, "bits_per_byte": score}
+        for n, score in enumerate(scores, 1)
+    ]
+    return {
+        "corpus": "c", "preset": "tiny", "budget": "1 s", "device": "d", "torch": "t", "window": 8,
+        "holdout_windows": 5, "recipe": name, "seed": seed, "threads": 1, "parameters": 1_000_000,
+        "machine": {"processor": "p"}, "curve": curve,
+        "bits_per_byte": scores[-1], "cpu_seconds_per_step": 0.5, "tokens_per_second": 50.0,
+        "loader_share": 0.001,
+    }  # fmt: skip
+
+
+def test_table_has_paired_differences_and_when_ours_was_as_good():
+    rows = [made_row("ours", 1, [4.0, 3.0, 2.0]), made_row("ours", 2, [4.2, 3.2, 2.2]),
+            made_row("adamw", 1, [4.0, 3.5, 3.0]), made_row("adamw", 2, [4.2, 3.7, 3.2])]  # fmt: skip
+    line = next(line for line in render(rows).splitlines() if line.startswith("| adamw |"))
+    assert "| 2 | 3.1000 | +1.0000 ± 0.0000 | 0.67 | 0.67 | 0.500 | 50 | 0.10% |" in line
+
+
+def test_crossing_lies_between_the_evaluations_around_it():
+    curve = made_row("ours", 1, [4.0, 3.0, 2.0])["curve"]
+    assert crossing(curve, 2.5, "tokens") == pytest.approx(250)
+    assert crossing(curve, 5.0, "tokens") == 100
+    assert crossing(curve, 1.0, "tokens") is None

@@ -1,0 +1,106 @@
+"""The chunked loss against the plain one, and masks of documents against documents by themselves."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from minimind.model.transformer import ModelConfig, Transformer
+from minimind.training import objective
+from minimind.training.attention import document_mask
+from minimind.training.compilation import compile_blocks
+from minimind.training.objective import Objective, vocabulary_loss
+
+
+def made_loss_inputs():
+    generator = torch.Generator().manual_seed(1)
+    states = torch.randn(2, 7, 16, generator=generator, requires_grad=True)
+    matrix = torch.randn(50, 16, generator=generator, requires_grad=True)
+    targets = torch.randint(0, 50, (2, 7), generator=generator)
+    targets[0, 3:5] = -100
+    return states, matrix, targets
+
+
+def plain_loss(states, matrix, targets, z_loss):
+    logits = F.linear(states, matrix).flatten(0, 1).float()
+    nats = F.cross_entropy(logits, targets.flatten(), reduction="sum")
+    counted = logits[targets.flatten() != -100]
+    return nats, nats + z_loss * counted.logsumexp(1).square().sum()
+
+
+@pytest.mark.parametrize("rows", [1, 4, 100])
+@pytest.mark.parametrize("z_loss", [0.0, 0.1])
+def test_loss_and_gradients_equal_the_plain_ones(monkeypatch, rows, z_loss):
+    monkeypatch.setattr(objective, "CHUNK_LOGITS", rows * 50)
+    found = []
+    for loss in (vocabulary_loss, plain_loss):
+        states, matrix, targets = made_loss_inputs()
+        nats, minimised = loss(states, matrix, targets, z_loss)
+        (minimised / 12 * 3).backward()
+        found.append((nats, minimised, states.grad, matrix.grad))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_loss_under_autocast_is_near_the_exact_one_and_rare_gradients_survive(dtype):
+    found = []
+    for enabled in (True, False):
+        states, matrix, targets = made_loss_inputs()
+        with torch.autocast("cpu", dtype=dtype, enabled=enabled):
+            nats, minimised = vocabulary_loss(states, matrix, targets, 1e-4)
+        minimised.backward()
+        found.append((nats, states.grad, matrix.grad))
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.dtype == torch.float32
+        assert (ours - theirs).norm() < 0.02 * theirs.norm()
+
+
+def test_objective_is_the_models_own_loss(small_model_config):
+    model = Transformer(small_model_config)
+    model.initialize(torch.Generator().manual_seed(1))
+    tokens = torch.randint(1, 97, (2, 25), generator=torch.Generator().manual_seed(2))
+    nats, minimised = Objective(model, z_loss=0.0)(tokens[:, :-1], tokens[:, 1:])
+    expected = F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten(), reduction="sum")
+    torch.testing.assert_close(nats, expected)
+    torch.testing.assert_close(minimised, expected)
+
+
+@pytest.fixture
+def small_model_config():
+    return ModelConfig(97, 32, 2, 4, 2, 16, 40, 32, residual_scalars=True)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("by_blocks", [False, True])
+def test_masked_documents_are_as_if_each_stood_alone(small_model_config, by_blocks):
+    model = Transformer(small_model_config)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(1.0 if parameter.dim() == 1 else 0.0, 0.3, generator=generator)
+    documents = [torch.cat([torch.zeros(1, dtype=torch.int64), torch.randint(1, 97, (n,), generator=generator)])
+                 for n in (6, 11, 12)]  # fmt: skip
+    packed = torch.cat(documents)[None]  # 32 tokens
+    with torch.no_grad():
+        masked = model.hidden_states(packed, mask=document_mask(packed, by_blocks=by_blocks))[0]
+        unmasked = model.hidden_states(packed)[0]
+        alone = torch.cat([model.hidden_states(document[None])[0] for document in documents])
+    torch.testing.assert_close(masked, alone, atol=1e-4, rtol=1e-4)
+    assert (unmasked - alone).abs().max() > 0.01
+
+
+@pytest.mark.gpu
+def test_gradients_through_both_masks_are_equal_on_a_gpu(small_model_config):
+    tokens = torch.randint(0, 5, (2, 32), generator=torch.Generator().manual_seed(5)).cuda()
+    gradients = []
+    for by_blocks in (False, True):
+        model = Transformer(small_model_config)
+        model.initialize(torch.Generator().manual_seed(1))
+        model.cuda()
+        if by_blocks:
+            compile_blocks(model)  # FlexAttention has a backward pass on GPUs alone
+        _, minimised = Objective(model, 0.0)(tokens, tokens, document_mask(tokens, by_blocks=by_blocks))
+        minimised.backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-2)
