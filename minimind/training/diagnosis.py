@@ -35,7 +35,8 @@ def diverged(lines: Lines, epochs: float) -> str | None:
     lowest = means.index(min(means))
     return (
         f"The loss rose again, from {means[lowest]:.2f} at step {steps[lowest + width - 1]:,} to {means[-1]:.2f} at "
-        "the end: the training diverged. Lower training.optimizer.learning_rate and matrix_learning_rate, or lengthen warmup_ratio."
+        "the end: the training diverged. Lower training.optimizer.learning_rate and matrix_learning_rate, or lengthen "
+        "warmup_ratio."
     )
 
 
@@ -45,7 +46,8 @@ def skipping(lines: Lines, epochs: float) -> str | None:
         return None
     return (
         f"{skipped:,} of {len(lines):,} steps were skipped, since their gradient exploded or was no number. "
-        "Lower training.optimizer.learning_rate and matrix_learning_rate, or lengthen warmup_ratio; look for documents unlike all others."
+        "Lower training.optimizer.learning_rate and matrix_learning_rate, or lengthen warmup_ratio; look for documents "
+        "unlike all others."
     )
 
 

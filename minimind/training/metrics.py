@@ -143,8 +143,8 @@ def describe_divergence(row: dict[str, Any], max_skipped_steps: int) -> str:
     return (
         f"training diverged at step {row['step']}: {values}, and more than {max_skipped_steps} steps in a row had to "
         "be skipped (training.max_skipped_steps); "
-        f"lower training.optimizer.learning_rate (it was {row['learning_rate']:g} at this step) and matrix_learning_rate "
-        "or lengthen training.optimizer.warmup_ratio"
+        f"lower training.optimizer.learning_rate (it was {row['learning_rate']:g} at this step) and "
+        "matrix_learning_rate, or lengthen training.optimizer.warmup_ratio"
     )
 
 
