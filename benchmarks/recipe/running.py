@@ -84,6 +84,7 @@ def make_plan(recipe: Recipe, seed: int, task: Task) -> Plan:
         sequence_length=length_of(recipe, task.preset),
         micro_batch_sequences=micro_batch,
         accumulation=sequences // micro_batch,
+        processes=1,
         optimizer=settings_of(recipe, task.preset),
         evaluations=1,
         evaluation_windows=min(task.holdout_windows, windows),
@@ -92,6 +93,7 @@ def make_plan(recipe: Recipe, seed: int, task: Task) -> Plan:
         hardware=hardware_name(task.device),
         threads=None if task.device.type == "cuda" else task.threads,
         precision=choose_precision("auto", task.device),
+        max_gradient_growth=1e9,  # no step is skipped: the recipes are compared as they are
         torch=torch.__version__,
         shards={},
         **values,

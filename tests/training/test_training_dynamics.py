@@ -90,6 +90,7 @@ def test_attention_logit_maxima_are_those_that_attention_computes(trainer, monke
 def test_contribution_and_activation_are_those_of_the_residual_stream(trainer):
     layer = trainer.model.layers[1]
     with torch.no_grad():
+        trainer.model.layers[0].mlp.down_proj.weight.fill_(0.1)
         layer.self_attn.o_proj.weight.zero_()
         layer.mlp.down_proj.weight.zero_()
     observer = Observer(trainer.model, trainer.plan)
