@@ -449,9 +449,8 @@ def code_digests(stage: str) -> dict[str, str]:
         name = waiting.pop()
         if name in digests or name in INFRASTRUCTURE:
             continue
-        source = modules[name].read_text()
-        digests[name] = _digest_of_tokens(source)
-        waiting += [imported for imported in _imports(source, name) if imported in modules]
+        digests[name], imports = _digest_and_imports(modules[name].read_text(), name)
+        waiting += [imported for imported in imports if imported in modules]
     packages = {modules[name].parent for name in digests} - {LIBRARY}  # which holds every other stage's SQL
     for path in sorted(path for package in packages for path in package.rglob("*.sql")):
         digests[path.relative_to(LIBRARY).as_posix()] = hashlib.sha256(_sql_without_comments(path)).hexdigest()[:16]
@@ -466,28 +465,35 @@ def _modules() -> dict[str, Path]:
     return names
 
 
-def _imports(source: str, module: str) -> set[str]:
-    """Absolute names that a module may import from `minimind`, packages on the way included."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
+@cache
+def _digest_and_imports(source: str, module: str) -> tuple[str, frozenset[str]]:
+    """Of its tokens; and absolute names that it may import from `minimind`, packages on the way included."""
+    docstrings: set[tuple[int, int]] = set()
+    imports: set[str] = set()
+    for node in _statements(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            imports |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} imports relatively; the store reads absolute imports only"
-            found |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            imports |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
+            match node.body[0]:
+                case ast.Expr(value=ast.Constant(value=str())) as docstring:
+                    docstrings.add((docstring.lineno, docstring.col_offset))
+    return _digest_of_tokens(source, docstrings), frozenset(imports)
 
 
-def _digest_of_tokens(source: str) -> str:
-    docstrings = {
-        (node.body[0].lineno, node.body[0].col_offset)
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.body
-        and isinstance(node.body[0], ast.Expr)
-        and isinstance(node.body[0].value, ast.Constant)
-        and isinstance(node.body[0].value.value, str)
-    }
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """The node and all statements in it; expressions, which are most of a tree, hold none."""
+    yield node
+    for branch in ("body", "orelse", "finalbody", "handlers", "cases"):
+        children = getattr(node, branch, ())
+        if isinstance(children, list):
+            for child in children:
+                yield from _statements(child)
+
+
+def _digest_of_tokens(source: str, docstrings: set[tuple[int, int]]) -> str:
     skipped = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING}
     digest = hashlib.sha256()
     after_docstring = False
