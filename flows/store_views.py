@@ -83,21 +83,27 @@ def as_recipe(manifest: Manifest) -> Recipe:
 def prune_builds(dry_run: bool, unfinished: bool, option: Path | None, as_json: bool) -> None:
     store = existing_store(option)
     if dry_run:
-        rows = [*prunable(store, unfinished), *texts_of_no_corpus(store, remove=False)]
+        folders, texts = prunable(store, unfinished), texts_of_no_corpus(store, remove=False)
     else:
         with store.unused():
-            rows = prunable(store, unfinished)
-            for row in rows:
+            folders = prunable(store, unfinished)
+            for row in folders:
                 shutil.rmtree(row.path)
-            rows += texts_of_no_corpus(store, remove=True)
+            texts = texts_of_no_corpus(store, remove=True)
     if as_json:
-        listed = [{"path": str(row.path), "bytes": row.bytes, "reason": row.reason} for row in rows]
-        print(json.dumps({"removed": [] if dry_run else listed, "prunable": listed if dry_run else []}))
+        listed = as_rows(folders)
+        done = {"removed": [] if dry_run else listed, "prunable": listed if dry_run else []}
+        print(json.dumps(done | {"within": as_rows(texts)}))  # parts of these folders, which stay
         return
+    rows = folders + texts
     for row in rows:
         print(f"{row.path}  {row.bytes / 1e6:,.1f} MB  {row.reason}")
     total = f"{sum(row.bytes for row in rows) / 1e6:,.1f} MB in {len(rows)} folders"
     print(f"{total} may go; `minimind store prune` removes them" if dry_run else f"removed {total}", file=sys.stderr)
+
+
+def as_rows(rows: list[Prunable]) -> list[dict[str, str | int]]:
+    return [{"path": str(row.path), "bytes": row.bytes, "reason": row.reason} for row in rows]
 
 
 def texts_of_no_corpus(store: Store, remove: bool) -> list[Prunable]:

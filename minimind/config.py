@@ -165,7 +165,7 @@ class RepeatedLinesConfig(Section):
     """Lines (paragraphs, once a text is reflowed) that stand in many documents: notices, headers, signatures."""
 
     action: Literal["remove", "keep", "ignore"]  # keep: the most repeated are shown; ignore: nothing is counted
-    min_documents: Annotated[int, Field(ge=2)]  # kept ones; each counts once
+    min_documents: Annotated[int, Field(ge=2)]  # that duplicates, quality and language have left; each counts once
     min_chars: Annotated[int, Field(ge=1)]  # shorter lines are structure, such as "Schlussformel" or "}"
     max_cut_share: Share  # of a document's bytes; one that would lose more keeps all
 

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
 import time
@@ -508,8 +509,9 @@ def _digest_of_tokens(source: str, docstrings: set[tuple[int, int]]) -> str:
 
 
 def _sql_without_comments(path: Path) -> bytes:
-    lines = (line.partition("--")[0].split() for line in path.read_text().splitlines())
-    return "\n".join(" ".join(words) for words in lines if words).encode()
+    """Blank space counts only inside quotes."""
+    pieces = re.findall(r"'[^']*'|--[^\n]*|\s+|[^\s'-]+|-", path.read_text())
+    return " ".join(piece for piece in pieces if not (piece.isspace() or piece.startswith("--"))).encode()
 
 
 # --- this machine, and words ------------------------------------------------------------------------------------------

@@ -214,10 +214,10 @@ def test_store_lists_and_prunes_texts_that_no_corpus_has_any_more(
     [listed] = json.loads(run("store", "ls", *option, "--json")[1])["texts"]
     assert listed["bytes"] > 0
     assert listed["fingerprint"] in run("store", "ls", *option)[1]
-    would_go = json.loads(run("store", "prune", "--dry-run", *option, "--json")[1])["prunable"]
+    would_go = json.loads(run("store", "prune", "--dry-run", *option, "--json")[1])["within"]
     assert would_go[-1]["reason"] == "10 of 40 texts read are in no corpus any more"
     assert would_go[-1]["bytes"] > 0
-    removed = json.loads(run("store", "prune", *option, "--json")[1])["removed"]
+    removed = json.loads(run("store", "prune", *option, "--json")[1])["within"]
     assert removed[-1]["path"] == str(Path(listed["path"]).parent)
     assert size_of(Path(listed["path"])) == listed["bytes"] - removed[-1]["bytes"]
 

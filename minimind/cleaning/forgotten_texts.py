@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from minimind.cleaning.database import connect, copied_as, make_text_table, read_as, rows_of
-from minimind.cleaning.parts import DIGESTS, TEXTS, seal
+from minimind.cleaning.parts import DIGESTS, TEXTS, is_whole, seal
 from minimind.store import Manifest, Store, needed_builds, size_of
 
 NEEDED = "create table needed as select distinct md5(text) as text_key from corpus"
@@ -65,9 +65,12 @@ def look_up_needed(connection: duckdb.DuckDBPyConnection, corpora: Sequence[Mani
 
 
 def folders_below(path: Path) -> Iterator[tuple[str, Path]]:
-    """The partitions and the folders of pairs of a domain, under whatever fingerprint."""
+    """The partitions and the folders of pairs of a domain, under whatever fingerprint.
+
+    Those that are damaged are none: the next cleaning removes them.
+    """
     for kind in LEFT:
-        yield from ((kind, folder) for folder in sorted(path.glob(f"*/{kind}-*")) if (folder / DIGESTS).is_file())
+        yield from ((kind, folder) for folder in sorted(path.glob(f"*/{kind}-*")) if is_whole(folder))
 
 
 def counts_of(connection: duckdb.DuckDBPyConnection, kind: str, folder: Path, table: str) -> tuple[int, int]:
@@ -92,6 +95,7 @@ def keep_what_is_needed(connection: duckdb.DuckDBPyConnection, kind: str, folder
                 make_text_table(connection, f"{name}_left", query, {}, building / path.name, TEXTS)
             else:
                 copied_as(connection, query, {}, building / path.name)
+    (folder / DIGESTS).unlink()  # without it, half a folder is none
     shutil.rmtree(folder)
     if left:
         seal(building, folder)

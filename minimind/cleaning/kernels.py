@@ -95,8 +95,8 @@ def hash_words(data: Array, start: int, end: int, folded: Array, hashes: Array) 
 def hash_runs(words: Array, size: int, runs: Array) -> Any:
     """Fills `runs` with the hash of each run of `size` words, and says how many there are.
 
-    By cyclic polynomials (Cohen 1997; Lemire and Kaser 2010: pairwise independent): each word's hash, rotated by its
-    place in the run. `runs` may be `words`.
+    By cyclic polynomials (Cohen 1997): each word's hash, rotated by its place in the run. `runs` may be `words`: a
+    run is written where no later one is read.
     """
     count = words.shape[0] - size + 1
     if count <= 0:

@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 
 UNKNOWN_PAIRS = "select i, j from chosen_pairs anti join known_similarities using (i, j) order by i, j"
 SHARED = "create or replace table shared_shingles as select * from shared order by i, j"
-VALUES_AT_ONCE = 16_000_000  # hashes of the sets that a few pairs are compared by; 128 MB are in memory at most twice
+VALUES_AT_ONCE = 16_000_000  # hashes of the sets that a few pairs are compared by, 128 MB for each thread
 
 
 def count_shared_shingles(
@@ -32,8 +32,7 @@ def count_shared_shingles(
     """
     pairs = connection.execute(UNKNOWN_PAIRS).fetchnumpy()
     numbers, starts, ends = write_sets(connection, query, parameters, path)
-    order = np.argsort(numbers)
-    first, second = (order[np.searchsorted(numbers, pairs[side], sorter=order)] for side in ("i", "j"))
+    first, second = places_of(pairs["i"], numbers), places_of(pairs["j"], numbers)
     sizes = ends - starts
     with ThreadPoolExecutor(thread_count(connection)) as threads:
         slices = cut(sizes[first] + sizes[second])
@@ -44,6 +43,14 @@ def count_shared_shingles(
     connection.register("shared", found)
     connection.execute(SHARED)
     connection.unregister("shared")
+
+
+def places_of(wanted: Array, numbers: Array) -> Array:
+    """Where in `numbers` each of the wanted ones stands."""
+    order = np.argsort(numbers)
+    places: Array = order[np.searchsorted(numbers, wanted, sorter=order)] if len(wanted) else np.empty(0, np.int64)
+    assert np.array_equal(numbers[places], wanted)
+    return places
 
 
 def write_sets(
@@ -63,6 +70,8 @@ def write_sets(
 
 def shared_of(path: Path, starts: Array, ends: Array, first: Array, second: Array) -> Array:
     """The counts of some pairs. The file is mapped for them alone: what they have touched leaves memory with them."""
+    if not ends.max(initial=0):
+        return np.zeros(len(first), np.int64)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         values = np.frombuffer(mapped, np.uint64)
         shared: Array = shared_counts(values, starts, ends, first, second)

@@ -94,6 +94,7 @@ def buffers_of(texts: pa.ChunkedArray) -> tuple[Array, Array]:
     column = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
     if isinstance(column, pa.ChunkedArray):
         column = pa.concat_arrays(column.chunks)
+    assert pa.types.is_string(column.type) or pa.types.is_large_string(column.type), column.type
     _, offsets, data = column.buffers()
     width = np.int64 if pa.types.is_large_string(column.type) else np.int32
     places = np.frombuffer(offsets, width)[column.offset : column.offset + len(column) + 1]
@@ -101,7 +102,7 @@ def buffers_of(texts: pa.ChunkedArray) -> tuple[Array, Array]:
 
 
 def constant(column: pa.ChunkedArray) -> int:
-    return int(column[0].as_py())
+    return int(column[0].as_py()) if len(column) else 0
 
 
 # --- tables of characters ---------------------------------------------------------------------------------------------

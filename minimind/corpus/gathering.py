@@ -17,6 +17,7 @@ from minimind.store import Outcome
 logger = logging.getLogger(__name__)
 
 LISTED_UNREADABLE = 100  # in the manifest
+FEW_DOCUMENTS = 256  # of a batch; fewer are gathered with those of other files, or many small batches would be sorted
 SHOWN_UNREADABLE = 5  # in a message
 IN_WORDS: dict[Unit, str] = {"file": "files", "member": "members of archives", "line": "lines or documents"}
 
@@ -90,7 +91,7 @@ class Gathering:
     def _add_batch(self, batch: DocumentBatch, counts: SourceCounts) -> None:
         """The like for documents that nothing has been done to."""
         digests = set(map(digest_of, batch.rows["document_id"].to_pylist()))
-        if len(digests) < len(batch) or not self._ids.isdisjoint(digests):
+        if len(batch) < FEW_DOCUMENTS or len(digests) < len(batch) or not self._ids.isdisjoint(digests):
             for document in batch.documents():
                 self._add(document, counts)
             return

@@ -225,7 +225,7 @@ def personal_data(cleaning: Manifest) -> View | None:
 
 
 def repeated_lines(cleaning: Manifest) -> View | None:
-    """The lines that stand in most of the kept documents, and whether they were cut from them."""
+    """The lines that stand in most of the documents that were looked at, and whether they were cut from them."""
     rows = cleaning.details.get("repeated_lines") or []
     if not rows:
         return None

@@ -295,10 +295,10 @@ def test_too_many_unreadable_files_stop_the_run(tmp_path, build_corpus):
 def test_file_that_changes_while_it_is_read_is_refused(tmp_path, build_corpus, store, monkeypatch, change):
     path = tmp_path / "laws.jsonl"
     path.write_bytes(b'{"id": "a", "text": "A duty."}\n')
-    add = DocumentWriter.add_batch
+    add = DocumentWriter.add
 
-    def add_late(writer, batch, text_bytes):
-        add(writer, batch, text_bytes)
+    def add_late(writer, document, text_bytes):
+        add(writer, document, text_bytes)
         if change == "appended":
             with path.open("ab") as lines:
                 lines.write(b'{"id": "b", "text": "Another."}\n')
@@ -309,7 +309,7 @@ def test_file_that_changes_while_it_is_read_is_refused(tmp_path, build_corpus, s
         else:
             path.unlink()
 
-    monkeypatch.setattr(DocumentWriter, "add_batch", add_late)
+    monkeypatch.setattr(DocumentWriter, "add", add_late)
     with pytest.raises(
         SourceError, match=r"laws.jsonl has (changed while the corpus was read|just gone .*); run again"
     ):

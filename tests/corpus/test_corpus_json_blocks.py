@@ -19,6 +19,12 @@ ODD_LINES = [
     '{"id":"a","text":"b"} {"id":"c","text":"d"}',
     '{"id":"a","id":"b","text":"c"}',
     '{"id":"a","text":"b","x":NaN}',
+    '{"id":"a","text":"b","x":-NaN}',
+    '{"id":"a","text":"b","x":Inf}',
+    '{"id":"a","text":"b","x":[1, -Inf]}',
+    '{"id":"a","text":"b","x":%s}' % ("9" * 4301),
+    '{"id":"a","text":"b","x":%s}' % ("[" * 1500 + "]" * 1500),
+    '{"id":"a","text":"b","x":' + '{"y":' * 1500 + "1" + "}" * 1501,
     '{"id":"a","text":"tab\there"}',
     '{"id":"a","text":"b"}\r',
     ' {"id":"a","text":"b"}',
@@ -65,6 +71,21 @@ def test_blocks_give_what_lines_give(written, block):
     content = "\n".join(written).encode("utf-8", "surrogatepass")
     with pytest.MonkeyPatch.context() as monkeypatch:
         assert read(content, monkeypatch, block) == read(content, monkeypatch)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_lines_in_another_encoding_say_so(monkeypatch, encoding):
+    items = read('{"id": "a", "text": "x"}\n'.encode(encoding), monkeypatch, 1 << 20)
+    assert [item.metadata["encoding"] for item in items] == [encoding]
+
+
+def test_a_line_that_is_too_long_is_no_block(monkeypatch):
+    monkeypatch.setattr("minimind.corpus.formats.lines.MAX_DOCUMENT_BYTES", 40)
+    monkeypatch.setattr("minimind.corpus.formats.json_blocks.MAX_DOCUMENT_BYTES", 40)
+    line = b'{"id": "a", "text": "%s"}' % (b"x" * 18)
+    assert len(line) == 41
+    [item] = read(line + b"rest\n", monkeypatch, 1 << 20)
+    assert "more than 40 bytes" in item.problem
 
 
 def test_plain_lines_are_read_as_a_block():

@@ -48,6 +48,11 @@ class Decoder:
         self._wide = encoding
         self._detected: str | None = None
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether the stream was UTF-16 or UTF-32 and has been turned into UTF-8."""
+        return self._wide is not None
+
     def decode(self, content: bytes) -> tuple[str, str | None]:
         """The text without a byte order mark, and its encoding if that is not UTF-8; raises UnfitError."""
         try:

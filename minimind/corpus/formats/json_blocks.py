@@ -8,10 +8,15 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from minimind.corpus.document import SCHEMA, DocumentBatch
+from minimind.corpus.formats.lines import MAX_DOCUMENT_BYTES
 from minimind.corpus.records import FIELDS, Place, is_date
 
 RECORD = pa.schema([(name, pa.string()) for name in FIELDS])
-ODD_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+# NUL or half of a surrogate pair, written as an escape (whole pairs count too); and what Arrow reads and Python does
+# not: Inf, -NaN, integers of more than 4,300 digits, hundreds of brackets one inside the other
+ODD = re.compile(
+    rb"\\u(?:0000|[dD][89a-fA-F])|[:\[,]\s*-?Inf\b|-NaN|[0-9]{4301}|(?:[\[{]\s*){200}|(?:\"[^\"]*\":\s*\{\s*){200}"
+)
 SOMETHING = r"[^\t-\r\x1c- \x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
 MIN_BLOCK_BYTES = 1 << 20
 
@@ -21,20 +26,18 @@ def read_block(lines: list[bytes], place: Place) -> DocumentBatch | None:
 
     What it gives is what `make_document` gives line by line.
     """
-    if not all(line.startswith(b"{") and line.endswith((b"}\n", b"}")) for line in lines):
+    longest = max(map(len, lines))
+    if longest > MAX_DOCUMENT_BYTES or not all(
+        line.startswith(b"{") and line.endswith((b"}\n", b"}")) for line in lines
+    ):
         return None
     block = b"".join(lines)
-    if b"\0" in block or has_odd_escape(block):
+    if b"\0" in block or ODD.search(block):
         return None
-    records = parsed(block, max(map(len, lines)))
+    records = parsed(block, longest)
     if records is None or len(records) != len(lines) or not is_plain(records):
         return None
     return documents_of(records, place)
-
-
-def has_odd_escape(block: bytes) -> bool:
-    """Whether a character is written as NUL or as half of a surrogate pair; whole pairs count too, they are rare."""
-    return b"\\u" in block and ODD_ESCAPE.search(block) is not None
 
 
 def parsed(block: bytes, longest: int) -> pa.Table | None:

@@ -19,7 +19,8 @@ def read_json_lines(stream: BinaryIO, place: Place) -> Iterator[Item]:
     """One document a line; blank lines are none. Of a file, plain lines are given in batches."""
     stream, decoder = as_utf8(stream)
     for numbered in blocks(stream):
-        batch = read_block([line for _, line in numbered], place) if place.unit == "file" else None
+        at_once = place.unit == "file" and not decoder.is_wide
+        batch = read_block([line for _, line in numbered], place) if at_once else None
         if batch is not None:
             yield batch
         else:

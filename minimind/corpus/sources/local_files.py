@@ -35,11 +35,12 @@ class LocalFiles:
     def probe(self, refresh: bool) -> dict[str, str]:
         """Size and modification time of every file."""
         for found in self._found[0]:
-            size, self._states[printable(found.path)] = size_and_state(found.path)
+            size, self._states[found.path] = size_and_state(found.path)
             self._meter.total += size
         if len(self._states) > MAX_PROBED_FILES:
-            return {f"{self._source.name}: {len(self._states)} files": sha256_of_json(self._states)}
-        return {f"{self._source.name}: {path}": state for path, state in self._states.items()}
+            states = {os.fsencode(path).hex(): state for path, state in self._states.items()}
+            return {f"{self._source.name}: {len(states)} files": sha256_of_json(states)}
+        return {f"{self._source.name}: {printable(path)}": state for path, state in self._states.items()}
 
     def is_unchanged(self, recorded: Mapping[str, str]) -> bool:
         """Compares the bytes, which size and time may fail to tell apart."""
@@ -68,7 +69,7 @@ class LocalFiles:
                     meter=self._meter,
                 )
             )
-            if size_and_state(found.path)[1] != self._states[path]:
+            if size_and_state(found.path)[1] != self._states[found.path]:
                 raise SourceError(
                     f"{path} has changed while the corpus was read; run again when nobody writes to it, or give the "
                     "run a copy of it"

@@ -1,4 +1,4 @@
--- one row is one of the lines that stand in the most kept documents, and whether it was removed from them
+-- one row is one of the lines that stand in the most documents left before the split, and whether it was removed
 with most_repeated as (
     select line, documents, first_number
     from repeated_lines
