@@ -76,7 +76,8 @@ def run(folder: RunFolder, stop: StopRequest, measured_seconds: float | None) ->
     except Exception as error:
         code = exit_code_of(error)
         if code is None and "RANK" in os.environ:
-            logging.getLogger(__name__).exception("this process of several failed")
+            # a warning: the reason is that of the process that failed first, and said so as an error
+            logging.getLogger(__name__).warning("this process of several failed", exc_info=True)
             return FAILED
         if code is None:
             raise

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from minimind.config import TrainingConfig
+from minimind.errors import DivergenceError
 from minimind.model.hugging_face import load_model
 from minimind.store import Manifest, Outcome, Store, recipe
 from minimind.training.budget import make_options, make_plan
@@ -93,12 +94,15 @@ class Watcher:
             self.store.report("training", last["step"], self.plan.steps, describe_progress(last, self.plan))
 
 
+LINE_BYTES = 1 << 20  # more than a line has, with a look at hundreds of layers
+
+
 def last_line(path: Path) -> dict[str, Any] | None:
     """The last whole line of a metrics file; None if there is none yet."""
     try:
         with path.open("rb") as handle:
             size = handle.seek(0, 2)
-            handle.seek(max(0, size - 4096))
+            handle.seek(max(0, size - LINE_BYTES))
             lines = handle.read().split(b"\n")[:-1]
     except FileNotFoundError:
         return None
@@ -122,6 +126,8 @@ def in_words(seconds: float) -> str:
 def describe(folder: RunFolder, plan: Plan, section: TrainingConfig, shards: Manifest) -> Outcome:
     lines = list(read_metrics(folder.metrics))
     known = [line["loss"] for line in lines if line["loss"] is not None]
+    if not known:
+        raise DivergenceError("no step of the training had a loss that is a number; lower training.optimizer's rates")
     last_tenth = known[-max(1, len(lines) // 10) :]
     summary = json.loads(folder.summary.read_bytes())
     counts = {

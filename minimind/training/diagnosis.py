@@ -59,7 +59,7 @@ def dead_layers(lines: Lines, epochs: float) -> str | None:
     most: dict[str, float] = defaultdict(float)
     for line in late:
         for name, value in line.items():
-            if name.startswith("contribution/"):
+            if name.startswith("contribution/") and value is not None:
                 most[name.partition("/")[2]] = max(most[name.partition("/")[2]], value)
     dead = [layer.replace("_", " ") for layer, value in sorted(most.items()) if value < DEAD_CONTRIBUTION]
     if not dead:

@@ -1,7 +1,8 @@
 """How many sequences fit into the device's memory at once: tried in a process of its own, before training starts.
 
-`python -m minimind.training.fit PLAN SHARDS SIZE...` takes two steps by the plan with each number of sequences in a
-micro-batch, and prints the numbers that fit. If it is ended for using too much, the last one printed is the answer.
+`python -m minimind.training.fit PLAN SHARDS SUPERVISOR SIZE...` takes two steps by the plan with each number of
+sequences in a micro-batch, and prints the numbers that fit. If it is ended for using too much, the last one printed is
+the answer.
 """
 
 import logging
@@ -18,9 +19,11 @@ from typing import NamedTuple
 import torch
 
 from minimind.errors import OutOfMemoryError, TrainingError
+from minimind.training.holdout import Holdout
+from minimind.training.launch import environment_of
 from minimind.training.loop import Trainer
 from minimind.training.plan import Plan
-from minimind.training.process import ExitCode, StopRequest
+from minimind.training.process import ExitCode, StopRequest, die_with
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ def find_micro_batch(plan: Plan, shards: Path, folder: Path) -> int:
     path = folder / "plan-to-fit.json"
     plan.write(path)
     most = max(1, MOST_TOKENS[plan.device] // plan.sequence_length)
-    fitting = try_in_process(path, shards, divisors(plan.batch_sequences // plan.processes, most))
+    fitting = try_in_process(plan, path, shards, divisors(plan.batch_sequences // plan.processes, most))
     if not fitting:
         raise OutOfMemoryError(
             f"not even one sequence fits into the memory of this {plan.device}; "
@@ -57,9 +60,19 @@ def divisors(number: int, most: int) -> list[int]:
     return [size for size in range(1, min(number, most) + 1) if number % size == 0]
 
 
-def try_in_process(path: Path, shards: Path, sizes: Sequence[int]) -> list[int]:
-    command = [sys.executable, "-m", "minimind.training.fit", str(path), str(shards), *map(str, sizes)]
-    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+def try_in_process(plan: Plan, path: Path, shards: Path, sizes: Sequence[int]) -> list[int]:
+    command = [
+        sys.executable,
+        "-m",
+        "minimind.training.fit",
+        str(path),
+        str(shards),
+        str(os.getpid()),
+        *map(str, sizes),
+    ]
+    ended = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment_of(plan)
+    )
     if ended.returncode not in (ExitCode.DONE, -signal.SIGKILL):  # the kernel's way of saying that memory ran out
         raise TrainingError(f"the trial of micro-batches ended with {ended.returncode}:\n{ended.stderr[-2_000:]}")
     return [int(line) for line in ended.stdout.split()]
@@ -100,15 +113,17 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def try_step(plan: Plan, shards: Path, sequences: int) -> Probe:
-    """Two steps in this process: the second one has the optimizer's state beside the activations.
+    """Two steps in this process, the second with the optimizer's state beside the activations, and an evaluation.
 
     Not compiled, which would take minutes for all sizes and needs less memory.
     """
     changes = {"micro_batch_sequences": sequences, "accumulation": 1, "processes": 1, "compiled": False}
     free = free_bytes(torch.device(plan.device))
     trainer = Trainer(plan.model_copy(update=changes), shards)
+    stop = StopRequest(os.getppid())
     for _ in range(2):
-        trainer.train_step(StopRequest(os.getppid())).loss.item()  # waits for the device
+        trainer.train_step(stop).loss.item()  # waits for the device
+    trainer.evaluate(Holdout(shards, plan.sequence_length, sequences, sequences), stop)
     return Probe(peak_bytes(trainer.device), free)
 
 
@@ -132,10 +147,11 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def main() -> int:
-    plan, shards = Plan.read(Path(sys.argv[1])), Path(sys.argv[2])
+    plan, shards, supervisor = Plan.read(Path(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3])
+    die_with(supervisor)
     if plan.threads:
         torch.set_num_threads(plan.threads)
-    for size in fitting_sizes([int(text) for text in sys.argv[3:]], lambda size: try_step(plan, shards, size)):
+    for size in fitting_sizes([int(text) for text in sys.argv[4:]], lambda size: try_step(plan, shards, size)):
         sys.stdout.write(f"{size}\n")
         sys.stdout.flush()
     return ExitCode.DONE

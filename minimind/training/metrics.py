@@ -82,10 +82,10 @@ class MetricsFile:
         if not self.waiting:
             return []
         tokens = len(self.waiting) * self.batch_tokens
-        speed, cost = tokens / self.meter.seconds, self.meter.read(tokens)
         losses = torch.stack([metrics.loss for metrics, _ in self.waiting]).tolist()  # waits for the device
         norms = torch.stack([metrics.gradient_norm for metrics, _ in self.waiting]).tolist()
         guards = torch.stack([metrics.guard for metrics, _ in self.waiting]).tolist()
+        speed, cost = tokens / self.meter.seconds, self.meter.read(tokens)
         rows: list[dict[str, Any]] = []
         for (metrics, at), loss, norm, (_, _, skipped, in_a_row) in zip(
             self.waiting, losses, norms, guards, strict=True

@@ -25,7 +25,16 @@ class Muon(torch.optim.Optimizer):
 
     _step_supports_amp_scaling = True
 
-    def __init__(self, matrices: Iterable[nn.Parameter], *, lr: float, weight_decay: float, momentum: float) -> None:
+    def __init__(
+        self,
+        matrices: Iterable[nn.Parameter],
+        *,
+        lr: float,
+        weight_decay: float,
+        momentum: float,
+        compiled: bool = False,
+    ) -> None:
+        self.update = compiled_update() if compiled else update
         shapes = defaultdict(list)
         for matrix in matrices:
             if matrix.dim() != 2:
@@ -50,7 +59,7 @@ class Muon(torch.optim.Optimizer):
         buffers = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
         device = parameters[0].device
         found_inf = getattr(self, "found_inf", None)
-        weights, momenta = update_on(device)(
+        weights, momenta = self.update(
             torch.stack(list(parameters)),
             torch.stack([parameter.grad for parameter in parameters if parameter.grad is not None]),
             torch.stack(buffers),
@@ -67,8 +76,8 @@ Update = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float, float], tuple[
 
 
 @cache
-def update_on(device: torch.device) -> Update:
-    return torch.compile(update, dynamic=False) if device.type == "cuda" else update
+def compiled_update() -> Update:
+    return torch.compile(update, dynamic=False)
 
 
 def update(

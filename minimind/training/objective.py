@@ -66,7 +66,9 @@ class _ChunkedLoss(torch.autograd.Function):
                 squares += chunk_squares
                 gradient = logits.to(dtype)
                 state_gradients[start : start + rows] = gradient @ cast_matrix
-                matrix_gradient += gradient.T @ chunk
+                # sums over thousands of rows pass fp16's greatest number (65,504)
+                summed = torch.float32 if dtype == torch.float16 else dtype
+                matrix_gradient += gradient.to(summed).T @ chunk.to(summed)
         ctx.save_for_backward(state_gradients, matrix_gradient)
         ctx.scale = scale
         ctx.mark_non_differentiable(nats)

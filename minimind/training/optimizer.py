@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from torch import nn
 
 from minimind.model.transformer import Transformer
@@ -44,6 +44,12 @@ class OptimizerSettings(BaseModel):
     vector_weight_decay: float = 0.0
     fused: bool = True
 
+    @model_validator(mode="after")
+    def _muon_goes_with_fused(self) -> "OptimizerSettings":
+        if self.matrix_optimizer == "muon" and not self.fused:
+            raise ValueError("muon goes with a fused AdamW, which can leave out a step as it does")
+        return self
+
 
 class MuonWithAdamW(torch.optim.Optimizer):
     """Two optimizers that step as one. `state` and `param_groups` are those of both.
@@ -69,7 +75,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
             part.step()
 
 
-def make_optimizer(model: Transformer, settings: OptimizerSettings) -> torch.optim.Optimizer:
+def make_optimizer(model: Transformer, settings: OptimizerSettings, *, compiled: bool = False) -> torch.optim.Optimizer:
     """Each group has `peak_lr`, its highest learning rate, which `set_learning_rates` multiplies."""
     narrower = settings.reference_width / model.config.hidden_size
     embedding = adamw_group(model.embeddings(), settings.learning_rate * narrower**0.5, settings.weight_decay)
@@ -82,6 +88,7 @@ def make_optimizer(model: Transformer, settings: OptimizerSettings) -> torch.opt
         lr=settings.matrix_learning_rate,
         weight_decay=settings.matrix_weight_decay,
         momentum=settings.muon_momentum,
+        compiled=compiled,
     )
     for group in muon.param_groups:
         group["peak_lr"] = group["lr"]

@@ -95,3 +95,8 @@ def test_holdout_that_rises_over_repeated_epochs_is_called_overfitted():
 def test_holdout_that_rises_within_the_first_epoch_or_with_the_training_loss_is_not():
     assert patterns(made(holdout_loss=rising_holdout), epochs=0.9) == []
     assert patterns(made(holdout_loss=rising_holdout, loss=lambda share: 6.0), epochs=5.0) == []
+
+
+def test_a_look_that_was_no_number_is_passed_over():
+    lines = [{"step": n, "loss": 2.0, "contribution/layer_00": value} for n, value in enumerate([0.5, None, 0.5], 1)]
+    assert diagnose(lines, 1.0) == []

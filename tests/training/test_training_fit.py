@@ -76,7 +76,7 @@ def made_up_device(monkeypatch):
 
     def make(free):
         device = Device(free)
-        monkeypatch.setattr(fit, "try_in_process", lambda path, shards, sizes: list(fitting_sizes(sizes, device)))
+        monkeypatch.setattr(fit, "try_in_process", lambda plan, path, shards, sizes: list(fitting_sizes(sizes, device)))
         return device.tried
 
     return make
@@ -122,5 +122,6 @@ def test_step_tells_what_it_takes(store):
 def test_process_prints_what_fits_and_survives_a_size_that_no_machine_holds(store):
     shards = small_inputs(store).shards
     path = store.root / "plan.json"
-    make_plan(training_config(), shards, store).write(path)
-    assert try_in_process(path, shards.path, [2, 10**12]) == [2]
+    plan = make_plan(training_config(), shards, store)
+    plan.write(path)
+    assert try_in_process(plan, path, shards.path, [2, 10**12]) == [2]

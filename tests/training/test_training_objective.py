@@ -55,6 +55,21 @@ def test_loss_under_autocast_is_near_the_exact_one_and_rare_gradients_survive(dt
         assert (ours - theirs).norm() < 0.02 * theirs.norm()
 
 
+def test_a_full_chunk_in_fp16_has_finite_gradients():
+    """Of the most frequent token, whose gradient all rows add to."""
+    generator = torch.Generator().manual_seed(1)
+    states = torch.randn(1, 8192, 16, generator=generator) + 3
+    states.requires_grad_()
+    matrix = (0.02 * torch.randn(2048, 16, generator=generator)).requires_grad_()
+    targets = torch.zeros(1, 8192, dtype=torch.int64)
+    with torch.autocast("cpu", torch.float16):
+        _, minimised = vocabulary_loss(states, matrix, targets, 0.0)
+    (minimised / 8192).backward()
+    assert matrix.grad is not None
+    exact = torch.autograd.grad(F.cross_entropy((states @ matrix.T)[0], targets[0]), matrix)[0]
+    torch.testing.assert_close(matrix.grad, exact, rtol=0.02, atol=1e-4)
+
+
 def test_objective_is_the_models_own_loss(small_model_config):
     model = Transformer(small_model_config)
     model.initialize(torch.Generator().manual_seed(1))
