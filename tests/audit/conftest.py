@@ -14,7 +14,7 @@ def domain(tmp_path_factory: pytest.TempPathFactory) -> Domain:
     folder = tmp_path_factory.mktemp("laws")
     (folder / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in documents()))
     config = load_config(DEMO, PERMISSIVE, [str(folder / "texts.jsonl")])
-    (folder / "laws.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json", exclude_none=True)))
+    (folder / "laws.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     uncleaned = Domain(folder / "laws.yaml", folder / "store", "")
     code, out, _ = uncleaned.run("clean", str(uncleaned.config))
     assert code == 0
