@@ -10,7 +10,7 @@ RISE = 1.1  # of the smoothed loss over its least, from which it has diverged
 SKIPPED_SHARE = 0.01  # of all steps
 DEAD_CONTRIBUTION = 1e-3  # of a layer's output to what it was given, below which the layer does nothing
 STALL_SHARE = 0.05  # of the time spent waiting for data
-OVERFITTED = 1.01  # of the holdout loss over its least
+OVERFITTED = 1.01  # of the holdout loss over its least; below, it has not risen
 
 
 class Finding(NamedTuple):
@@ -32,6 +32,9 @@ def diverged(lines: Lines, epochs: float) -> str | None:
     means = [sum(losses[end - width : end]) / width for end in range(width, len(losses) + 1)]
     if not means or means[-1] <= RISE * min(means):
         return None
+    scores = [line["holdout_loss"] for line in lines if line.get("holdout_loss") is not None]
+    if scores and scores[-1] <= OVERFITTED * min(scores):
+        return None  # batches of few documents differ by as much
     lowest = means.index(min(means))
     return (
         f"The loss rose again, from {means[lowest]:.2f} at step {steps[lowest + width - 1]:,} to {means[-1]:.2f} at "

@@ -45,7 +45,13 @@ def test_lines_of_before_there_were_dynamics_are_read():
 
 
 def test_loss_that_rises_for_good_is_called_diverged():
-    (finding,) = diagnose(made(loss=lambda share: 8 - 4 * share if share < 0.5 else 4 + 6 * share), 1.0)
+    def rising(share):
+        return 8 - 4 * share if share < 0.5 else 4 + 6 * share
+
+    def measured(share):  # the holdout rises with it
+        return rising(share) if round(100 * share) % 10 == 0 else None
+
+    (finding,) = diagnose(made(loss=rising, holdout_loss=measured), 1.0)
     assert finding.pattern == "diverged"
     assert "from 6.11 at step 99 to 9.86" in finding.sentence
     assert "Lower training.optimizer.learning_rate" in finding.sentence
@@ -100,3 +106,14 @@ def test_holdout_that_rises_within_the_first_epoch_or_with_the_training_loss_is_
 def test_a_look_that_was_no_number_is_passed_over():
     lines = [{"step": n, "loss": 2.0, "contribution/layer_00": value} for n, value in enumerate([0.5, None, 0.5], 1)]
     assert diagnose(lines, 1.0) == []
+
+
+def test_noise_between_batches_is_no_divergence_while_the_holdout_falls():
+    losses = [3.0] * 130 + [2.6] * 7 + [3.0] * 7
+    lines = [{"step": n, "tokens": n, "loss": loss} for n, loss in enumerate(losses, 1)]
+    assert [found.pattern for found in diagnose(lines, 0.6)] == ["diverged"]
+    for step, score in ((50, 3.4), (100, 3.2), (144, 3.18)):
+        lines[step - 1]["holdout_loss"] = score
+    assert diagnose(lines, 0.6) == []
+    lines[143]["holdout_loss"] = 3.3
+    assert [found.pattern for found in diagnose(lines, 0.6)] == ["diverged"]
