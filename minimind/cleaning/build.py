@@ -12,7 +12,9 @@ import pyarrow as pa
 
 from minimind.cleaning.checks import CHECKS
 from minimind.cleaning.database import (
+    batches_of,
     connect,
+    default_memory_bytes,
     make_table,
     numbered_files,
     publish_table,
@@ -31,6 +33,7 @@ from minimind.cleaning.split import (
     previous_ledger,
     record_ledger,
 )
+from minimind.cleaning.texts_in_order import TextsInOrder
 from minimind.config import CleaningConfig
 from minimind.store import Manifest, Outcome, Store, disk_full_said, recipe
 
@@ -45,9 +48,11 @@ DOCUMENT_FIELDS = [
 REMOVAL_FIELDS = [("step", pa.string()), ("reason", pa.string()), ("kept_document_id", pa.string())]
 PAIR_FIELDS = [("document_id_a", pa.string()), ("document_id_b", pa.string()), ("jaccard", pa.float64())]
 
+RUNS_IN_MEMORY = 8  # runs of texts that would fill it; joining and writing one takes several times its size
 PASSES = {"corpus": (0.0, 0.02), "part": (0.02, 0.77), "whole": (0.77, 0.85), "published": (0.85, 1.0)}
+DOCUMENTS = pa.schema(DOCUMENT_FIELDS)
+REMOVED = pa.schema(DOCUMENT_FIELDS + REMOVAL_FIELDS)
 PUBLISHED = {
-    "removed": pa.schema(DOCUMENT_FIELDS + REMOVAL_FIELDS),
     "pairs": pa.schema(PAIR_FIELDS),
     "ledger": pa.schema([("document_id", pa.string()), ("split", pa.string())]),
 }
@@ -102,7 +107,9 @@ def clean(section: CleaningConfig, inputs: CleaningInputs, store: Store, ledger:
         known.attach(connection)
         run_pass("whole", connection, parameters, working, store)
         known.remember_pairs(connection)
-        results = publish(connection, parameters, store, folder)
+        run_bytes = (resources.memory_bytes or default_memory_bytes()) // RUNS_IN_MEMORY
+        texts = TextsInOrder(connection, working / "texts", run_bytes)
+        results = publish(connection, texts, parameters, store, folder)
         report(store, "published", 1, "done")
         outcome = summarize(connection, results)
     known.forget_others()
@@ -136,7 +143,11 @@ def run_pass(
 
 
 def publish(
-    connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any], store: Store, folder: Path
+    connection: duckdb.DuckDBPyConnection,
+    texts: TextsInOrder,
+    parameters: Mapping[str, Any],
+    store: Store,
+    folder: Path,
 ) -> dict[str, list[dict[str, Any]]]:
     """Writes the files of the build; the rows of the tables that only count."""
     results = {}
@@ -144,11 +155,15 @@ def publish(
     for place, (name, query) in enumerate(files):
         report(store, "published", place / len(files), name)
         if name == "kept_documents":
-            for split in ("train", "holdout"):
-                asked = {**parameters, "split": split}
-                publish_table(connection, query, asked, folder / f"{split}.parquet", pa.schema(DOCUMENT_FIELDS))
+            for split in ("holdout", "train"):
+                rows = batches_of(connection, query, {**parameters, "split": split})
+                publish_table(texts.join(rows, DOCUMENTS), folder / f"{split}.parquet", DOCUMENTS)
+        elif name == "removed":
+            rows = batches_of(connection, query, parameters)
+            publish_table(texts.join(rows, REMOVED), folder / "removed.parquet", REMOVED)
         elif name in PUBLISHED:
-            publish_table(connection, query, parameters, folder / f"{name}.parquet", PUBLISHED[name])
+            batches = batches_of(connection, query, parameters)
+            publish_table(batches, folder / f"{name}.parquet", PUBLISHED[name])
         else:
             results[name] = rows_of(connection, query, parameters)
     return results

@@ -37,7 +37,7 @@ def connect(
 
     Extensions are neither downloaded nor loaded, and no other file of the user's shapes it.
     """
-    memory_bytes = memory_bytes or machine_memory_bytes() // 2
+    memory_bytes = memory_bytes or default_memory_bytes()
     settings: dict[str, Any] = {
         "threads": threads or cores(),
         "memory_limit": f"{memory_bytes}B",
@@ -68,6 +68,10 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def default_memory_bytes() -> int:
+    return machine_memory_bytes() // 2
+
+
 def machine_memory_bytes() -> int:
     """Of this machine, or of the container that the process runs in."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -94,20 +98,22 @@ def make_table(connection: duckdb.DuckDBPyConnection, name: str, query: str, par
     connection.execute(f"create or replace table {name} as {query}", used_by(query, parameters))
 
 
+def batches_of(connection: duckdb.DuckDBPyConnection, query: str, parameters: Parameters) -> Iterator[pa.RecordBatch]:
+    """The rows of a query as they come; nothing waits in memory."""
+    return iter(connection.execute(query, used_by(query, parameters)).to_arrow_reader(BATCH_ROWS))
+
+
 def make_text_table(
     connection: duckdb.DuckDBPyConnection, name: str, query: str, parameters: Parameters, path: Path, schema: pa.Schema
 ) -> None:
     """Like `make_table`, for a table that holds texts: its rows lie in Parquet at `path`."""
-    batches = connection.execute(query, used_by(query, parameters)).to_arrow_reader(BATCH_ROWS)
+    batches = batches_of(connection, query, parameters)
     write_parquet(path, schema, batches, WORKING_ROWS, WORKING_BYTES)
     read_as(connection, name, [path])
 
 
-def publish_table(
-    connection: duckdb.DuckDBPyConnection, query: str, parameters: Parameters, path: Path, schema: pa.Schema
-) -> None:
-    """Writes the rows of `query`, in its order, to a Parquet file whose bytes depend on nothing but the rows."""
-    batches = connection.execute(query, used_by(query, parameters)).to_arrow_reader(BATCH_ROWS)
+def publish_table(batches: Iterator[pa.RecordBatch], path: Path, schema: pa.Schema) -> None:
+    """Writes the rows, in their order, to a Parquet file whose bytes depend on nothing but the rows."""
     write_parquet(path, schema, batches, PUBLISHED_ROWS, PUBLISHED_BYTES)
 
 

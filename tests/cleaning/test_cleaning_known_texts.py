@@ -8,6 +8,7 @@ from cleaned import config
 from similar_texts import fillers, random_words, varied
 
 from minimind import store as store_module
+from minimind.cleaning import build as build_module
 from minimind.cleaning import parts
 from minimind.cleaning.parts import Resources
 from minimind.store import Store
@@ -104,6 +105,24 @@ def test_same_bytes_for_any_partition_size(clean, store, tmp_path):
         resources = Resources(threads=1, memory_bytes=200_000_000, partition_bytes=partition_bytes)
         assert clean(texts, store=cut, resources=resources).digests == whole.digests
         assert len(list((cut.root / "texts").glob("*/*/part-*"))) > 1
+
+
+@pytest.mark.parametrize("run_bytes", [50, 5_000])
+def test_same_bytes_where_not_all_texts_fit_into_memory(clean, store, tmp_path, monkeypatch, run_bytes):
+    first, second = similar_pair()
+    notice = "This notice stands in every letter of the firm."
+    letters = {f"letter/{n}": f"{random_words(n, 40)}\n{notice}\nwrite to clerk{n}@example.org" for n in range(8)}
+    texts = fillers(20) | letters | {"near/a": first, "near/b": second, "copy/a": first}
+    section = config(personal_data={"email": "replace"}, repeated_lines={"action": "remove"})
+    whole = clean(texts, section)
+    kept = whole.kept.values()
+    assert any("<email>" in text for text in kept)
+    assert not any(notice in text for text in kept)
+    assert whole.reasons
+    monkeypatch.setattr(build_module, "RUNS_IN_MEMORY", 200_000_000 // run_bytes)
+    little = Resources(threads=1, memory_bytes=200_000_000)
+    again = clean(texts, section, store=Store(tmp_path / "little", store.domain), resources=little)
+    assert again.digests == whole.digests
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "digests", "stray"])

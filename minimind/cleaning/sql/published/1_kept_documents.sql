@@ -1,7 +1,7 @@
--- one row is a kept document of one split, in order of document_id
+-- one row is a kept document of one split without its text, in order of document_id
 select
+    number,
     document_id,
-    coalesce(masked_texts.text, cut_texts.text, texts.text) as text,
     corpus.source,
     title,
     corpus.license,
@@ -11,10 +11,7 @@ select
 from splits
 join catalogue using (number, document_id)
 join corpus using (document_id)
-join texts using (text_key)
 left join versions using (number)
-left join cut_texts using (number)
-left join masked_texts using (number)
 left join languages using (text_key)
 left join personal_data_notes using (number)
 where split = $split and number not in (select number from removals)

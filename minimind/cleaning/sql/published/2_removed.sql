@@ -1,7 +1,7 @@
--- one row is a removed document with step and reason, in order of document_id
+-- one row is a removed document without its text, with step and reason, in order of document_id
 select
+    number,
     document_id,
-    texts.text,
     corpus.source,
     title,
     corpus.license,
@@ -12,6 +12,5 @@ select
 from removals
 join catalogue using (number)
 join corpus using (document_id)
-join texts using (text_key)
 left join languages using (text_key)
 order by document_id
