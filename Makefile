@@ -9,7 +9,7 @@ demo: $(SETUP)
 	$(BIN)/minimind run configs/demo.yaml
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-slow: $(SETUP)
 	$(BIN)/python -m pytest -m slow
