@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,11 +90,11 @@ class DocumentWriter:
         """
         self._flush()
         self._spill.close()
-        with pa.memory_map(str(self._spill_path)) as mapped:
-            spilled = pa.ipc.open_file(mapped)
-            batches = [spilled.get_batch(number) for number in range(spilled.num_record_batches)]
-            yield from write_parts(batches, np.frombuffer(self._text_bytes, dtype=np.int64), self._folder)
-            del batches, spilled
+        text_bytes = np.frombuffer(self._text_bytes, dtype=np.int64)
+        order = sorted_order(self._spill_path)
+        for number, groups in enumerate(cut_parts(text_bytes[order])):
+            path = self._folder / f"documents-{number:05}.parquet"
+            yield from write_part(path, groups, order, self._spill_path)
         self._spill_path.unlink()
 
     def _flush(self) -> None:
@@ -116,15 +117,28 @@ def to_batch(documents: list[Document]) -> Any:
     return pa.record_batch(arrays, schema=SCHEMA)
 
 
-def write_parts(batches: list[Any], text_bytes: np.ndarray, folder: Path) -> Iterator[int]:
-    order = sorted_order(batches)
-    with ThreadPoolExecutor(1, "gather") as thread:  # the next rows are gathered while these are compressed
-        for number, groups in enumerate(cut_parts(text_bytes[order])):
-            gathered = (thread.submit(gather, batches, order[start:stop]) for start, stop in groups)
-            with parquet_writer(folder / f"documents-{number:05}.parquet") as writer:
-                for (_, stop), rows in zip(groups, one_ahead(gathered), strict=True):
-                    writer.write_table(rows, row_group_size=max(1, len(rows)))
-                    yield stop
+@contextmanager
+def mapped_batches(path: Path) -> Iterator[list[Any]]:
+    """The batches of a spilled file. What is touched of it counts as this process's memory until the end."""
+    with pa.memory_map(str(path)) as mapped:
+        spilled = pa.ipc.open_file(mapped)
+        batches = [spilled.get_batch(number) for number in range(spilled.num_record_batches)]
+        try:
+            yield batches
+        finally:
+            batches.clear()  # or the file would stay mapped
+
+
+def write_part(path: Path, groups: list[tuple[int, int]], order: np.ndarray, spill: Path) -> Iterator[int]:
+    with (
+        mapped_batches(spill) as batches,
+        parquet_writer(path) as writer,
+        ThreadPoolExecutor(1, "gather") as thread,  # the next rows are gathered while these are compressed
+    ):
+        gathered = (thread.submit(gather, batches, order[start:stop]) for start, stop in groups)
+        for (_, stop), rows in zip(groups, one_ahead(gathered), strict=True):
+            writer.write_table(rows, row_group_size=max(1, len(rows)))
+            yield stop
 
 
 def one_ahead(futures: Iterator[Future[Any]]) -> Iterator[Any]:
@@ -146,10 +160,11 @@ def parquet_writer(path: Path) -> Any:
     )
 
 
-def sorted_order(batches: list[Any]) -> np.ndarray:
-    """int64 positions over all batches, by document_id in UTF-8 byte order."""
-    ids = pa.chunked_array([batch["document_id"] for batch in batches], pa.string())
-    return np.asarray(pc.sort_indices(ids), dtype=np.int64)
+def sorted_order(spill: Path) -> np.ndarray:
+    """int64 positions over all batches of the file, by document_id in UTF-8 byte order."""
+    with mapped_batches(spill) as batches:
+        ids = pa.chunked_array([batch["document_id"] for batch in batches], pa.string())
+        return np.asarray(pc.sort_indices(ids), dtype=np.int64)
 
 
 def cut_parts(sorted_bytes: np.ndarray) -> Iterator[list[tuple[int, int]]]:
