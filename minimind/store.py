@@ -9,6 +9,7 @@ import errno
 import fcntl
 import hashlib
 import importlib.metadata
+import importlib.util
 import io
 import json
 import logging
@@ -20,7 +21,7 @@ import subprocess
 import time
 import tokenize
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -444,18 +445,54 @@ def code_digests(stage: str) -> dict[str, str]:
     reaches a fingerprint as resolved values, and a reworded message must not cost a training.
     """
     modules = _modules()
+    remembered = _remembered_digests()
+    known = dict(remembered)
     digests: dict[str, str] = {}
     waiting = [name for name in modules if name.startswith(f"minimind.{stage}.") or name == f"minimind.{stage}"]
     while waiting:
         name = waiting.pop()
         if name in digests or name in INFRASTRUCTURE:
             continue
-        digests[name], imports = _digest_and_imports(modules[name].read_text(), name)
+        source = modules[name].read_text()
+        content = hashlib.sha256(source.encode()).hexdigest()
+        if name not in known or known[name][0] != content:
+            known[name] = (content, *_digest_and_imports(source, name))
+        _, digests[name], imports = known[name]
         waiting += [imported for imported in imports if imported in modules]
+    if known != remembered:
+        _remember_digests(known)
     packages = {modules[name].parent for name in digests} - {LIBRARY}  # which holds every other stage's SQL
     for path in sorted(path for package in packages for path in package.rglob("*.sql")):
         digests[path.relative_to(LIBRARY).as_posix()] = hashlib.sha256(_sql_without_comments(path)).hexdigest()[:16]
     return dict(sorted(digests.items()))
+
+
+def _digests_path() -> Path:
+    """Beside the compiled modules, where Python keeps them; another one for each Python and each text of this file."""
+    rules = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+    compiled = Path(importlib.util.cache_from_source(str(LIBRARY / "store.py")))
+    return compiled.with_name(f"digests-{platform.python_version()}-{rules}.json")
+
+
+def _remembered_digests() -> dict[str, tuple[str, str, list[str]]]:
+    """Module -> sha256 of its text, digest, imports, as an earlier process found them out: half a second's work."""
+    try:
+        found: dict[str, list[Any]] = json.loads(_digests_path().read_text())
+        return {name: (content, digest, imports) for name, (content, digest, imports) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _remember_digests(known: Mapping[str, tuple[str, str, list[str]]]) -> None:
+    """Nothing where the folder cannot be written to."""
+    path = _digests_path()
+    partial = path.with_suffix(f".{os.getpid()}")
+    with suppress(OSError):
+        path.parent.mkdir(exist_ok=True)
+        for outdated in path.parent.glob("digests-*"):
+            outdated.unlink()
+        partial.write_text(json.dumps(known))
+        partial.replace(path)
 
 
 def _modules() -> dict[str, Path]:
@@ -467,7 +504,7 @@ def _modules() -> dict[str, Path]:
 
 
 @cache
-def _digest_and_imports(source: str, module: str) -> tuple[str, frozenset[str]]:
+def _digest_and_imports(source: str, module: str) -> tuple[str, list[str]]:
     """Of its tokens; and absolute names that it may import from `minimind`, packages on the way included."""
     docstrings: set[tuple[int, int]] = set()
     imports: set[str] = set()
@@ -481,7 +518,7 @@ def _digest_and_imports(source: str, module: str) -> tuple[str, frozenset[str]]:
             match node.body[0]:
                 case ast.Expr(value=ast.Constant(value=str())) as docstring:
                     docstrings.add((docstring.lineno, docstring.col_offset))
-    return _digest_of_tokens(source, docstrings), frozenset(imports)
+    return _digest_of_tokens(source, docstrings), sorted(imports)
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:

@@ -214,6 +214,34 @@ def test_fingerprint_ignores_comments_and_docstrings_and_sees_code(
     code_digests.cache_clear()
 
 
+def test_remembered_digests_are_those_of_the_files_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = tmp_path / "minimind"
+    (library / "cleaning").mkdir(parents=True)
+    source = library / "cleaning" / "build.py"
+    monkeypatch.setattr(store_module, "LIBRARY", library)
+
+    def digests(code: str) -> dict[str, str]:
+        source.write_text(code)
+        code_digests.cache_clear()
+        return code_digests("cleaning")
+
+    five, six = digests("SIZE = 5\n"), digests("SIZE = 6\n")
+    [remembered] = library.glob("__pycache__/digests-*.json")
+    assert five != six
+    monkeypatch.setattr(store_module, "_digest_of_tokens", lambda source, docstrings: pytest.fail("worked out again"))
+    assert digests("SIZE = 6\n") == six
+    monkeypatch.undo()
+    monkeypatch.setattr(store_module, "LIBRARY", library)
+    for damaged in ("", "[1]", '{"minimind.cleaning.build": 1}'):
+        remembered.write_text(damaged)
+        assert digests("SIZE = 5\n") == five
+    remembered.unlink()
+    remembered.parent.rmdir()
+    remembered.parent.write_text("no folder can be made here")
+    assert digests("SIZE = 6\n") == six
+    code_digests.cache_clear()
+
+
 def test_sql_files_of_a_package_that_a_stage_does_not_import_are_not_its_code() -> None:
     code_digests.cache_clear()
     files = [name for name in code_digests("cleaning") if name.endswith(".sql")]

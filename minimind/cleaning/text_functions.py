@@ -22,7 +22,15 @@ from minimind.cleaning.encodings import FOLLOWER, LEAD
 Array = npt.NDArray[Any]
 
 FOLDED_POINTS = 0x40000  # Unicode has no letters and digits beyond its first four planes
-FOLDED = r"regexp_replace(lower($letters), '[^\p{L}\p{N}_]', ' ', 'g')"
+FOLDED = r"""
+    select point, unicode(letter) as lower_case
+    from (
+        select range as point, lower(chr(range::integer)) as letter
+        from range(1, $points)
+        where range not between 55296 and 57343  -- surrogates are no characters
+    )
+    where regexp_matches(letter, '[\p{L}\p{N}_]')
+"""
 CLASSES = {
     # control characters, soft hyphens, invisible characters, other ends of lines
     kernels.ODD: r"[\x00-\x08\x0b\x0d-\x1f\x7f-\x9f\xad\u200b\u2028\u2029\u2060\ufeff]",
@@ -111,14 +119,11 @@ def constant(column: pa.ChunkedArray) -> int:
 @lru_cache(maxsize=1)
 def folded_letters() -> Array:
     """uint32 [FOLDED_POINTS]: the lower case of letters, digits and _, as this DuckDB has it; 0 for all else."""
-    points = np.arange(FOLDED_POINTS, dtype=np.uint32)
-    points[0] = points[0xD800:0xE000] = ord(" ")  # no characters of a text
-    letters = points.tobytes().decode("utf-32-le")
     with duckdb.connect(":memory:") as connection:
-        [folded] = connection.execute(f"select {FOLDED}", {"letters": letters}).fetchone() or [""]
-    table = np.frombuffer(folded.encode("utf-32-le"), np.uint32)
-    assert len(table) == FOLDED_POINTS
-    return np.where(table == ord(" "), np.uint32(0), table)
+        folded = connection.execute(FOLDED, {"points": FOLDED_POINTS}).fetchnumpy()
+    table = np.zeros(FOLDED_POINTS, np.uint32)
+    table[folded["point"]] = folded["lower_case"]
+    return table
 
 
 @lru_cache(maxsize=1)

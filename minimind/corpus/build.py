@@ -12,19 +12,12 @@ from minimind.config import (
     HttpSource,
     HuggingFaceSource,
     LocalFilesSource,
-    Source,
 )
 from minimind.corpus.document import DocumentWriter
-from minimind.corpus.download import Downloader
 from minimind.corpus.gathering import Gathering
 from minimind.corpus.progress import Progress
-from minimind.corpus.sources.bucket import Bucket
-from minimind.corpus.sources.git import Git
-from minimind.corpus.sources.http import Http
-from minimind.corpus.sources.huggingface import HuggingFace
 from minimind.corpus.sources.local_files import LocalFiles
 from minimind.corpus.sources.protocol import Reader
-from minimind.corpus.sources.software_licences import SoftwareLicences
 from minimind.masking import masked_tree
 from minimind.store import Manifest, Outcome, Recipe, Store, disk_full_said, recipe
 
@@ -42,30 +35,46 @@ def build(section: CorpusConfig, inputs: CorpusInputs, store: Store) -> Manifest
     Raises SourceError, CorpusTooSmallError or DiskFullError.
     """
     with disk_full_said(store.root):
-        downloader = Downloader(store, section)
-        readers = {source.name: make_reader(source, section, store, downloader) for source in section.sources}
+        readers = make_readers(section, store)
         probes: dict[str, str] = {}
-        for reader in sorted(readers.values(), key=lambda reader: isinstance(reader, Http)):  # downloads come last
-            probes |= reader.probe(inputs.refresh)
+        for source in sorted(section.sources, key=lambda source: isinstance(source, HttpSource)):  # downloads come last
+            probes |= readers[source.name].probe(inputs.refresh)
         made = recipe("corpus", masked_tree(section.model_dump(mode="json")), probes, libraries_of(section))
         again = inputs.refresh and is_outdated(made, readers, store)
         return store.build(made, lambda folder: write(folder, section, readers, store), refresh=again)
 
 
-def make_reader(source: Source, section: CorpusConfig, store: Store, downloader: Downloader) -> Reader:
-    match source:
-        case LocalFilesSource():
-            return LocalFiles(source, section)
-        case HttpSource():
-            return Http(source, section, store, downloader)
-        case BucketSource():
-            return Bucket(source, section, store)
-        case GitSource():
-            return Git(source, section, store)
-        case HuggingFaceSource():
-            return HuggingFace(source, store)
-        case _:
-            return SoftwareLicences(source, store)
+def make_readers(section: CorpusConfig, store: Store) -> dict[str, Reader]:
+    """By the sources' names. A kind of source is imported where there is one: what speaks to servers takes time."""
+    readers: dict[str, Reader] = {}
+    if any(isinstance(source, HttpSource) for source in section.sources):
+        from minimind.corpus.download import Downloader
+        from minimind.corpus.sources.http import Http
+
+        downloader = Downloader(store, section)
+    for source in section.sources:
+        match source:
+            case LocalFilesSource():
+                readers[source.name] = LocalFiles(source, section)
+            case HttpSource():
+                readers[source.name] = Http(source, section, store, downloader)
+            case BucketSource():
+                from minimind.corpus.sources.bucket import Bucket
+
+                readers[source.name] = Bucket(source, section, store)
+            case GitSource():
+                from minimind.corpus.sources.git import Git
+
+                readers[source.name] = Git(source, section, store)
+            case HuggingFaceSource():
+                from minimind.corpus.sources.huggingface import HuggingFace
+
+                readers[source.name] = HuggingFace(source, store)
+            case _:
+                from minimind.corpus.sources.software_licences import SoftwareLicences
+
+                readers[source.name] = SoftwareLicences(source, store)
+    return readers
 
 
 def libraries_of(section: CorpusConfig) -> tuple[str, ...]:
