@@ -72,9 +72,9 @@ def build(section: CleaningConfig, inputs: CleaningInputs, store: Store) -> Mani
     the same one.
     """
     documents = inputs.corpus.matching("documents-", ".parquet")
-    digest = corpus_digest(documents)
+    digest, sources = corpus_digest(documents), list(inputs.corpus.details["sources"])
     with disk_full_said(store.root), store.lock(f"ledger-{store.domain}"):
-        ledger = previous_ledger(store, digest)
+        ledger = previous_ledger(store, digest, sources)
         made_from = recipe(
             "cleaning",
             section,
@@ -85,7 +85,7 @@ def build(section: CleaningConfig, inputs: CleaningInputs, store: Store) -> Mani
             parents={"corpus": inputs.corpus.fingerprint},
         )
         manifest = store.build(made_from, lambda folder: clean(section, inputs, store, ledger, folder))
-        record_ledger(store, digest, manifest)
+        record_ledger(store, digest, sources, manifest)
     return manifest
 
 

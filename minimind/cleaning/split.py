@@ -4,13 +4,15 @@ A ledger is a Parquet table of every document ever assigned to train or holdout.
 records which ledger each cleaning left, and `<store>/ledgers/<sha256>.parquet` keeps the ledgers themselves, so that
 pruning a build loses none.
 
-A cleaning starts from the ledger of the last record of another corpus. Repeating a run therefore starts from the
-same ledger and changes nothing, and going back to an earlier corpus starts from all that was decided since.
+A cleaning starts from the ledger of the last record of another corpus that has one of its sources. Repeating a run
+therefore starts from the same ledger and changes nothing, and going back to an earlier corpus starts from all that was
+decided since. What was read in place of a domain's sources decides nothing about them: a document's id begins with its
+source, so that a ledger of other sources names none of its documents.
 """
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ class LedgerRecord(BaseModel):
     corpus: str  # digest of the raw documents
     cleaning: str  # fingerprint of the build that read them
     ledger: str  # sha256 of the ledger that it left
+    sources: list[str] | None = None  # names of the corpus's; None in records of earlier versions: any
 
 
 def split_parameters(section: SplitConfig) -> dict[str, Any]:
@@ -41,9 +44,13 @@ def corpus_digest(document_files: Mapping[str, str]) -> str:
     return sha256_of_json(dict(document_files))
 
 
-def previous_ledger(store: Store, corpus: str) -> str | None:
-    """The sha256 of the ledger that the last cleaning of another corpus left; None if there was no such cleaning."""
-    others = [record for record in read_records(store) if record.corpus != corpus]
+def previous_ledger(store: Store, corpus: str, sources: Sequence[str]) -> str | None:
+    """The sha256 of the ledger that the last cleaning of another corpus of these sources left; None without one."""
+    others = [
+        record
+        for record in read_records(store)
+        if record.corpus != corpus and (record.sources is None or set(record.sources) & set(sources))
+    ]
     return others[-1].ledger if others else None
 
 
@@ -59,14 +66,14 @@ def ledger_path(store: Store, sha256: str) -> Path:
     return path
 
 
-def record_ledger(store: Store, corpus: str, manifest: Manifest) -> None:
+def record_ledger(store: Store, corpus: str, sources: Sequence[str], manifest: Manifest) -> None:
     """Keeps the ledger of a published cleaning and appends its record, unless that is the last record already.
 
     The ledger is on disk before the record that names it, and the records are replaced as a whole: a run that is
     killed in between leaves the old state, and the next run, which reuses the build, records it.
     """
     ledger = manifest.files[LEDGER].sha256
-    record = LedgerRecord(corpus=corpus, cleaning=manifest.fingerprint, ledger=ledger)
+    record = LedgerRecord(corpus=corpus, cleaning=manifest.fingerprint, ledger=ledger, sources=sorted(sources))
     records = read_records(store)
     kept = store.root / "ledgers" / f"{ledger}.parquet"
     if not kept.is_file() or sha256_of_file(kept) != ledger:

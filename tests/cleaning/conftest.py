@@ -58,7 +58,7 @@ def make_corpus(store: Store) -> MakeCorpus:
             for number in range(files):
                 part = table.slice(number * size, size)
                 pq.write_table(part, folder / f"documents-{number:05}.parquet", row_group_size=group_rows)
-            return Outcome({"documents": len(rows)})
+            return Outcome({"documents": len(rows)}, {"sources": {row["source"]: {} for row in rows}})
 
         content = sha256_of_json([dict(texts), dict(dates or {}), group_rows, files])
         return store.build(Recipe("corpus", {}, {"texts": content}, {}, {}), write)

@@ -120,7 +120,7 @@ def test_id_that_stands_twice_is_refused(make_corpus, store):
     def write(folder):
         for part in ("documents-00000.parquet", "documents-00001.parquet"):
             shutil.copy(once.file("documents-00000.parquet"), folder / part)
-        return Outcome({})
+        return Outcome({}, {"sources": {"filler": {}}})
 
     twice = store.build(Recipe("corpus", {}, {"texts": "twice"}, {}, {}), write)
     with pytest.raises(SourceError, match="filler/000 stands twice"):

@@ -48,6 +48,23 @@ def test_going_back_to_an_earlier_corpus_goes_on_from_the_newest_ledger(clean, s
     assert len({record["ledger"] for record in records(store)}) == 2
 
 
+def test_run_with_other_sources_leaves_no_ledger_for_the_domains_own(clean, store):
+    replaced = {f"local/{n:03}": text for n, text in enumerate(fillers(60).values())}
+    first, other = clean(A), clean(replaced)
+    assert "previous_ledger" not in other.manifest.inputs
+    assert clean(A).manifest.reused
+    assert clean(B).manifest.inputs["previous_ledger"] == first.manifest.files["ledger.parquet"].sha256
+    assert clean(replaced).manifest.reused
+
+
+def test_records_of_earlier_versions_count_for_any_sources(clean, store):
+    first = clean(A)
+    [record] = records(store)
+    del record["sources"]
+    (store.root / "ledgers" / "tests.jsonl").write_text(json.dumps(record) + "\n")
+    assert clean(B).manifest.inputs["previous_ledger"] == first.manifest.files["ledger.parquet"].sha256
+
+
 def test_other_config_on_the_same_corpus_starts_from_the_same_ledger(clean):
     clean(A)
     inputs = clean(B).manifest.inputs

@@ -25,7 +25,7 @@ def make_corpus(store: Store, sentences: Any) -> Manifest:
 
     def write(folder: Path) -> Outcome:
         pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), folder / "documents-00000.parquet", row_group_size=8)
-        return Outcome({"documents": len(rows)})
+        return Outcome({"documents": len(rows)}, {"sources": {"texts": {}}})
 
     return store.build(Recipe("corpus", {}, {}, {}, {}), write)
 
