@@ -258,49 +258,12 @@ def repetition(data: Array, offsets: Array) -> Array:
         mask = 4
         while mask < 2 * words:
             mask *= 2
-        mask = mask - 1
         looked_at = words
         for size in range(2, SIZES + 2):
-            # the runs that begin where a run of one word less occurs more than once
-            kept = 0
-            for number in range(looked_at):
-                place = places[number]
-                if place + size > words:
-                    continue
-                places[kept] = place
-                run = runs[place] = mixed(rotated(runs[place], 1) + hashes[place + size - 1])
-                slot = np.int64(run & U(mask))
-                while counts[slot] and keys[slot] != run:
-                    slot = (slot + 1) & mask
-                keys[slot] = run
-                counts[slot] += 1
-                slots[kept] = slot
-                kept += 1
-            looked_at = 0
-            top_count, top_chars, repeated, inside = 0, 0, 0, 0
-            for number in range(kept):
-                place, slot = places[number], slots[number]
-                copies = counts[slot]
-                if copies > 1:
-                    places[looked_at] = place
-                    slots[looked_at] = slot
-                    looked_at += 1
-                    chars = ends[place + size] - ends[place]
-                    if copies > top_count or (copies == top_count and chars + size - 1 > top_chars):
-                        top_count, top_chars = copies, chars + size - 1
-                    repeated += chars
-                    inside += ends[place + size - 1] - ends[place + 1]
-                elif copies == 1:
-                    counts[slot] = 0
-            # every run but its first occurrence
-            for number in range(looked_at):
-                place, slot = places[number], slots[number]
-                if counts[slot]:
-                    counts[slot] = 0
-                    repeated -= ends[place + size] - ends[place]
-                    inside -= ends[place + size - 1] - ends[place + 1]
+            counted = count_runs(size, hashes[:words], runs, places[:looked_at], slots, keys[:mask], counts)
+            looked_at, most_frequent, repeated, inside = weigh_runs(size, ends, places[:counted], slots, counts)
             if size <= 4:
-                result[text, size - 2] = top_count * top_chars
+                result[text, size - 2] = most_frequent
             elif size <= 10:
                 result[text, size - 2] += repeated
             if size >= 6:
@@ -308,6 +271,60 @@ def repetition(data: Array, offsets: Array) -> Array:
             if not looked_at:
                 break
     return result
+
+
+@compiled
+def count_runs(size: int, hashes: Array, runs: Array, places: Array, slots: Array, keys: Array, counts: Array) -> int:
+    """Makes the runs at `places`, of one word less, longer by a word and counts them; says how many there are.
+
+    `places` then begins with theirs, `slots` with where in `counts` each is counted; the length of `keys` is a power
+    of two.
+    """
+    mask = keys.shape[0] - 1
+    kept = 0
+    for place in places:
+        if place + size > hashes.shape[0]:
+            continue
+        places[kept] = place
+        run = runs[place] = mixed(rotated(runs[place], 1) + hashes[place + size - 1])
+        slot = np.int64(run & U(mask))
+        while counts[slot] and keys[slot] != run:
+            slot = (slot + 1) & mask
+        keys[slot] = run
+        counts[slot] += 1
+        slots[kept] = slot
+        kept += 1
+    return kept
+
+
+@compiled
+def weigh_runs(size: int, ends: Array, places: Array, slots: Array, counts: Array) -> Any:
+    """How many runs occur more than once, and three numbers of characters; leaves `counts` empty.
+
+    Those of the most frequent run with its blanks, times its occurrences; those of all occurrences but the first of
+    each run; and the same without the first and the last word of each. `places` then begins with the repeated runs.
+    """
+    kept, top_count, top_chars, repeated, inside = 0, 0, 0, 0, 0
+    for number, place in enumerate(places):
+        slot = slots[number]
+        copies = counts[slot]
+        if copies > 1:
+            places[kept], slots[kept] = place, slot
+            kept += 1
+            chars = ends[place + size] - ends[place]
+            if copies > top_count or (copies == top_count and chars + size - 1 > top_chars):
+                top_count, top_chars = copies, chars + size - 1
+            repeated += chars
+            inside += ends[place + size - 1] - ends[place + 1]
+        elif copies == 1:
+            counts[slot] = 0
+    for number in range(kept):  # of each run the first occurrence repeats nothing
+        place, slot = places[number], slots[number]
+        if counts[slot]:
+            counts[slot] = 0
+            repeated -= ends[place + size] - ends[place]
+            inside -= ends[place + size - 1] - ends[place + 1]
+    return kept, top_count * top_chars, repeated, inside
 
 
 # --- characters -------------------------------------------------------------------------------------------------------

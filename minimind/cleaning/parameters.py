@@ -9,6 +9,7 @@ from minimind.cleaning.language import language_parameters
 from minimind.cleaning.personal_data import personal_data_parameters
 from minimind.cleaning.split import split_parameters
 from minimind.cleaning.stop_words import stop_word_entries
+from minimind.cleaning.text_functions import FLAGS
 from minimind.config import CleaningConfig, DecontaminationConfig, QualityConfig, RepeatedLinesConfig
 from minimind.quality_presets import NONE
 
@@ -18,6 +19,7 @@ def sql_parameters(section: CleaningConfig) -> dict[str, Any]:
     return (
         section.normalize.model_dump()
         | {"mojibake": PAIR}
+        | FLAGS
         | repeated_lines_parameters(section.repeated_lines)
         | near_duplicate_parameters(section.near_duplicates)
         | section.quality.model_dump()

@@ -42,6 +42,13 @@ CLASSES = {
     kernels.NEWLINE: "\n",
     kernels.PAGE_END: "\f",
 }
+FLAGS = {  # of a text, as SQL asks for them
+    "odd": kernels.ODD,
+    "may_compose": kernels.MAY_COMPOSE,
+    "ampersand": kernels.AMPERSAND,
+    "broken_pair": kernels.BROKEN_PAIR,
+    "untidy_blanks": kernels.WIDE_BLANK | kernels.TRAILING_BLANK | kernels.EMPTY_LINES | kernels.OUTER_NEWLINE,
+}
 GRAMS = [f"top_{size}_gram_chars" for size in (2, 3, 4)] + [f"duplicate_{size}_gram_chars" for size in range(5, 11)]
 
 

@@ -11,11 +11,11 @@ flagged as (
     select
         text_key,
         text as raw,
-        flags & 1 <> 0 as is_odd,
-        flags & 2 <> 0 as may_compose,
-        flags & 8 <> 0 as has_ampersand,
-        flags & 16 <> 0 as has_broken_pair,
-        flags & (4 | 32 | 64 | 128) <> 0 as has_untidy_blanks
+        flags & $odd <> 0 as is_odd,
+        flags & $may_compose <> 0 as may_compose,
+        flags & $ampersand <> 0 as has_ampersand,
+        flags & $broken_pair <> 0 as has_broken_pair,
+        flags & $untidy_blanks <> 0 as has_untidy_blanks
     from looked_at
 ),
 readable as (
