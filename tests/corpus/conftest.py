@@ -9,22 +9,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from corpus_sections import Source, section_of
 
-from minimind.config import CorpusConfig
 from minimind.corpus.build import CorpusInputs, build
 from minimind.store import Manifest, Store
 
-Source = dict[str, Any]
 BuildCorpus = Callable[..., Manifest]
 Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-def section_of(sources: list[Source], **limits: Any) -> CorpusConfig:
-    defaults = {
-        "max_unreadable_share": 0.0, "max_download_bytes": 10**8, "max_expanded_bytes": 10**8,
-        "parallel_downloads": 4, "requests_per_second": 1000.0,
-    }  # fmt: skip
-    return CorpusConfig.model_validate(defaults | limits | {"sources": sources})
 
 
 @pytest.fixture

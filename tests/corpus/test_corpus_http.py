@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import section_of
+from corpus_sections import section_of
 from packed import pack
 
 from minimind.corpus.answers import retry_after
