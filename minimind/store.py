@@ -518,7 +518,7 @@ def _digest_and_imports(source: str, module: str) -> tuple[str, list[str]]:
             match node.body[0]:
                 case ast.Expr(value=ast.Constant(value=str())) as docstring:
                     docstrings.add((docstring.lineno, docstring.col_offset))
-    return _digest_of_tokens(source, docstrings), sorted(imports)
+    return _digest_of_tokens(source, docstrings), sorted(name for name in imports if name.startswith("minimind"))
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
