@@ -18,6 +18,7 @@ from flows.summary import print_funnel, program
 from minimind.cleaning.build import CleaningInputs
 from minimind.cleaning.build import build as build_cleaning
 from minimind.cleaning.checks import check_section
+from minimind.cleaning.text_functions import load_text_functions
 from minimind.config import load_config
 from minimind.corpus.build import CorpusInputs
 from minimind.corpus.build import build as build_corpus
@@ -38,7 +39,7 @@ def clean(
     with redirect_stdout(sys.stderr), shown_progress():
         shared = Store(root, domain.name, listener.get())
         with shared.in_use():
-            corpus = build_corpus(domain.corpus, CorpusInputs(refresh=refresh), shared)
+            corpus = build_corpus(domain.corpus, CorpusInputs(refresh, load_text_functions), shared)
             cleaning = build_cleaning(domain.cleaning, CleaningInputs(corpus), shared)
             page = root / "reports" / domain.name / cleaning.fingerprint / "cleaning.html"
             shared.report("cleaning", 1, 1, "writing the audit")

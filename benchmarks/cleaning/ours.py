@@ -18,6 +18,7 @@ from typing import Any
 from minimind.cleaning.build import CleaningInputs
 from minimind.cleaning.build import build as build_cleaning
 from minimind.cleaning.parts import Resources
+from minimind.cleaning.text_functions import load_text_functions
 from minimind.config import Config, load_config, read_yaml
 from minimind.corpus.build import CorpusInputs
 from minimind.corpus.build import build as build_corpus
@@ -67,7 +68,7 @@ def run(folder: Path, root: Path, resources: Resources) -> dict[str, Any]:
     config = least_config(folder)
     clock = Clock()
     store = Store(root, config.name, clock.report)
-    corpus = build_corpus(config.corpus, CorpusInputs(), store)
+    corpus = build_corpus(config.corpus, CorpusInputs(beside=load_text_functions), store)
     read = time.perf_counter(), time.process_time()
     cleaning = build_cleaning(config.cleaning, CleaningInputs(corpus, resources), store)
     return {

@@ -68,6 +68,14 @@ def add_text_functions(connection: duckdb.DuckDBPyConnection) -> None:
         connection.create_function(name, function, takes, gives, type=PythonUDFType.ARROW)  # type: ignore[arg-type]
 
 
+def load_text_functions() -> None:
+    """Does beforehand what the first call of each function does: numba and its compiled loops take 0.7 s to load."""
+    texts, number = pa.chunked_array([["a b c d e f"]]), pa.chunked_array([[2]])
+    flags_column(texts)
+    tidy_column(texts)
+    signature_column(folded_letters(), texts, number, number)
+
+
 def signature_column(folded: Array, texts: pa.ChunkedArray, size: pa.ChunkedArray, bins: pa.ChunkedArray) -> pa.Array:
     filled, lows, starts = kernels.signatures(*buffers_of(texts), folded, constant(size), constant(bins))
     return pa.StructArray.from_arrays(

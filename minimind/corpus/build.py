@@ -2,6 +2,8 @@
 
 import json
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,7 @@ FORMAT_LIBRARIES = ("charset-normalizer", "lxml", "pypdfium2", "python-docx", "t
 @dataclass(frozen=True)
 class CorpusInputs:
     refresh: bool = False  # ask every source anew, trusting nothing kept
+    beside: Callable[[], object] | None = None  # called in a thread while sources are read, such as to load libraries
 
 
 def build(section: CorpusConfig, inputs: CorpusInputs, store: Store) -> Manifest:
@@ -41,7 +44,14 @@ def build(section: CorpusConfig, inputs: CorpusInputs, store: Store) -> Manifest
             probes |= readers[source.name].probe(inputs.refresh)
         made = recipe("corpus", masked_tree(section.model_dump(mode="json")), probes, libraries_of(section))
         again = inputs.refresh and is_outdated(made, readers, store)
-        return store.build(made, lambda folder: write(folder, section, readers, store), refresh=again)
+
+        def build_beside(folder: Path) -> Outcome:
+            with ThreadPoolExecutor(1, "beside") as thread:
+                if inputs.beside:
+                    thread.submit(inputs.beside)
+                return write(folder, section, readers, store)
+
+        return store.build(made, build_beside, refresh=again)
 
 
 def make_readers(section: CorpusConfig, store: Store) -> dict[str, Reader]:
