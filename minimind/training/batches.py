@@ -44,7 +44,7 @@ class Batches:
         return self._read(first)
 
     def _read(self, first: int) -> Batch:
-        inputs, targets = self.rows.batch(first, self.sequences)
+        inputs, targets = (tensor.contiguous() for tensor in self.rows.batch(first, self.sequences))
         predicted = int((targets != IGNORED).sum())
         if self.device.type == "cuda":
             inputs, targets = inputs.pin_memory(), targets.pin_memory()

@@ -146,32 +146,28 @@ def sampling_stride(matrix: Tensor) -> int:
 class Meter:
     """The clock beside the steps: what they cost, by the side of the host, since it was last read or restarted."""
 
-    def __init__(self, plan: Plan, device: torch.device) -> None:
+    def __init__(self, plan: Plan, device: torch.device, waited_seconds: Callable[[], float]) -> None:
+        """`waited_seconds` says how long training has stood still for its data, all in all."""
         self.device = device
+        self.waited_seconds = waited_seconds
         self.flops_per_token = flops_per_token(plan.model)
         self.peak = plan.processes * peak_flops(device, plan.precision)
         self.restart()
 
     def restart(self) -> None:
         self.started = time.monotonic()
-        self.data_seconds = 0.0
+        self.waited_before = self.waited_seconds()
 
     @property
     def seconds(self) -> float:
         return max(time.monotonic() - self.started, 1e-9)
-
-    @contextmanager
-    def waiting_for_data(self) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        self.data_seconds += time.perf_counter() - began
 
     def read(self, tokens: int) -> dict[str, float]:
         """`mfu` and `data_stall` are shares; `tokens` were trained on since the clock was started."""
         seconds = self.seconds
         return {
             "mfu": round(tokens / seconds * self.flops_per_token / self.peak, 5),
-            "data_stall": round(self.data_seconds / seconds, 5),
+            "data_stall": round((self.waited_seconds() - self.waited_before) / seconds, 5),
             "peak_memory_bytes": peak_memory(self.device),
         }
 

@@ -138,7 +138,7 @@ class Trainer:
         self.sequences = Sequences(ShardReader(shards, "train"), plan.sequence_length, plan.seed)
         self.batches = Batches(self.sequences, plan.micro_batch_sequences, self.device)
         self.guard = StepGuard(plan.max_gradient_growth, self.device)
-        self.meter = Meter(plan, self.device)
+        self.meter = Meter(plan, self.device, lambda: self.batches.waited_seconds)
         self.progress = Progress()
 
     def train_step(self, stop: StopRequest) -> StepMetrics:
@@ -154,8 +154,7 @@ class Trainer:
         for micro_batch in own:
             stop.check()
             first = step * plan.batch_sequences + micro_batch * plan.micro_batch_sequences
-            with self.meter.waiting_for_data():
-                batch = self.batches.take(first, self._first_after(step, micro_batch))
+            batch = self.batches.take(first, self._first_after(step, micro_batch))
             predicted = batch.predicted * plan.accumulation
             with self.world.accumulating(self.replica, is_last=micro_batch == own[-1]):
                 nats, minimised = self.losses(batch)

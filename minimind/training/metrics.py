@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,7 +127,14 @@ def _values(tensors: dict[str, Tensor]) -> dict[str, float | None]:
 
 
 class UnwrittenMetrics(MetricsFile):
-    """Of a process that only takes its share of the batches: another one writes, and all see when to stop."""
+    """Of a process that only takes its share of the batches. Another one writes.
+
+    All see the same steps, each at a moment of its own. Only the one that writes ends a training that diverged: ended
+    by another, it could not write what it has seen.
+    """
+
+    def __init__(self, path: Path, batch_tokens: int, max_skipped_steps: int, meter: Meter) -> None:
+        super().__init__(path, batch_tokens, sys.maxsize, meter)
 
     def write(self, rows: list[dict[str, Any]]) -> None:
         """Leaves the file alone."""

@@ -30,6 +30,8 @@ def test_batches_are_the_rows_asked_for_and_count_their_targets():
     batch = batches.take(4, 6)
     assert batch.inputs[:, 0].tolist() == [40, 50]
     assert batch.predicted == 7
+    assert batch.inputs.is_contiguous()  # what is pinned is copied as one piece
+    assert batch.targets.is_contiguous()
     assert batches.take(6, 8).inputs[0, 0] == 60
     assert batches.predicted_tokens == 14
     assert batches.waited_seconds > 0

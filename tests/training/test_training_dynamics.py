@@ -126,14 +126,13 @@ def test_known_devices_have_their_makers_peak_and_others_are_measured(monkeypatc
 
 
 def test_meter_tells_shares_of_the_time_since_it_was_started(monkeypatch):
-    meter = Meter(small_plan(), torch.device("cpu"))
-    now = [100.0]
+    now, waited = [100.0], [7.0]
+    meter = Meter(small_plan(), torch.device("cpu"), lambda: waited[0])
     for clock in ("monotonic", "perf_counter"):
         monkeypatch.setattr(dynamics.time, clock, lambda: now[0])
     meter.restart()
-    with meter.waiting_for_data():
-        now[0] += 1
-    now[0] += 3
+    waited[0] += 1
+    now[0] += 4
     found = meter.read(tokens=1000)
     assert found["data_stall"] == 0.25
     assert found["mfu"] == round(1000 / 4 * meter.flops_per_token / meter.peak, 5)

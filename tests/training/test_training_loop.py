@@ -15,7 +15,7 @@ from minimind.training.checkpoint import CheckpointFolder, gather_tensors
 from minimind.training.dynamics import Meter
 from minimind.training.holdout import Holdout, holdout_windows
 from minimind.training.loop import Trainer, train
-from minimind.training.metrics import CLOCKED, MetricsFile, StepMetrics, read_metrics
+from minimind.training.metrics import CLOCKED, MetricsFile, StepMetrics, UnwrittenMetrics, read_metrics
 from minimind.training.optimizer import OptimizerSettings
 from minimind.training.plan import Options, Plan
 from minimind.training.precision import choose_precision
@@ -274,8 +274,8 @@ def step_metrics(step, loss=1.0, norm=1.0, skipped=(0, 0)):
     return StepMetrics(step, torch.tensor(loss), torch.tensor(norm), 0.25, torch.tensor([1.0, 2.0, *skipped]))
 
 
-def metrics_file(path):
-    return MetricsFile(path / "metrics.jsonl", 64, 2, Meter(small_plan(), torch.device("cpu")))
+def metrics_file(path, kind=MetricsFile):
+    return kind(path / "metrics.jsonl", 64, 2, Meter(small_plan(), torch.device("cpu"), lambda: 0.0))
 
 
 def test_one_skipped_step_too_many_in_a_row_stops_and_names_the_learning_rate(tmp_path):
@@ -293,6 +293,14 @@ def test_one_skipped_step_too_many_in_a_row_stops_and_names_the_learning_rate(tm
         (row["step"], row["loss"], row["gradient_norm"], row["skipped_steps"]) for row in read_metrics(metrics.path)
     ]
     assert rows == [(1, 1.0, 1.0, 0), (2, None, None, 4)]
+
+
+def test_process_that_writes_no_metrics_leaves_the_end_of_a_diverged_training_to_the_one_that_does(tmp_path):
+    metrics = metrics_file(tmp_path, UnwrittenMetrics)
+    for step in range(1, 9):
+        metrics.add(step_metrics(step, norm=float("inf"), skipped=(step, step)))
+    assert metrics.flush(hold_last=True)["step"] == 8  # an evaluation is due, in which it takes its part
+    assert not metrics.path.exists()
 
 
 def test_skipped_steps_with_taken_ones_between_them_stop_nothing(tmp_path):

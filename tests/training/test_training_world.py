@@ -10,7 +10,7 @@ import torch
 from small import make_documents
 from test_training_loop import NeverStop, made_options, results, run_folder, small_plan, torch_settings  # noqa: F401
 
-from minimind.errors import DeviceError, OutOfMemoryError, TrainingInterruptedError, UserError
+from minimind.errors import DeviceError, DivergenceError, OutOfMemoryError, TrainingInterruptedError, UserError
 from minimind.training.device import choose_processes
 from minimind.training.launch import run_training_process, training_pids
 from minimind.training.loop import train
@@ -123,6 +123,16 @@ def test_four_processes_see_the_batches_of_one(shards, tmp_path, torch_settings)
     train(alone, NeverStop())
     start(shared)
     assert losses(shared) == pytest.approx(losses(alone), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_divergence_of_several_processes_is_said_and_its_steps_are_written(shards, tmp_path):
+    optimizer = small_plan().optimizer.model_copy(update={"learning_rate": 1e30, "max_gradient_norm": 1e30})
+    folder = folder_of(tmp_path / "run", plan_of(2, steps=100_000, optimizer=optimizer), shards)
+    with pytest.raises(DivergenceError, match=r"training diverged at step (\d+)") as caught:
+        start(folder)
+    diverged = int(str(caught.value).split("at step ")[1].split(":")[0])
+    assert [line["step"] for line in read_metrics(folder.metrics)] == list(range(1, diverged))
 
 
 @pytest.mark.slow
