@@ -11,7 +11,7 @@ import torch
 from minimind.errors import ModelNotFoundError
 from minimind.model.bits_per_byte import document_nats
 from minimind.model.generate import stream
-from minimind.model.hugging_face import export_model, load_model
+from minimind.model.hugging_face import check_tensors, export_model, load_model, load_weights
 from minimind.model.transformer import Transformer
 
 
@@ -105,6 +105,77 @@ def test_additions_fold_into_stock_transformers(small_model, additions, tmp_path
     assert (ours - reloaded).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("additions", FOLDED[:3], ids=lambda additions: "+".join(additions))
+def test_exported_weights_go_back_into_a_model_with_the_additions(small_model, additions, tmp_path):
+    torch.manual_seed(7)
+    model, again = (Transformer(replace(small_model.config, **additions)) for _ in range(2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(1.0 if parameter.dim() == 1 else 0.0, 0.3)
+    export_model(model, tmp_path)
+    load_weights(again, tmp_path)
+    tokens = torch.randint(0, 97, (2, 24))
+    with torch.inference_mode():
+        assert (model(tokens) - again(tokens)).abs().max() < 1e-4
+    assert torch.equal(model.embed_tokens.weight, again.embed_tokens.weight)
+
+
+def test_output_matrix_that_no_embedding_norm_explains_is_refused(small_model, tmp_path):
+    own = Transformer(replace(small_model.config, tied_embeddings=False))
+    own.initialize(torch.Generator().manual_seed(8))
+    export_model(own, tmp_path)
+    with pytest.raises(ModelNotFoundError, match="trained without a norm behind its embedding"):
+        load_weights(Transformer(replace(small_model.config, embedding_norm=True)), tmp_path)
+    with pytest.raises(ModelNotFoundError, match="an output matrix of its own"):
+        load_weights(Transformer(small_model.config), tmp_path)
+
+
+def test_folder_that_transformers_wrote_loads_in_several_files_and_other_precision(tmp_path):
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    config = Qwen3Config(
+        vocab_size=97, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
+        intermediate_size=24, max_position_embeddings=40, rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+        rms_norm_eps=1e-5, tie_word_embeddings=True, dtype=torch.bfloat16,
+    )  # fmt: skip
+    torch.manual_seed(9)
+    stock = Qwen3ForCausalLM(config).to(torch.bfloat16)
+    stock.save_pretrained(tmp_path, max_shard_size="4KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    check_tensors(tmp_path)
+    model = load_model(tmp_path)
+    assert (model.config.rope_theta, model.config.norm_epsilon, model.config.max_positions) == (1e6, 1e-5, 40)
+    tokens = torch.randint(0, 97, (1, 24))
+    with torch.inference_mode():
+        assert (model(tokens) - stock.float()(tokens).logits).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"num_hidden_layers": 3}, r"layers\.2\.input_layernorm\.weight is missing; .* and 8 more"),
+        ({"num_hidden_layers": 1}, r"layers\.1\.input_layernorm\.weight is unknown"),
+        ({"intermediate_size": 41}, r"layers\.0\.mlp\.down_proj\.weight is \[32, 40\], not \[32, 41\]"),
+        ({"attention_bias": True}, "attention_bias is True, which is not built"),
+        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1}}, "rope_type is 'yarn', which is not built"),
+        ({"architectures": ["LlamaForCausalLM"]}, r"architectures is \['LlamaForCausalLM'\]"),
+    ],
+)
+def test_tensors_that_are_not_those_of_the_config_are_named_without_reading_them(exported, tmp_path, change, expected):
+    (tmp_path / "model.safetensors").symlink_to(exported / "model.safetensors")
+    values = json.loads((exported / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(values | change))
+    with pytest.raises(ModelNotFoundError, match=expected):
+        check_tensors(tmp_path)
+
+
+def test_pickled_weights_are_never_looked_at(exported, tmp_path):
+    (tmp_path / "config.json").symlink_to(exported / "config.json")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(ModelNotFoundError, match=r"model\.safetensors is missing"):
+        load_model(tmp_path)
+
+
 def test_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(ModelNotFoundError, match="is no exported model"):
         load_model(tmp_path / "nowhere")
@@ -123,7 +194,7 @@ def test_foreign_or_damaged_model_is_refused(exported, tmp_path):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(values))
     (tmp_path / "model.safetensors").write_bytes(b"\x00" * 100)
-    with pytest.raises(ModelNotFoundError, match="no model that this project exported"):
+    with pytest.raises(ModelNotFoundError, match="no model in the Qwen3 format"):
         load_model(tmp_path)
 
 
