@@ -175,7 +175,7 @@ def measure_stage(corpus: Corpus, given: argparse.Namespace) -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as root:
             store = Store(Path(root), corpus.file("train").parent.name)
             inputs = ShardsInputs(published_cleaning(corpus, store), published_tokenizer(tokenizer, store))
-            section = ShardsConfig(tokens_per_shard=50_000_000, source_weights={})
+            section = ShardsConfig(tokens_per_shard=50_000_000, source_weights={}, old_documents_share=None)
             chosen = choose_encoding if name == "tiktoken" else (lambda *_: slow)
             with patch("minimind.shards.build.choose_encoding", chosen):
                 manifest, costs[name] = timed_call(lambda s=section, i=inputs, t=store: build_shards(s, i, t))

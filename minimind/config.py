@@ -303,7 +303,13 @@ class CleaningConfig(Section):
 # --- tokenizer and shards ---------------------------------------------------------------------------------------------
 
 
+CHAMPION, SCRATCH = "champion", "scratch"
+
+
 class TokenizerConfig(Section):
+    # champion, or the folder of a model whose tokenizer.json is taken as it is; null: one is learned. Where there is no
+    # champion yet, one is learned too
+    keep: Annotated[str, Field(min_length=1)] | None
     vocabulary_size: Annotated[int, Field(ge=300, le=200_000)]  # special tokens and 256 bytes included
     sample_bytes: Annotated[int, Field(ge=1)]  # of training text, UTF-8, from which the tokens are learned
 
@@ -312,6 +318,9 @@ class ShardsConfig(Section):
     tokens_per_shard: Annotated[int, Field(ge=1_000)]
     # how often training sees each document of a source in an epoch: 1 where none is given, 0 leaves the source out
     source_weights: dict[Name, Annotated[float, Field(ge=0, le=100)]]
+    # of the bytes of text in an epoch, those of documents that the model of training.start_from has seen: old ones are
+    # left out or repeated, new ones stand as the weights say; null: nothing is changed. It waits for a champion
+    old_documents_share: Annotated[float, Field(ge=0, lt=1)] | None
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -360,7 +369,20 @@ def parse_budget(text: str) -> Budget:
     return Budget(amount, "tokens" if unit == "tokens" else "epochs")
 
 
-class OptimizerConfig(Section):
+class Phases(Section):
+    warmup_ratio: Share  # of all steps
+    decay_ratio: Share  # of all steps, at the end
+
+    @model_validator(mode="after")
+    def phases_fit(self) -> "Phases":
+        if self.warmup_ratio + self.decay_ratio > 1:
+            raise ValueError(
+                f"warmup_ratio + decay_ratio is {self.warmup_ratio + self.decay_ratio:g}; at most 1 is possible"
+            )
+        return self
+
+
+class OptimizerConfig(Phases):
     """Matrices inside the layers by Muon or AdamW; the embedding and the gains of norms by AdamW, gains undecayed."""
 
     learning_rate: Annotated[float, Field(gt=0)]  # the highest; of the embedding and the gains
@@ -373,22 +395,23 @@ class OptimizerConfig(Section):
     reference_width: Annotated[int, Field(ge=1)]
     schedule: Literal["linear", "cosine"]  # form of the decay
     min_learning_rate_ratio: Share  # of the peak, reached at the last step
-    warmup_ratio: Share  # of all steps
-    decay_ratio: Share  # of all steps, at the end
     beta1: Annotated[float, Field(ge=0, lt=1)]  # of AdamW
     beta2: Annotated[float, Field(ge=0, lt=1)]
     max_gradient_norm: Annotated[float, Field(gt=0)]
 
-    @model_validator(mode="after")
-    def phases_fit(self) -> "OptimizerConfig":
-        if self.warmup_ratio + self.decay_ratio > 1:
-            raise ValueError(
-                f"warmup_ratio + decay_ratio is {self.warmup_ratio + self.decay_ratio:g}; at most 1 is possible"
-            )
-        return self
+
+class WarmStartConfig(Phases):
+    """The phases where there is a model to start from, in place of `optimizer`'s; the decay's form and end stay."""
+
+    peak_ratio: Annotated[float, Field(gt=0, le=1)]  # of both learning rates; up to it the rates are warmed up again
 
 
 class TrainingConfig(Section):
+    # scratch, champion, or a folder in Qwen3 format with config.json, safetensors and tokenizer.json; its sizes and its
+    # tokenizer have to be those of this config. champion is the one that was made from another corpus than this run's;
+    # without one, training starts from scratch
+    start_from: Annotated[str, Field(min_length=1)]
+    warm_start: WarmStartConfig
     preset: Literal["tiny", "26m", "64m", "124m"] | None = None
     sizes: ModelSizes | None = None
     sequence_length: Annotated[int, Field(ge=16)]  # tokens
@@ -480,6 +503,21 @@ class Config(Section):
             )
         if all(weights.get(name) == 0 for name in names):
             raise ValueError("shards.source_weights leaves every source out of training; give one a weight above 0")
+        return self
+
+    @model_validator(mode="after")
+    def start_has_its_tokenizer(self) -> "Config":
+        start, share = self.training.start_from, self.shards.old_documents_share
+        if start != SCRATCH and self.tokenizer.keep is None:
+            raise ValueError(
+                f"training.start_from is {start}, whose ids are those of its own tokenizer, and tokenizer.keep is "
+                f"null; set tokenizer.keep to {start}"
+            )
+        if start == SCRATCH and share is not None:
+            raise ValueError(
+                f"shards.old_documents_share is {share:g}, and training.start_from is scratch, to which every document "
+                "is new; set one of them to something else (null, or champion)"
+            )
         return self
 
 

@@ -252,7 +252,7 @@ def test_sql_files_of_a_package_that_a_stage_does_not_import_are_not_its_code() 
 def test_recipe_of_a_real_stage_names_its_code_and_libraries() -> None:
     made = recipe(
         "tokenizer",
-        TokenizerConfig(vocabulary_size=300, sample_bytes=1_000_000),
+        TokenizerConfig(keep=None, vocabulary_size=300, sample_bytes=1_000_000),
         {"train.parquet": "aa"},
         ("tokenizers",),
     )

@@ -31,7 +31,9 @@ def main() -> None:
         store = Store(Path(working) / "store", given.name)
         tokenizer = published_tokenizer(corpus.tokenizer(given.vocabulary, TRAINING_BYTES), store)
         inputs = ShardsInputs(published_cleaning(corpus, store), tokenizer)
-        shards = build(ShardsConfig(tokens_per_shard=50_000_000, source_weights={}), inputs, store)
+        shards = build(
+            ShardsConfig(tokens_per_shard=50_000_000, source_weights={}, old_documents_share=None), inputs, store
+        )
         given.out.mkdir(parents=True)
         for path in [*shards.path.glob("*.arrow"), tokenizer.file("tokenizer.json")]:
             shutil.copyfile(path, given.out / path.name)

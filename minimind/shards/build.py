@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from minimind.config import ShardsConfig
 from minimind.shards.mixing import Mixing
 from minimind.shards.packing import pack
+from minimind.shards.replay import OldDocuments, weigh_old_documents
 from minimind.shards.writer import write_shard, write_token_bytes
-from minimind.store import Manifest, Outcome, Store, recipe
+from minimind.store import Manifest, Outcome, Store, recipe, sha256_of_file
 from minimind.tokenizer.bpe import load_tokenizer, token_lengths
 from minimind.tokenizer.encoding import TokenizedDocument, sampled_texts, tokenized_documents
 from minimind.tokenizer.fast_encoding import choose_encoding
@@ -23,17 +24,20 @@ SPLITS = ("train", "holdout")
 class ShardsInputs:
     cleaning: Manifest
     tokenizer: Manifest
+    old: Path | None = None  # the ledger of the documents that the model to start from has seen; None: from scratch
 
 
 def build(section: ShardsConfig, inputs: ShardsInputs, store: Store) -> Manifest:
     """`train-*.arrow`, `holdout-*.arrow` and `token_bytes.arrow`; the bytes do not depend on the number of threads."""
     cleaning, tokenizer_manifest = inputs.cleaning, inputs.tokenizer
+    old = inputs.old if section.old_documents_share is not None else None
     built_by = recipe(
         "shards",
-        section,
+        section if old else section.model_copy(update={"old_documents_share": None}),
         inputs=cleaning.matching("train.parquet")
         | cleaning.matching("holdout.parquet")
-        | tokenizer_manifest.matching("tokenizer.json"),
+        | tokenizer_manifest.matching("tokenizer.json")
+        | ({"old documents": sha256_of_file(old)} if old else {}),
         libraries=("tokenizers", "tiktoken", "pyarrow"),
         parents={"cleaning": cleaning.fingerprint, "tokenizer": tokenizer_manifest.fingerprint},
     )
@@ -45,7 +49,7 @@ def build(section: ShardsConfig, inputs: ShardsInputs, store: Store) -> Manifest
         write_token_bytes(folder / "token_bytes.arrow", lengths)
         total_bytes = cleaning.counts["train_bytes"] + cleaning.counts["holdout_bytes"]
         done_bytes = 0.0
-        mixing = Mixing(section.source_weights)
+        mixing = Mixing(section.source_weights, known_documents(section, cleaning, old))
         counts: dict[str, float] = {}
         for split in SPLITS:
             documents = tokenized_documents(chosen.encode, cleaning.file(f"{split}.parquet"))
@@ -55,9 +59,16 @@ def build(section: ShardsConfig, inputs: ShardsInputs, store: Store) -> Manifest
             counts |= _write_split(folder, split, documents, section.tokens_per_shard, lengths)
             done_bytes += cleaning.counts[f"{split}_bytes"]
         counts |= {"vocabulary_size": len(lengths), "files": len(list(folder.glob("*-*.arrow")))}
-        return Outcome(counts, {"encoding": chosen.details, "sources": mixing.rows()})
+        return Outcome(counts, {"encoding": chosen.details, "sources": mixing.rows(), "ages": mixing.ages()})
 
     return store.build(built_by, write)
+
+
+def known_documents(section: ShardsConfig, cleaning: Manifest, old: Path | None) -> OldDocuments | None:
+    if old is None or section.old_documents_share is None:
+        return None
+    train = cleaning.file("train.parquet")
+    return weigh_old_documents(train, old, section.source_weights, section.old_documents_share)
 
 
 def _write_split(

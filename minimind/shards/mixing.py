@@ -1,24 +1,31 @@
-"""Weights per source: how often training sees a document in one epoch."""
+"""Weights per source, and of old documents: how often training sees a document in one epoch."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
 from minimind.errors import CorpusTooSmallError
+from minimind.shards.replay import OldDocuments
 from minimind.tokenizer.encoding import TokenizedDocument
 from minimind.tokenizer.sampling import drawn
 
 
 class Mixing:
-    """Decides how often each training document occurs, and counts by source what that changes."""
+    """Decides how often each training document occurs, and counts by source and by age what that changes."""
 
-    def __init__(self, weights: Mapping[str, float]) -> None:
+    def __init__(self, weights: Mapping[str, float], old: OldDocuments | None = None) -> None:
         self.weights = weights
+        self.old = old
         self._rows: dict[str, dict[str, float]] = {}
+        self._ages: dict[str, dict[str, float]] = {}
 
     def weighted(self, documents: Iterable[TokenizedDocument]) -> Iterator[TokenizedDocument]:
         """The documents with their occurrences, without those that have none."""
         for document in documents:
-            times = occurrences(document.document_id, self.weights.get(document.source, 1.0))
-            self._count(document, times)
+            weight = self.weights.get(document.source, 1.0)
+            times = occurrences(document.document_id, weight * self._age_weight(document))
+            count(self._rows, document.source, weight, document, times)
+            if self.old:
+                age = "old" if document.document_id in self.old.ids else "new"
+                count(self._ages, age, self._age_weight(document), document, times)
             if times:
                 yield document._replace(occurrences=times)
 
@@ -34,13 +41,21 @@ class Mixing:
             )
         return [{"source": source, **row} for source, row in sorted(self._rows.items())]
 
-    def _count(self, document: TokenizedDocument, times: int) -> None:
-        weight = self.weights.get(document.source, 1.0)
-        names = ("documents", "tokens", "epoch_documents", "epoch_tokens")
-        row = self._rows.setdefault(document.source, {"weight": weight} | dict.fromkeys(names, 0))
-        tokens = len(document.tokens)
-        for name, more in zip(names, (1, tokens, times, times * tokens), strict=True):
-            row[name] += more
+    def ages(self) -> list[dict[str, object]]:
+        """The same of old and of new documents; nothing where all count alike."""
+        return [{"age": age, **row} for age, row in sorted(self._ages.items())]
+
+    def _age_weight(self, document: TokenizedDocument) -> float:
+        return self.old.weight if self.old and document.document_id in self.old.ids else 1.0
+
+
+def count(rows: dict[str, dict[str, float]], key: str, weight: float, document: TokenizedDocument, times: int) -> None:
+    """Adds a document that occurs so many times to the row of `key`."""
+    tokens = len(document.tokens)
+    counted = {"documents": 1, "tokens": tokens, "epoch_documents": times, "epoch_tokens": times * tokens}
+    row = rows.setdefault(key, {"weight": weight} | dict.fromkeys(counted, 0))
+    for name, more in counted.items():
+        row[name] += more
 
 
 def occurrences(document_id: str, weight: float) -> int:

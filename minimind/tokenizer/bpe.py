@@ -79,6 +79,10 @@ def untrained_tokenizer() -> Tokenizer:
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     """Writes what `transformers` loads as a fast tokenizer: tokenizer.json and tokenizer_config.json."""
     tokenizer.save(str(folder / "tokenizer.json"), pretty=True)
+    save_tokenizer_config(folder)
+
+
+def save_tokenizer_config(folder: Path) -> None:
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",  # reads tokenizer.json as it is
         "bos_token": END_OF_TEXT,

@@ -7,35 +7,45 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from minimind.config import TokenizerConfig
-from minimind.store import Manifest, Outcome, Store, recipe
+from minimind.store import Manifest, Outcome, Store, recipe, sha256_of_file
 from minimind.tokenizer.bpe import SPECIAL_TOKENS, load_tokenizer, save_tokenizer, token_lengths, train_bpe
 from minimind.tokenizer.encoding import encode_documents, pieces, read_texts, sampled_texts
 from minimind.tokenizer.fast_encoding import choose_encoding
+from minimind.tokenizer.kept import FILE, check_kept, keep_tokenizer
 from minimind.tokenizer.sampling import Sample, draw_sample, sample_texts
 
 LONGEST_WORDS = 24  # to show
+KEPT_INPUT = "kept tokenizer.json"
 
 
 @dataclass(frozen=True)
 class TokenizerInputs:
     cleaning: Manifest
+    kept: Path | None = None  # folder of a model whose tokenizer is taken; None: one is learned
 
 
 def build(section: TokenizerConfig, inputs: TokenizerInputs, store: Store) -> Manifest:
     """`tokenizer.json` and `tokenizer_config.json`, and what a token holds on documents it was not learned from.
 
-    Raises CorpusTooSmallError if the training documents do not support the vocabulary's size.
+    Raises CorpusTooSmallError if the training documents do not support the vocabulary's size, ConfigError for a
+    tokenizer that cannot be kept.
     """
-    cleaning = inputs.cleaning
+    cleaning, kept = inputs.cleaning, inputs.kept
+    if kept:
+        check_kept(kept, section.vocabulary_size)
+    made_from = {KEPT_INPUT: sha256_of_file(kept / FILE)} if kept else cleaning.matching("train.parquet")
     built_by = recipe(
         "tokenizer",
-        section,
-        inputs=cleaning.matching("train.parquet") | cleaning.matching("holdout.parquet"),
+        section.model_dump(mode="json", exclude={"keep", "sample_bytes"} if kept else {"keep"}),
+        inputs=made_from | cleaning.matching("holdout.parquet"),
         libraries=("tokenizers", "tiktoken"),
         parents={"cleaning": cleaning.fingerprint},
     )
 
     def write(folder: Path) -> Outcome:
+        if kept:
+            keep_tokenizer(kept, folder)
+            return _measure(load_tokenizer(folder), cleaning.file("holdout.parquet"), Sample(None, 0, 0))
         train = cleaning.file("train.parquet")
         sample = draw_sample(train, section.sample_bytes)
         texts = _reported(sample_texts(train, sample), sample.bytes, store)

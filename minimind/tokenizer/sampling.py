@@ -23,7 +23,7 @@ def draw_sample(path: Path, max_bytes: int) -> Sample:
     Whether a document is among the first does not depend on the others, so a corpus that grows keeps most of its
     sample. Only ids and sizes are held in memory.
     """
-    sizes = list(_read_sizes(path))
+    sizes = [(document_id, size) for document_id, _, size in read_sizes(path)]
     total = sum(size for _, size in sizes)
     if total <= max_bytes:
         return Sample(None, len(sizes), total)
@@ -49,9 +49,9 @@ def drawn(purpose: str, document_id: str) -> float:
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def _read_sizes(path: Path) -> Iterator[tuple[str, int]]:
-    """(document_id, UTF-8 bytes of its text)"""
+def read_sizes(path: Path) -> Iterator[tuple[str, str, int]]:
+    """(document_id, source, UTF-8 bytes of the text) of each row of a Parquet file of cleaning."""
     with pq.ParquetFile(path) as parquet:
-        for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=["document_id", "text"]):
-            sizes = pc.binary_length(batch.column("text"))
-            yield from zip(batch.column("document_id").to_pylist(), sizes.to_pylist(), strict=True)
+        for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=["document_id", "source", "text"]):
+            columns = (batch.column("document_id"), batch.column("source"), pc.binary_length(batch.column("text")))
+            yield from zip(*(column.to_pylist() for column in columns), strict=True)

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,10 +23,10 @@ from minimind.training.device import choose_processes, find_device, hardware_nam
 from minimind.training.fit import find_micro_batch
 from minimind.training.holdout import holdout_windows
 from minimind.training.launch import run_training_process
-from minimind.training.optimizer import OptimizerSettings
 from minimind.training.plan import Options, Plan
 from minimind.training.precision import choose_precision
 from minimind.training.process import RunFolder
+from minimind.training.start import Start, check_fits, optimizer_settings
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +36,8 @@ MAX_MEASURED_SECONDS = 12.0
 UNMEASURED_SHARE = 0.02  # of a time budget: metrics, start, small disturbances
 
 
-def make_plan(section: TrainingConfig, shards: Manifest, store: Store) -> Plan:
-    """The plan of this section for these shards on this machine.
+def make_plan(section: TrainingConfig, shards: Manifest, store: Store, start: Start | None = None) -> Plan:
+    """The plan of this section for these shards on this machine, and for the model to start from, if there is one.
 
     A time budget and an automatic micro-batch are resolved once: their plan is kept in `<store>/plans/`, where the next
     run finds it. Raises CorpusTooSmallError, DeviceError, OutOfMemoryError and ConfigError for what cannot be planned.
@@ -44,7 +45,7 @@ def make_plan(section: TrainingConfig, shards: Manifest, store: Store) -> Plan:
     train, holdout = ShardReader(shards.path, "train"), ShardReader(shards.path, "holdout")
     check_corpus(section, train, holdout)
     windows = len(holdout_windows(holdout, section.sequence_length))
-    plan = plan_without_steps(section, shards)
+    plan = plan_without_steps(section, shards, start)
     budget = parse_budget(section.budget)
     if budget.unit == "seconds" or section.micro_batch_sequences == "auto":
         return kept_plan(section, plan, windows, train, store)
@@ -71,20 +72,24 @@ def check_corpus(section: TrainingConfig, train: ShardReader, holdout: ShardRead
         )
 
 
-def plan_without_steps(section: TrainingConfig, shards: Manifest) -> Plan:
+def plan_without_steps(section: TrainingConfig, shards: Manifest, start: Start | None) -> Plan:
+    there = check_fits(section, start.folder) if start else None
     device = find_device(section.device)
     sizes = section.model_sizes
     micro_batch = 1 if section.micro_batch_sequences == "auto" else section.micro_batch_sequences
     accumulation = section.batch_tokens // (section.sequence_length * micro_batch)
     processes = choose_processes(section.devices, device, accumulation)
+    model = ModelConfig(
+        vocabulary_size=vocabulary_size(shards.path),
+        max_positions=section.sequence_length,
+        embedding_norm=section.embedding_norm,
+        residual_scalars=section.residual_scalars,
+        **sizes.model_dump(),
+    )
+    if there:
+        model = replace(model, rope_theta=there.rope_theta, norm_epsilon=there.norm_epsilon)
     return Plan(
-        model=ModelConfig(
-            vocabulary_size=vocabulary_size(shards.path),
-            max_positions=section.sequence_length,
-            embedding_norm=section.embedding_norm,
-            residual_scalars=section.residual_scalars,
-            **sizes.model_dump(),
-        ),
+        model=model,
         zero_output_projections=section.zero_output_projections,
         steps=0,
         sequence_length=section.sequence_length,
@@ -93,7 +98,7 @@ def plan_without_steps(section: TrainingConfig, shards: Manifest) -> Plan:
         processes=processes,
         document_mask=section.document_mask,
         z_loss=section.z_loss,
-        optimizer=OptimizerSettings(**section.optimizer.model_dump()),
+        optimizer=optimizer_settings(section, warm=start is not None),
         evaluations=section.evaluations,
         evaluation_windows=0,
         seed=section.seed,
@@ -105,12 +110,14 @@ def plan_without_steps(section: TrainingConfig, shards: Manifest) -> Plan:
         compiled=choose_compilation(section.compile, device),
         torch=torch.__version__,
         shards={name: digest for name, digest in shards.matching("").items() if name.endswith(".arrow")},
+        start=start.files() if start else {},
     )
 
 
-def make_options(section: TrainingConfig, shards: Path, store: Store) -> Options:
+def make_options(section: TrainingConfig, shards: Path, store: Store, start: Start | None = None) -> Options:
     return Options(
         shards=shards.resolve(),
+        start=start.folder.resolve() if start else None,
         checkpoint_seconds=section.checkpoint_seconds,
         permanent_checkpoint_steps=section.permanent_checkpoint_steps,
         max_skipped_steps=section.max_skipped_steps,

@@ -12,6 +12,7 @@ from typing import Any
 from minimind.config import TrainingConfig
 from minimind.errors import DivergenceError
 from minimind.model.hugging_face import load_model
+from minimind.shards.reader import vocabulary_size
 from minimind.store import Manifest, Outcome, Store, recipe
 from minimind.training.budget import make_options, make_plan
 from minimind.training.checkpoint import remove_rolling
@@ -19,6 +20,7 @@ from minimind.training.launch import run_training_process
 from minimind.training.metrics import read_metrics
 from minimind.training.plan import Plan
 from minimind.training.process import RunFolder
+from minimind.training.start import Start, check_tokenizer
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 WATCH_SECONDS = 1.0
@@ -33,35 +35,44 @@ class TrainingInputs:
     shards: Manifest
     tokenizer: Manifest
     watch: Callable[[Path, str], None] = _unwatched  # called about once a second with the run's folder
+    start: Start | None = None  # None: from scratch
 
 
 def build(section: TrainingConfig, inputs: TrainingInputs, store: Store) -> Manifest:
     """A folder with `model/` as transformers loads it, `plan.json`, `metrics.jsonl` and the permanent checkpoints.
 
     Fingerprinted by the plan, so that a time budget that comes to the same steps finds the same build. A killed or
-    interrupted training is continued from its last checkpoint, to the same bytes.
+    interrupted training is continued from its last checkpoint, to the same bytes. Raises ConfigError for a model to
+    start from that does not fit.
     """
-    plan = make_plan(section, inputs.shards, store)
+    start = inputs.start
+    if start:
+        tokenizer = inputs.tokenizer.files["tokenizer.json"].sha256
+        check_tokenizer(start, tokenizer, vocabulary_size(inputs.shards.path))
+    plan = make_plan(section, inputs.shards, store, start)
+    parents = {"shards": inputs.shards.fingerprint, "tokenizer": inputs.tokenizer.fingerprint}
+    if start and start.training:
+        parents["training"] = start.training
     tokenizer_files = {name: inputs.tokenizer.files[name].sha256 for name in TOKENIZER_FILES}
     made_from = recipe(
         "training",
-        {name: value for name, value in plan.as_json().items() if name != "shards"}
+        {name: value for name, value in plan.as_json().items() if name not in ("shards", "start")}
         | {"permanent_checkpoint_steps": section.permanent_checkpoint_steps},
-        inputs=plan.shards | tokenizer_files,
+        inputs=plan.shards | tokenizer_files | {f"start/{name}": digest for name, digest in plan.start.items()},
         libraries=("torch", "numpy", "safetensors"),
-        parents={"shards": inputs.shards.fingerprint, "tokenizer": inputs.tokenizer.fingerprint},
+        parents=parents,
     )
 
     def write(path: Path) -> Outcome:
         folder = RunFolder(path)
         plan.write(folder.plan)
-        make_options(section, inputs.shards.path, store).write(folder.options)
+        make_options(section, inputs.shards.path, store, start).write(folder.options)
         watcher = Watcher(folder, plan, store, lambda: inputs.watch(path, made_from.fingerprint))
         run_training_process(folder, plan, watcher)
         watcher.finish()
         for name in TOKENIZER_FILES:
             shutil.copyfile(inputs.tokenizer.file(name), folder.model / name)
-        outcome = describe(folder, plan, section, inputs.shards)
+        outcome = describe(folder, plan, section, inputs)
         remove_rolling(folder.checkpoints, section.permanent_checkpoint_steps)
         remove_unpublished(folder)
         return outcome
@@ -123,7 +134,7 @@ def in_words(seconds: float) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
 
 
-def describe(folder: RunFolder, plan: Plan, section: TrainingConfig, shards: Manifest) -> Outcome:
+def describe(folder: RunFolder, plan: Plan, section: TrainingConfig, inputs: TrainingInputs) -> Outcome:
     lines = list(read_metrics(folder.metrics))
     known = [line["loss"] for line in lines if line["loss"] is not None]
     if not known:
@@ -133,7 +144,7 @@ def describe(folder: RunFolder, plan: Plan, section: TrainingConfig, shards: Man
     counts = {
         "steps": plan.steps,
         "tokens": plan.tokens,
-        "epochs": plan.tokens / shards.counts["train_tokens"],
+        "epochs": plan.tokens / inputs.shards.counts["train_tokens"],
         "parameters": sum(parameter.numel() for parameter in load_model(folder.model).parameters()),
         "loss": sum(last_tenth) / len(last_tenth),
         "holdout_loss": lines[-1]["holdout_loss"],
@@ -142,7 +153,9 @@ def describe(folder: RunFolder, plan: Plan, section: TrainingConfig, shards: Man
         "resumed": summary["resumed"],
         "skipped_steps": lines[-1]["skipped_steps"],
     }
-    return Outcome(counts, {"section": section.model_dump(mode="json"), "plan_sha256": plan.sha256})
+    details = {"section": section.model_dump(mode="json"), "plan_sha256": plan.sha256}
+    started = {"started_from": dict(inputs.start.described)} if inputs.start else {}
+    return Outcome(counts, details | started)
 
 
 def remove_unpublished(folder: RunFolder) -> None:

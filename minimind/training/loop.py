@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from minimind.model.hugging_face import export_model
+from minimind.model.hugging_face import export_model, load_weights
 from minimind.model.transformer import Transformer
 from minimind.shards.reader import ShardReader
 from minimind.training.attention import document_mask
@@ -32,7 +32,7 @@ from minimind.training.process import RunFolder, StopRequest, StopRequestedError
 from minimind.training.schedule import rate_factor
 from minimind.training.sequences import Sequences
 from minimind.training.stability import StepGuard, guarded_step
-from minimind.training.world import ALONE, World, joined
+from minimind.training.world import ALONE, World, check_files, joined
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,8 @@ def train(folder: RunFolder, stop: StopRequest) -> None:
         holdout = Holdout(options.shards, plan.sequence_length, plan.evaluation_windows, plan.micro_batch_sequences)
         keeper = Keeper(folder, trainer, options)
         keeper.resume()
+        if options.start and not trainer.progress.step:
+            trainer.start_from(options.start)
         try:
             take_steps(trainer, keeper, holdout, shared_stop)
         finally:
@@ -140,6 +142,11 @@ class Trainer:
         self.guard = StepGuard(plan.max_gradient_growth, self.device)
         self.meter = Meter(plan, self.device, lambda: self.batches.waited_seconds)
         self.progress = Progress()
+
+    def start_from(self, folder: Path) -> None:
+        """Puts the plan's starting model in place of the drawn weights. Raises UserError if that has changed."""
+        check_files(folder, self.plan.start)
+        load_weights(self.model, folder)
 
     def train_step(self, stop: StopRequest) -> StepMetrics:
         """One optimizer step. Its loss is the mean over all its tokens, however many micro-batches carry them.

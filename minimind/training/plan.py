@@ -41,6 +41,7 @@ class Plan(BaseModel):
     compiled: bool
     torch: str
     shards: dict[str, str]  # file name -> sha256
+    start: dict[str, str] = {}  # the same of the model that training starts from; none: weights drawn from the seed
 
     @property
     def batch_tokens(self) -> int:
@@ -92,6 +93,7 @@ class Options(BaseModel):
     permanent_checkpoint_steps: int | None
     max_skipped_steps: int
     compile_cache: Path | None = None  # a folder
+    start: Path | None = None  # the folder of the model that training starts from
 
     def write(self, path: Path) -> None:
         path.write_text(self.model_dump_json())

@@ -110,7 +110,7 @@ def joined(plan: Plan, shards: Path, stop: StopRequest) -> Iterator[tuple[World,
         timeout=timedelta(minutes=MEETING_MINUTES),
     )
     world = World(rank, plan.processes)
-    check_shards(plan, shards)
+    check_files(shards, plan.shards)
     world.agree({"plan": plan.sha256})
     yield world, SharedStop(stop, world)
     world.wait()
@@ -126,13 +126,14 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-def check_shards(plan: Plan, shards: Path) -> None:
-    """Raises UserError for a file that is not the plan's: processes must not train on different data."""
-    for name, sha256 in plan.shards.items():
-        with (shards / name).open("rb") as handle:
+def check_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Raises UserError for a file that is not the plan's: processes must not train on different data, or begin with
+    different weights. `files` is name -> sha256."""
+    for name, sha256 in files.items():
+        with (folder / name).open("rb") as handle:
             found = hashlib.file_digest(handle, "sha256").hexdigest()
         if found != sha256:
-            raise UserError(f"{shards / name} is not the file that the plan was made for (its sha256 is {found[:12]}…)")
+            raise UserError(f"{folder / name} is not the file that the plan was made for (its sha256 is {found[:12]}…)")
 
 
 def run_workers(folder: RunFolder, processes: int, arguments: list[str]) -> int:

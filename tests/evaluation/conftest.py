@@ -26,7 +26,7 @@ def cleaning(make_cleaning, sentences):
 def tokenizer_manifest(cleaning, store):
     inputs = tokenizer_stage.TokenizerInputs(cleaning)
     return tokenizer_stage.build(
-        TokenizerConfig(vocabulary_size=VOCABULARY_SIZE, sample_bytes=1_000_000), inputs, store
+        TokenizerConfig(keep=None, vocabulary_size=VOCABULARY_SIZE, sample_bytes=1_000_000), inputs, store
     )
 
 

@@ -17,14 +17,16 @@ def cleaning(make_cleaning, sentences):
 @pytest.fixture
 def tokenizer_manifest(cleaning, store):
     return tokenizer.build(
-        TokenizerConfig(vocabulary_size=500, sample_bytes=1_000_000), tokenizer.TokenizerInputs(cleaning), store
+        TokenizerConfig(keep=None, vocabulary_size=500, sample_bytes=1_000_000),
+        tokenizer.TokenizerInputs(cleaning),
+        store,
     )
 
 
 @pytest.fixture
 def shards_manifest(cleaning, tokenizer_manifest, store):
     return shards.build(
-        ShardsConfig(tokens_per_shard=4_000, source_weights={}),
+        ShardsConfig(tokens_per_shard=4_000, source_weights={}, old_documents_share=None),
         shards.ShardsInputs(cleaning, tokenizer_manifest),
         store,
     )

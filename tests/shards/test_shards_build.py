@@ -44,7 +44,7 @@ from minimind.shards.build import ShardsInputs, build
 from minimind.store import Store, load_manifest
 cleaning, tokenizer, root = map(Path, sys.argv[1:])
 inputs = ShardsInputs(load_manifest(cleaning), load_manifest(tokenizer))
-build(ShardsConfig(tokens_per_shard=4_000, source_weights={}), inputs, Store(root, "tests"))
+build(ShardsConfig(tokens_per_shard=4_000, source_weights={}, old_documents_share=None), inputs, Store(root, "tests"))
 """
 
 
@@ -66,7 +66,9 @@ def test_other_metadata_upstream_with_the_same_bytes_is_reused(cleaning, tokeniz
     renamed = cleaning.model_copy(update={"fingerprint": "0" * 16})
     renamed._path = cleaning.path
     again = build(
-        ShardsConfig(tokens_per_shard=4_000, source_weights={}), ShardsInputs(renamed, tokenizer_manifest), store
+        ShardsConfig(tokens_per_shard=4_000, source_weights={}, old_documents_share=None),
+        ShardsInputs(renamed, tokenizer_manifest),
+        store,
     )
     assert again.reused
     assert again.path == shards_manifest.path
@@ -76,7 +78,9 @@ def test_progress_ends_at_the_bytes_there_are(cleaning, tokenizer_manifest, stor
     seen = []
     reporting = type(store)(store.root, store.domain, lambda *report: seen.append(report))
     build(
-        ShardsConfig(tokens_per_shard=50_000, source_weights={}), ShardsInputs(cleaning, tokenizer_manifest), reporting
+        ShardsConfig(tokens_per_shard=50_000, source_weights={}, old_documents_share=None),
+        ShardsInputs(cleaning, tokenizer_manifest),
+        reporting,
     )
     total = cleaning.counts["train_bytes"] + cleaning.counts["holdout_bytes"]
     assert seen[-1] == ("shards", total, total, "encoding holdout")
@@ -96,5 +100,7 @@ def test_lost_bytes_are_noticed(cleaning, tokenizer_manifest, store, monkeypatch
     )
     with pytest.raises(AssertionError, match="lost bytes"):
         build(
-            ShardsConfig(tokens_per_shard=50_000, source_weights={}), ShardsInputs(cleaning, tokenizer_manifest), store
+            ShardsConfig(tokens_per_shard=50_000, source_weights={}, old_documents_share=None),
+            ShardsInputs(cleaning, tokenizer_manifest),
+            store,
         )

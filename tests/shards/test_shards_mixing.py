@@ -11,7 +11,7 @@ from minimind.shards.reader import ShardReader
 @pytest.fixture
 def weighted(cleaning, tokenizer_manifest, store):
     def make(**weights):
-        section = ShardsConfig(tokens_per_shard=4_000, source_weights=weights)
+        section = ShardsConfig(tokens_per_shard=4_000, source_weights=weights, old_documents_share=None)
         return build(section, ShardsInputs(cleaning, tokenizer_manifest), store)
 
     return make

@@ -16,7 +16,9 @@ def cleaning(make_cleaning, sentences):
 
 
 def test_tokenizer_is_published_with_its_bytes_per_token_on_the_holdout(cleaning, store):
-    manifest = build(TokenizerConfig(vocabulary_size=500, sample_bytes=1_000_000), TokenizerInputs(cleaning), store)
+    manifest = build(
+        TokenizerConfig(keep=None, vocabulary_size=500, sample_bytes=1_000_000), TokenizerInputs(cleaning), store
+    )
     assert set(manifest.files) == {"tokenizer.json", "tokenizer_config.json"}
     tokenizer = load_tokenizer(manifest.path)
     from minimind.tokenizer.encoding import read_texts
@@ -31,10 +33,16 @@ def test_tokenizer_is_published_with_its_bytes_per_token_on_the_holdout(cleaning
 
 
 def test_second_build_is_reused_and_a_rebuilt_one_has_the_same_bytes(cleaning, store):
-    first = build(TokenizerConfig(vocabulary_size=500, sample_bytes=1_000_000), TokenizerInputs(cleaning), store)
-    assert build(TokenizerConfig(vocabulary_size=500, sample_bytes=1_000_000), TokenizerInputs(cleaning), store).reused
+    first = build(
+        TokenizerConfig(keep=None, vocabulary_size=500, sample_bytes=1_000_000), TokenizerInputs(cleaning), store
+    )
+    assert build(
+        TokenizerConfig(keep=None, vocabulary_size=500, sample_bytes=1_000_000), TokenizerInputs(cleaning), store
+    ).reused
     (first.path / "manifest.json").unlink()
-    again = build(TokenizerConfig(vocabulary_size=500, sample_bytes=1_000_000), TokenizerInputs(cleaning), store)
+    again = build(
+        TokenizerConfig(keep=None, vocabulary_size=500, sample_bytes=1_000_000), TokenizerInputs(cleaning), store
+    )
     assert not again.reused
     assert again.files == first.files
 
@@ -42,12 +50,16 @@ def test_second_build_is_reused_and_a_rebuilt_one_has_the_same_bytes(cleaning, s
 def test_vocabulary_larger_than_the_corpus_supports_leaves_nothing_behind(make_cleaning, store):
     cleaning = make_cleaning({"law/1": "a few words, a few words"}, {"law/2": "a word"})
     with pytest.raises(CorpusTooSmallError, match="vocabulary_size asks for 5,000"):
-        build(TokenizerConfig(vocabulary_size=5000, sample_bytes=1_000_000), TokenizerInputs(cleaning), store)
+        build(
+            TokenizerConfig(keep=None, vocabulary_size=5000, sample_bytes=1_000_000), TokenizerInputs(cleaning), store
+        )
     assert list((store.root / "tokenizer").iterdir()) == []
 
 
 def test_chat_template_lies_where_transformers_looks_for_it(cleaning, store):
-    manifest = build(TokenizerConfig(vocabulary_size=400, sample_bytes=1_000_000), TokenizerInputs(cleaning), store)
+    manifest = build(
+        TokenizerConfig(keep=None, vocabulary_size=400, sample_bytes=1_000_000), TokenizerInputs(cleaning), store
+    )
     config = json.loads(manifest.file("tokenizer_config.json").read_text())
     assert "<|im_start|>" in config["chat_template"]
     assert config["tokenizer_class"] == "PreTrainedTokenizerFast"

@@ -47,8 +47,8 @@ def test_draws_are_the_same_on_every_machine():
 def test_manifest_says_how_much_was_used(make_cleaning, sentences, store):
     texts = {f"law/{number:03}": sentences(number, 500) for number in range(30)}
     cleaning = make_cleaning(texts, {"law/h": sentences(99, 200)})
-    whole = build(TokenizerConfig(vocabulary_size=400, sample_bytes=10**9), TokenizerInputs(cleaning), store)
-    part = build(TokenizerConfig(vocabulary_size=400, sample_bytes=20_000), TokenizerInputs(cleaning), store)
+    whole = build(TokenizerConfig(keep=None, vocabulary_size=400, sample_bytes=10**9), TokenizerInputs(cleaning), store)
+    part = build(TokenizerConfig(keep=None, vocabulary_size=400, sample_bytes=20_000), TokenizerInputs(cleaning), store)
     assert whole.counts["sample_documents"] == 30
     assert whole.counts["sample_bytes"] == cleaning.counts["train_bytes"]
     assert part.counts["sample_documents"] < 15

@@ -77,6 +77,7 @@ def training_config(**changes) -> TrainingConfig:
         "sizes": {
             "hidden_size": 16, "layers": 1, "heads": 2, "kv_heads": 1, "head_size": 8, "intermediate_size": 24,
         },
+        "start_from": "scratch", "warm_start": {"peak_ratio": 0.5, "warmup_ratio": 0.1, "decay_ratio": 0.6},
         "sequence_length": 32, "batch_tokens": 128, "micro_batch_sequences": 2, "budget": "2k tokens",
         "device": "cpu", "devices": 1, "precision": "auto", "threads": 1, "compile": "auto",
         "document_mask": False, "zero_output_projections": True, "embedding_norm": False, "residual_scalars": False,
