@@ -82,6 +82,28 @@ def test_cluster_that_touches_the_holdout_is_held_out(clean):
     assert (second.ledger["d/1"], second.ledger["d/2"]) == ("holdout", "train")
 
 
+def test_no_holdout_document_was_ever_a_training_document_whatever_joins_clusters_later(clean):
+    """A document that resembles one of each side joins their clusters; an earlier model has seen the one from train."""
+    words = random_words(3, 200).split()
+    chance = random.Random(2)
+    for _ in range(1000):  # names until they fall on either side
+        held, trained = (f"c{chance.randrange(10**6)}/1" for _ in range(2))
+        if position(held) < 0.1 and position(trained) > 0.5:
+            break
+    texts = fillers(60) | {held: " ".join(words[:100]), trained: " ".join(words[18:118])}
+    bridge = {"bridge/1": " ".join(words[9:109]), "bridge/2": " ".join(words[9:109])}
+    first = clean(texts, config(shingle_words=1, max_jaccard=1))
+    assert (first.ledger[held], first.ledger[trained]) == ("holdout", "train")
+    assert held in first.ids("holdout")
+    for month in range(2):  # the same a month later
+        later = clean(texts | bridge | fillers(61 + month), config(shingle_words=1, max_jaccard=1))
+        assert later.ids("holdout").isdisjoint(key for key, split in first.ledger.items() if split == "train")
+        assert held in later.ids("holdout")
+        assert {later.reasons[key] for key in (trained, *bridge)} == {"like_train_and_holdout"}
+        assert (later.ledger[held], later.ledger[trained]) == ("holdout", "train")
+        assert not later.ledger.keys() & bridge.keys()
+
+
 def test_ledger_remembers_documents_that_left(clean):
     texts = fillers(60)
     first = clean(texts)

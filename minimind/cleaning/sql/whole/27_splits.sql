@@ -1,4 +1,4 @@
--- one row is an assigned document with its split
+-- one row is an assigned document with its split; of a mixed cluster the ledger's holdout members alone are assigned
 select
     clusters.number,
     catalogue.document_id,
@@ -8,4 +8,6 @@ select
 from clusters
 join cluster_origins using (cluster)
 join catalogue using (number)
+left join previous_ledger using (document_id)
 cross join holdout_share
+where not mixed or coalesce(previous_ledger.split = 'holdout', false)

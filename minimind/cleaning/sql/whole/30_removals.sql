@@ -1,15 +1,24 @@
 -- one row is a removed document with the step and the reason, and the kept document that stands in for it
--- A copy of a document that overlaps with what the model is measured on overlaps with it too, and goes for that reason.
-with overlapping as (
-    select document_id as kept_document_id, reason from contaminated join catalogue using (number)
+-- A copy of a document that overlaps with what the model is measured on overlaps with it too, and goes for that reason;
+-- so does a copy of one whose cluster has come to stand on both sides.
+with fallen as (
+    select number, 9 as place, 'decontamination' as step, reason
+    from contaminated
+    union all
+    select number, 8, 'split', 'like_train_and_holdout'
+    from left_documents
+    anti join splits using (number)
+),
+overlapping as (
+    select document_id as kept_document_id, place, step, reason from fallen join catalogue using (number)
 )
 select number, place, step, reason, unfit_documents.kept_document_id
 from unfit_documents
 anti join overlapping using (kept_document_id)
 union all
-select number, 9, 'decontamination', overlapping.reason, null
+select number, overlapping.place, overlapping.step, overlapping.reason, null
 from unfit_documents
 join overlapping using (kept_document_id)
 union all
-select number, 9, 'decontamination', reason, null
-from contaminated
+select number, place, step, reason, null
+from fallen
