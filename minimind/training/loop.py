@@ -23,6 +23,7 @@ from minimind.training.checkpoint import (
 from minimind.training.compilation import compile_blocks, use_compile_cache
 from minimind.training.dynamics import Meter, Observer
 from minimind.training.holdout import Holdout
+from minimind.training.inputs import check_files
 from minimind.training.metrics import MetricsFile, StepMetrics, UnwrittenMetrics
 from minimind.training.objective import Objective
 from minimind.training.optimizer import make_optimizer, set_learning_rates
@@ -32,7 +33,7 @@ from minimind.training.process import RunFolder, StopRequest, StopRequestedError
 from minimind.training.schedule import rate_factor
 from minimind.training.sequences import Sequences
 from minimind.training.stability import StepGuard, guarded_step
-from minimind.training.world import ALONE, World, check_files, joined
+from minimind.training.world import ALONE, World, joined
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,6 @@
 They meet in a file of the run folder and talk over the loopback interface; nothing listens on any other.
 """
 
-import hashlib
 import logging
 import os
 import sys
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from minimind.errors import UserError
+from minimind.training.inputs import check_shards
 from minimind.training.plan import Plan
 from minimind.training.process import ExitCode, RunFolder, StopRequest, StopRequestedError
 
@@ -95,7 +95,8 @@ class SharedStop(StopRequest):
 
 @contextmanager
 def joined(plan: Plan, shards: Path, stop: StopRequest) -> Iterator[tuple[World, StopRequest]]:
-    """This process's place among the plan's, and a stop that they share."""
+    """This process's place among the plan's, and a stop that they share. Raises UserError for data of another plan."""
+    check_shards(plan, shards)
     if plan.processes == 1:
         yield ALONE, stop
         return
@@ -110,7 +111,6 @@ def joined(plan: Plan, shards: Path, stop: StopRequest) -> Iterator[tuple[World,
         timeout=timedelta(minutes=MEETING_MINUTES),
     )
     world = World(rank, plan.processes)
-    check_files(shards, plan.shards)
     world.agree({"plan": plan.sha256})
     yield world, SharedStop(stop, world)
     world.wait()
@@ -124,16 +124,6 @@ def leave(code: int) -> None:
     """
     logging.shutdown()
     os._exit(code)
-
-
-def check_files(folder: Path, files: Mapping[str, str]) -> None:
-    """Raises UserError for a file that is not the plan's: processes must not train on different data, or begin with
-    different weights. `files` is name -> sha256."""
-    for name, sha256 in files.items():
-        with (folder / name).open("rb") as handle:
-            found = hashlib.file_digest(handle, "sha256").hexdigest()
-        if found != sha256:
-            raise UserError(f"{folder / name} is not the file that the plan was made for (its sha256 is {found[:12]}…)")
 
 
 def run_workers(folder: RunFolder, processes: int, arguments: list[str]) -> int:

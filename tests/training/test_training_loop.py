@@ -1,13 +1,17 @@
 """Steps taken in the test's own process; the process around them is tested in test_training_build.py."""
 
+import hashlib
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from small import make_documents, training_config
 
-from minimind.errors import DivergenceError, TrainingError
+from minimind.errors import DivergenceError, TrainingError, UserError
 from minimind.model.bits_per_byte import document_nats
+from minimind.model.hugging_face import load_model
 from minimind.model.transformer import ModelConfig
 from minimind.shards.reader import ShardReader
 from minimind.training.__main__ import run
@@ -225,12 +229,67 @@ def test_checkpoint_of_other_data_is_refused_and_kept(shards, tmp_path, torch_se
     folder = run_folder(tmp_path / "run", plan, shards)
     with pytest.raises(StopRequestedError):
         train(folder, StopAt(4))
-    plan.model_copy(update={"shards": {"train-00000.arrow": "other"}}).write(folder.plan)
+    name = "train-00000.arrow"
+    other = {name: hashlib.sha256((shards / name).read_bytes()).hexdigest()}
+    plan.model_copy(update={"shards": other}).write(folder.plan)
     assert run(folder, NeverStop(), None) == ExitCode.REFUSED
     assert "under another plan (it differs in shards); move" in caplog.text
     plan.write(folder.plan)
     train(folder, NeverStop())
     assert json.loads(folder.summary.read_text())["resumed"] == 1
+
+
+def damaged(content):
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+@pytest.mark.parametrize("damage", [damaged, lambda content: content[:-8], None], ids=["flipped", "truncated", "gone"])
+def test_shards_that_are_not_the_plan_s_are_refused_and_what_was_saved_stays(
+    shards,
+    tmp_path,
+    torch_settings,
+    caplog,
+    damage,
+):
+    path = shards / "train-00000.arrow"
+    content = path.read_bytes()
+    hardware = torch.backends.cpu.get_cpu_capability()
+    files = {path.name: hashlib.sha256(content).hexdigest()}
+    folder = run_folder(tmp_path / "run", small_plan(steps=4, evaluations=1, hardware=hardware, shards=files), shards)
+    with pytest.raises(StopRequestedError):
+        train(folder, StopAt(4))
+    saved = {path.name: path.read_bytes() for path in folder.checkpoints.iterdir()}
+    path.unlink()
+    if damage:
+        path.write_bytes(damage(content))
+    assert run(folder, NeverStop(), None) == ExitCode.REFUSED
+    said = "is not the file that the plan was made for" if damage else "is missing, and the plan was made for it"
+    assert f"train-00000.arrow {said}" in caplog.text
+    assert {path.name: path.read_bytes() for path in folder.checkpoints.iterdir()} == saved
+    path.write_bytes(content)
+    train(folder, NeverStop())
+    assert json.loads(folder.summary.read_text())["resumed"] == 1
+
+
+def test_shards_of_a_larger_vocabulary_than_the_model_s_are_refused(shards, tmp_path, torch_settings):
+    few = small_plan().model
+    plan = small_plan(model=replace(few, vocabulary_size=200), hardware=torch.backends.cpu.get_cpu_capability())
+    folder = run_folder(tmp_path / "run", plan, shards)
+    with pytest.raises(
+        UserError, match=r"train shards .* have the token id 299, and the model's vocabulary 200 tokens"
+    ):
+        train(folder, NeverStop())
+
+
+def test_holdout_smaller_than_a_sequence_is_scored_whole(shards_folder, tmp_path, torch_settings):
+    shards = shards_folder(make_documents(1, 40, 100), holdout=[np.array([0, 7, 9])])
+    hardware = torch.backends.cpu.get_cpu_capability()
+    folder = run_folder(
+        tmp_path / "run", small_plan(steps=2, evaluations=1, evaluation_windows=1, hardware=hardware), shards
+    )
+    train(folder, NeverStop())
+    nats = document_nats(load_model(folder.model), [np.array([0, 7, 9])], window_tokens=32, batch_tokens=64).sum()
+    assert list(read_metrics(folder.metrics))[-1]["holdout_loss"] == pytest.approx(nats / 2, rel=1e-5)
 
 
 def test_disk_that_fills_up_during_training_is_said_and_the_next_run_goes_on(shards, tmp_path, torch_settings):
