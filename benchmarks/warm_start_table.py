@@ -30,7 +30,7 @@ def setting_table(rows: list[Row], says: Mapping[str, str]) -> str:
     arms: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         arms[row["arm"]].append(row)
-    scratch = {row["seed"]: row for row in arms["scratch"]}
+    scratch = {row["seed"]: row for row in arms.get("scratch", [])}
     lines = [
         f"## {first['corpus']}, the first month has {'a random half' if first['old'] == 'random' else 'law alone'}, "
         f"{first['tokens']} tokens a training",

@@ -12,11 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.progress import listener
 from flows.settings import store_root
 from minimind.cleaning.checks import check_section
-from minimind.config import load_config
+from minimind.config import CHAMPION, SCRATCH, Config, load_config
 from minimind.registry import tracking
-from minimind.store import STAGES, Manifest, Store
+from minimind.registry.parent import line_of_champions
+from minimind.store import STAGES, Manifest, Store, sha256_of_file
+from minimind.tokenizer.kept import FILE, check_kept
 from minimind.training.device import find_device
 from minimind.training.precision import choose_precision
+from minimind.training.start import Start, check_fits, check_tokenizer
 from tasks.cleaning import PARTS_AT_ONCE, cleaning
 from tasks.corpus import corpus
 from tasks.evaluation import evaluation
@@ -73,10 +76,24 @@ def start_run(request: RetrainRequest) -> Run:
         check_section(config.cleaning)
     if request.until is None or STAGES.index(request.until) >= STAGES.index("training"):
         choose_precision(config.training.precision, find_device(config.training.device))
+        check_folders(config)
     root = store_root(request.store)
     uri = tracking.tracking_uri(root, os.environ)
     tracking.initialise(uri, root)
-    return Run(config, Store(root, config.name, listener.get()), uri, request.refresh)
+    goes_on = CHAMPION in (config.training.start_from, config.tokenizer.keep)
+    champions = line_of_champions(uri, config.name) if goes_on else ()
+    return Run(config, Store(root, config.name, listener.get()), uri, request.refresh, champions=champions)
+
+
+def check_folders(config: Config) -> None:
+    """Raises ConfigError or ModelNotFoundError for a folder to go on from that does not fit."""
+    start, kept = config.training.start_from, config.tokenizer.keep
+    if start not in (SCRATCH, CHAMPION):
+        check_fits(config.training, Path(start))
+    if kept not in (None, CHAMPION):
+        check_kept(Path(kept), config.tokenizer.vocabulary_size)
+        if start not in (SCRATCH, CHAMPION):
+            check_tokenizer(Start(Path(start)), sha256_of_file(Path(kept) / FILE), config.tokenizer.vocabulary_size)
 
 
 def summarise(built: dict[str, Manifest], page: Path | None) -> dict[str, Any]:

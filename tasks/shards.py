@@ -2,10 +2,12 @@
 
 from minimind.shards.build import ShardsInputs, build
 from minimind.store import Manifest
+from tasks.parent import old_documents
 from tasks.stage import Run, stage_task
 
 
 @stage_task
 def shards(run: Run) -> Manifest:
     """Encodes train and holdout documents into memory-mapped shards."""
-    return build(run.config.shards, ShardsInputs(run.built["cleaning"], run.built["tokenizer"]), run.store)
+    inputs = ShardsInputs(run.built["cleaning"], run.built["tokenizer"], old_documents(run))
+    return build(run.config.shards, inputs, run.store)

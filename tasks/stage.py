@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from minimind.config import Config
+from minimind.registry.parent import Ancestor
 from minimind.store import Manifest, Report, Store, number_in_words
 
 UPDATE_SECONDS = 2.0  # between two progress updates sent to the server
@@ -30,6 +31,7 @@ class Run:
     store: Store
     tracking_uri: str
     refresh: bool = False  # ask every source anew
+    champions: tuple[Ancestor, ...] = ()  # at the start of the run, where the config goes on from one
     built: dict[str, Manifest] = field(default_factory=dict)
 
 

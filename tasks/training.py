@@ -3,6 +3,7 @@
 from minimind.registry.forwarding import MetricForwarder
 from minimind.store import Manifest
 from minimind.training.build import TrainingInputs, build
+from tasks.parent import starting_model
 from tasks.stage import Run, stage_task
 
 
@@ -10,7 +11,7 @@ from tasks.stage import Run, stage_task
 def training(run: Run) -> Manifest:
     """Trains the model, or continues from the last checkpoint."""
     forwarder = MetricForwarder(run.store, run.config.registry.experiment, run.tracking_uri)
-    inputs = TrainingInputs(run.built["shards"], run.built["tokenizer"], watch=forwarder.forward)
+    inputs = TrainingInputs(run.built["shards"], run.built["tokenizer"], forwarder.forward, starting_model(run))
     manifest = build(run.config.training, inputs, run.store)
     forwarder.finish(manifest.path, manifest.fingerprint)
     return manifest

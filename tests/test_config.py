@@ -89,6 +89,10 @@ def test_preset_and_sizes_exclude_each_other(tmp_path: Path) -> None:
     [
         ("training.batch_tokens", 5000, "not a multiple"),
         ("training.optimizer.warmup_ratio", 0.9, "at most 1"),
+        ("training.warm_start.warmup_ratio", 0.9, "at most 1"),
+        ("training.warm_start.peak_ratio", 1.5, "peak_ratio is 1.5"),
+        ("training.start_from", "champion", "tokenizer.keep is null; set tokenizer.keep to champion"),
+        ("shards.old_documents_share", 0.5, "to which every document is new"),
         ("training.budget", "soon", "is no budget"),
         ("training.budget", "0 epochs", "is no budget"),
         ("corpus.sources", [], "at least 1 item"),

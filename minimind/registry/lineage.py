@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from minimind.cleaning.split import corpus_digest
 from minimind.config import Config
 from minimind.masking import masked, masked_tree
 from minimind.registry.tracking import FINGERPRINT_TAG
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 MODEL_TAG = "minimind.model_sha256"
+CORPUS_TAG = "minimind.corpus_sha256"
+LEDGER_TAG = "minimind.ledger_sha256"
+PARENT_TAG = "minimind.parent_version"  # of the version that training started from, where that was a registered one
+START_TAG = "minimind.start_sha256"  # of the files that training started from
 MAX_PARAMETER_CHARS = 6000  # MLflow's limit
 MAX_DIGEST_CHARS = 36  # MLflow's limit
 TRAINING_COSTS = ("tokens", "steps", "epochs", "parameters", "holdout_loss", "tokens_per_second", "training_seconds")
@@ -35,6 +40,7 @@ def lineage_tags(stages: Stages, domain: str) -> dict[str, str]:
     tags |= {
         FINGERPRINT_TAG: training.fingerprint,
         MODEL_TAG: model_digest(training),
+        CORPUS_TAG: corpus_digest(stages["corpus"].matching("documents-", ".parquet")),
         "minimind.domain": domain,
         "minimind.git_commit": training.git_commit or "unknown",
         "minimind.device": f"{training.config.get('device', 'unknown')} {training.config.get('hardware', '')}".strip(),
@@ -44,6 +50,9 @@ def lineage_tags(stages: Stages, domain: str) -> dict[str, str]:
     for key, (manifest, file) in named.items():
         if file in manifest.files:
             tags[f"minimind.{key}_sha256"] = manifest.files[file].sha256
+    if start := training.details.get("started_from"):
+        tags |= {PARENT_TAG: start["version"]} if "version" in start else {}
+        tags[START_TAG] = sha256_of_json({name: value for name, value in training.inputs.items() if "start/" in name})
     return tags
 
 

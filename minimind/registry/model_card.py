@@ -38,6 +38,8 @@ def _sources(stages: Stages) -> str:
 
 def _lineage(stages: Stages) -> str:
     rows = [(stage, f"`{manifest.fingerprint}`") for stage, manifest in stages.items()]
+    if start := stages["training"].details.get("started_from"):
+        rows.append(("started from", " ".join(f"{key} {value}" for key, value in start.items())))
     rows.append(("weights and tokenizer, sha256", f"`{model_digest(stages['training'])}`"))
     rows.append(("commit", f"`{stages['training'].git_commit or 'unknown'}`"))
     return "## Made from\n\n" + _table(("Stage", "Fingerprint"), rows)

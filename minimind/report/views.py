@@ -178,7 +178,7 @@ def training(stages: Stages) -> View | None:
     manifest = stages["training"]
     lines = [json.loads(line) for line in manifest.file("metrics.jsonl").read_text().splitlines()]
     return {
-        "plan": _plan(manifest.config),
+        "plan": _plan(manifest.config) + _start(manifest.details.get("started_from", {})),
         "loss": _loss_chart(lines) if lines else None,
         "small": _small_charts(lines),
         "dynamics": _dynamics(lines, manifest.counts["epochs"]),
@@ -293,6 +293,12 @@ def _plan(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Seed", str(plan.get("seed", ""))),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _start(described: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Which model training started from; nothing for one from scratch."""
+    said = ", ".join(f"{key} {value}" for key, value in described.items() if key != "name")
+    return [("Started from", said)] if said else []
 
 
 def evaluation(stages: Stages) -> View | None:

@@ -113,7 +113,8 @@ BUILDS = {
         {
             "steps": 200, "tokens": 819_200, "epochs": 0.39, "parameters": 1_312_128, "loss": 4.1,
             "holdout_loss": 4.25, "tokens_per_second": 5100.0, "training_seconds": 161.0, "resumed": 0,
-        }
+        },
+        {"started_from": {"name": "demo", "version": "2"}},
     ),
     "evaluation": Outcome(
         {
@@ -195,7 +196,7 @@ def test_report_tells_the_numbers_of_every_stage(config, stages, tmp_path):
         "3.99 bytes", "4,096", "2.1M", "Rechtsverordnung",
         "4.234", "1.811", "1.922", "123", "fixed sample of the holdout's 51",
         "3.1% of its four-word sequences", "How the document really goes on", "law/1",
-        "2 min 41 s", "seed: 1", "torch 2.13.0", stages["corpus"].fingerprint,
+        "Started from", "version 2", "2 min 41 s", "seed: 1", "torch 2.13.0", stages["corpus"].fingerprint,
     ):  # fmt: skip
         assert told in text, told
     assert "never tripped" not in text
