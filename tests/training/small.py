@@ -77,7 +77,8 @@ def training_config(**changes) -> TrainingConfig:
         "sizes": {
             "hidden_size": 16, "layers": 1, "heads": 2, "kv_heads": 1, "head_size": 8, "intermediate_size": 24,
         },
-        "sequence_length": 32, "batch_tokens": 128, "micro_batch_sequences": 2, "budget": "2k tokens",
+        "sequence_length": 32, "batch_tokens": 128, "micro_batch_sequences": 2,
+        "budget": "2k tokens", "price_per_hour": None,
         "device": "cpu", "devices": 1, "precision": "auto", "threads": 1, "compile": "auto",
         "document_mask": False, "zero_output_projections": True, "embedding_norm": False, "residual_scalars": False,
         "z_loss": 0.0,
