@@ -8,7 +8,7 @@ import numpy as np
 
 from minimind.training.scaling import Ladder, Law, Range
 
-EXPONENT = 0.353  # of both terms, Muennighoff et al. 2023, table 3
+EXPONENT = 0.353  # of both terms, Muennighoff et al. 2023
 SEED_NOISE = 0.02  # docs/recipe.md: three seeds of one recipe lay within 1.7% of each other
 GRID = np.arange(0.1, 1.01, 0.02)  # of exponents, where they are free
 

@@ -1,6 +1,6 @@
 """Bits per byte foreseen from parameters and tokens, and the model that a budget is best spent on. Pure functions.
 
-L(N, D) = E + A / N'^a + B / D'^b (Hoffmann et al. 2022, section 3.3), with Muennighoff et al. 2023 (section 3.1) for
+L(N, D) = E + A / N'^a + B / D'^b (Hoffmann et al. 2022), with Muennighoff et al. 2023 for
 data that repeats. U unique tokens seen R + 1 times are worth D' = U + U r (1 - exp(-R / r)), r = 15.4: 4 epochs are
 nearly as good as fresh text, the 40th is worth a twelfth of it.
 N parameters, of which U_N would be compute-optimal for the unique tokens alone, are worth
@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-REPEATED_DATA = 15.4  # r, Muennighoff et al. 2023, table 3
+REPEATED_DATA = 15.4  # r, Muennighoff et al. 2023
 EXCESS_PARAMETERS = 5.3  # n, the same
-MAX_EPOCHS = 40  # that a proposal has: from there on repeating is worthless (the same, figure 1)
+MAX_EPOCHS = 40  # that a proposal has: by then one more is worth 8% of fresh text
 NEARLY_EQUAL = 0.005  # a larger model has to be so much better, as a share of bits per byte
 USUAL_SHARE = 0.3  # of a device's peak that training reaches, to begin with the likeliest model
 BEYOND = 1.25  # the factor by which a plan may lie outside the ladder and still count as measured

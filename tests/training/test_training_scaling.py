@@ -32,7 +32,7 @@ def test_optimal_parameters_make_both_terms_fall_alike():
 
 
 def test_repeated_tokens_are_worth_less_and_less():
-    # Muennighoff et al. 2023, eq. 5 with 15.4: 1 + 15.4 (1 - exp(-3 / 15.4)) = 3.726 of 4 epochs
+    # Muennighoff et al. 2023 with r = 15.4: 1 + 15.4 (1 - exp(-3 / 15.4)) = 3.726 of 4 epochs
     assert effective_tokens(100, unique_tokens=100) == 100
     assert effective_tokens(60, unique_tokens=100) == 60
     assert effective_tokens(400, unique_tokens=100) == pytest.approx(372.6, abs=0.1)
