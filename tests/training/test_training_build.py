@@ -111,7 +111,7 @@ def test_interrupted_supervisor_stops_the_process_and_passes_the_interrupt_on(tm
 
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        build(training_config(budget="10M tokens"), replace(small_inputs(store), watch=interrupt), store)
+        build(training_config(budget="2M tokens"), replace(small_inputs(store), watch=interrupt), store)
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
     assert time.monotonic() - started < 60
