@@ -56,7 +56,7 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def run(folder: RunFolder, stop: StopRequest, measured_seconds: float | None, started: float) -> int:
+def run(folder: RunFolder, stop: StopRequest, measured_seconds: float | None, started: float | None = None) -> int:
     from minimind.errors import (
         DivergenceError,
         UserError,

@@ -277,7 +277,7 @@ class Keeper:
         return round(self.seconds_before + time.monotonic() - self.started, 3)
 
 
-def measure(folder: RunFolder, stop: StopRequest, seconds: float, started: float) -> dict[str, float]:
+def measure(folder: RunFolder, stop: StopRequest, seconds: float, started: float | None = None) -> dict[str, float]:
     """Seconds that a step, the scoring of a holdout window, a checkpoint and all else take; for about `seconds`.
 
     The first step allocates memory and chooses kernels: what it takes beyond another one counts as all else, with the
