@@ -163,6 +163,31 @@ def clean(
 
 @app.command()
 @told_plainly
+def plan(
+    config: ConfigArgument,
+    overrides: OverridesOption = None,
+    sources: SourcesOption = None,
+    refresh: RefreshOption = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what training would be: model, tokens, steps, minutes, bits per byte, cost. Nothing is trained.
+
+    Builds the stages up to the shards and measures how fast this machine trains; a later `minimind run` reuses both.
+
+    Examples:
+
+        minimind plan configs/demo.yaml
+
+        minimind plan configs/legal-en.yaml --set training.preset=auto --set training.price_per_hour=2.5
+    """
+    from flows.plan import plan
+
+    plan(config, overrides or [], sources or [], refresh, store, as_json)
+
+
+@app.command()
+@told_plainly
 def documents(
     config: ConfigArgument,
     reason: Annotated[

@@ -412,13 +412,15 @@ class TrainingConfig(Section):
     # without one, training starts from scratch
     start_from: Annotated[str, Field(min_length=1)]
     warm_start: WarmStartConfig
-    preset: Literal["tiny", "26m", "64m", "124m"] | None = None
+    # auto: the preset that the budget is best spent on, by the rule in docs/training.md, or the starting model's
+    preset: Literal["auto", "tiny", "26m", "64m", "124m"] | None = None
     sizes: ModelSizes | None = None
     sequence_length: Annotated[int, Field(ge=16)]  # tokens
     batch_tokens: Annotated[int, Field(ge=16)]  # tokens that one optimizer step sees
     # sequences in memory at once, per device; auto: as many as fit, tried once and then kept with the plan
     micro_batch_sequences: Annotated[int, Field(ge=1)] | Literal["auto"]
     budget: str  # tokens, epochs or time
+    price_per_hour: Annotated[float, Field(ge=0)] | None  # of the machine, in any currency; the plan then says the cost
     document_mask: bool  # a token sees its own document only; false: all before it in its sequence
     zero_output_projections: bool  # each block begins as the identity
     embedding_norm: bool  # the exported model gets an output matrix of its own, vocabulary x hidden_size
@@ -457,8 +459,11 @@ class TrainingConfig(Section):
         return self
 
     @property
-    def model_sizes(self) -> ModelSizes:
-        return self.sizes if self.sizes is not None else PRESETS[str(self.preset)]
+    def candidates(self) -> Mapping[str, ModelSizes]:
+        """The sizes of the model by the name of their preset; of all presets, ascending, where it is to be chosen."""
+        if self.sizes is not None:
+            return {"sizes": self.sizes}
+        return PRESETS if self.preset == "auto" else {str(self.preset): PRESETS[str(self.preset)]}
 
 
 # --- evaluation and registry ------------------------------------------------------------------------------------------

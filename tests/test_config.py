@@ -81,7 +81,7 @@ def test_preset_and_sizes_exclude_each_other(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="either preset or sizes"):
         load_config(written(tmp_path, {"training.preset": None}))
     alone = load_config(written(tmp_path, {"training.preset": None, "training.sizes": sizes}))
-    assert alone.training.model_sizes == PRESETS["tiny"]
+    assert alone.training.candidates == {"sizes": PRESETS["tiny"]}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_overrides_replace_values_and_are_checked() -> None:
 
 def test_overriding_the_sizes_replaces_the_preset() -> None:
     config = load_config(DEMO, [f"training.sizes={PRESETS['26m'].model_dump()}"])
-    assert config.training.model_sizes == PRESETS["26m"]
+    assert config.training.candidates == {"sizes": PRESETS["26m"]}
     assert config.training.preset is None
 
 

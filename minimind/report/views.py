@@ -179,10 +179,51 @@ def training(stages: Stages) -> View | None:
     lines = [json.loads(line) for line in manifest.file("metrics.jsonl").read_text().splitlines()]
     return {
         "plan": _plan(manifest.config) + _start(manifest.details.get("started_from", {})),
+        "forecast": _forecast(stages, lines),
         "loss": _loss_chart(lines) if lines else None,
         "small": _small_charts(lines),
         "dynamics": _dynamics(lines, manifest.counts["epochs"]),
     }
+
+
+def _forecast(stages: Stages, lines: Sequence[View]) -> list[tuple[str, str, str, str]] | None:
+    """(what, planned, happened, remark); None for a training from before plans said what they expect."""
+    manifest = stages["training"]
+    expected = manifest.details.get("expected")
+    if expected is None:
+        return None
+    seconds, scored = manifest.counts["training_seconds"], _bits_per_byte(stages, lines)
+    rows = [_compared_row("Minutes", expected["seconds"], seconds, 60, 1, "not measured")]
+    cost = expected["cost"]
+    if cost is not None:
+        rows.append(_compared_row("Cost", cost, cost * seconds / expected["seconds"], 1, 2, ""))
+    score = expected["bits_per_byte"]
+    if scored is not None:
+        unknown = "outside what was measured"
+        row = _compared_row("Bits per byte", score["value"] if score else None, scored, 1, 3, unknown)
+        if score:
+            inside = score["low"] <= scored <= score["high"]
+            planned = f"{row[1]} ({score['low']:.3f} to {score['high']:.3f})"
+            row = (row[0], planned, row[2], row[3] + ("" if inside else ", outside the range"))
+        rows.append(row)
+    return rows
+
+
+def _compared_row(
+    name: str, planned: float | None, happened: float, unit: float, digits: int, unknown: str
+) -> tuple[str, str, str, str]:
+    shown = f"{happened / unit:,.{digits}f}"
+    if planned is None:
+        return name, unknown, shown, ""
+    return name, f"{planned / unit:,.{digits}f}", shown, f"{happened / planned - 1:+.1%}"
+
+
+def _bits_per_byte(stages: Stages, lines: Sequence[View]) -> float | None:
+    """Of the evaluation, else of the last look at the holdout in training."""
+    if "evaluation" in stages:
+        return float(stages["evaluation"].counts["bits_per_byte"])
+    scored = [line["holdout_bits_per_byte"] for line in lines if line.get("holdout_bits_per_byte") is not None]
+    return float(scored[-1]) if scored else None
 
 
 def _loss_chart(lines: Sequence[View]) -> View:

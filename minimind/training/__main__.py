@@ -1,4 +1,6 @@
-"""`python -m minimind.training FOLDER [--supervisor PID] [--processes N] [--measure SECONDS]`: trains by its plan.
+"""`python -m minimind.training FOLDER [--supervisor PID] [--processes N] [--measure SECONDS] [--started TIME]`: trains.
+
+By the plan in FOLDER; TIME is of the machine's monotonic clock.
 
 With several processes this one starts and watches them, as torchrun does.
 
@@ -12,6 +14,7 @@ import json
 import logging
 import os
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -26,6 +29,7 @@ def main() -> int:
     parser.add_argument("--supervisor", type=int, default=os.getppid())
     parser.add_argument("--measure", type=float, default=None)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--started", type=float, default=time.monotonic())
     arguments = parser.parse_args()
     die_with(arguments.supervisor)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -33,12 +37,13 @@ def main() -> int:
     if arguments.processes > 1:
         from minimind.training.world import run_workers
 
-        passed_on = [] if arguments.measure is None else ["--measure", str(arguments.measure)]
+        passed_on = ["--started", str(arguments.started)]
+        passed_on += [] if arguments.measure is None else ["--measure", str(arguments.measure)]
         return run_workers(folder, arguments.processes, passed_on)
     stop = StopRequest(arguments.supervisor)
     stop.listen()
     with folder_locked(folder) if is_first() else nullcontext():
-        code = run(folder, stop, arguments.measure)
+        code = run(folder, stop, arguments.measure, arguments.started)
         if "RANK" in os.environ:
             from minimind.training.world import leave
 
@@ -51,7 +56,7 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def run(folder: RunFolder, stop: StopRequest, measured_seconds: float | None) -> int:
+def run(folder: RunFolder, stop: StopRequest, measured_seconds: float | None, started: float | None = None) -> int:
     from minimind.errors import (
         DivergenceError,
         UserError,
@@ -60,9 +65,9 @@ def run(folder: RunFolder, stop: StopRequest, measured_seconds: float | None) ->
 
     try:
         if measured_seconds is None:
-            loop.train(folder, stop)
+            loop.train(folder, stop, started)
         else:
-            measured = loop.measure(folder, stop, measured_seconds)
+            measured = loop.measure(folder, stop, measured_seconds, started)
             if is_first():
                 folder.summary.write_text(json.dumps(measured))
     except StopRequestedError:

@@ -1,62 +1,61 @@
-"""From a budget to a plan. A budget of time is measured first, in a short run of the process that will train."""
+"""From a budget to a plan, which is resolved before training starts and then kept."""
 
-import json
 import logging
-import math
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
 
-from minimind.config import TrainingConfig, parse_budget
-from minimind.errors import ConfigError, CorpusTooSmallError
+from minimind.config import ModelSizes, TrainingConfig
+from minimind.errors import CorpusTooSmallError
 from minimind.model.transformer import ModelConfig
 from minimind.shards.reader import ShardReader, vocabulary_size
 from minimind.store import Manifest, Store, processor_name, sha256_of_json
+from minimind.training.calibration import expected_seconds
 from minimind.training.compilation import choose_compilation
 from minimind.training.device import choose_processes, find_device, hardware_name, physical_cores
-from minimind.training.fit import find_micro_batch
+from minimind.training.forecast import PlannedTraining, describe_repeats, parameters_of
 from minimind.training.holdout import holdout_windows
-from minimind.training.launch import run_training_process
+from minimind.training.ladder import LADDER
 from minimind.training.plan import Options, Plan
 from minimind.training.precision import choose_precision
-from minimind.training.process import RunFolder
+from minimind.training.proposal import Task, propose
 from minimind.training.start import Start, check_fits, optimizer_settings
 
 logger = logging.getLogger(__name__)
 
-EVALUATED_SHARE = 0.3  # of the tokens trained, over all evaluations: about a tenth of the time
-MEASURED_SHARE = 0.1  # of a time budget, at most MAX_MEASURED_SECONDS
-MAX_MEASURED_SECONDS = 12.0
-UNMEASURED_SHARE = 0.02  # of a time budget: metrics, start, small disturbances
-
 
 def make_plan(section: TrainingConfig, shards: Manifest, store: Store, start: Start | None = None) -> Plan:
-    """The plan of this section for these shards on this machine, and for the model to start from, if there is one.
+    return plan_training(section, shards, store, start).plan
 
-    A time budget and an automatic micro-batch are resolved once: their plan is kept in `<store>/plans/`, where the next
-    run finds it. Raises CorpusTooSmallError, DeviceError, OutOfMemoryError and ConfigError for what cannot be planned.
+
+def plan_training(
+    section: TrainingConfig, shards: Manifest, store: Store, start: Start | None = None
+) -> PlannedTraining:
+    """The plan of this section for these shards on this machine, and what is expected of it.
+
+    `start` is the model to start from, if there is one.
+
+    What has to be measured is measured once: such a plan is kept in `<store>/plans/`, where the next run finds it.
+    Raises CorpusTooSmallError, DeviceError, OutOfMemoryError and ConfigError for what cannot be planned.
     """
     train, holdout = ShardReader(shards.path, "train"), ShardReader(shards.path, "holdout")
     check_corpus(section, train, holdout)
-    windows = len(holdout_windows(holdout, section.sequence_length))
-    plan = plan_without_steps(section, shards, start)
-    budget = parse_budget(section.budget)
-    if budget.unit == "seconds" or section.micro_batch_sequences == "auto":
-        return kept_plan(section, plan, windows, train, store)
-    return with_steps(plan, steps_of_tokens(section, plan, train), windows, section.budget)
-
-
-def steps_of_tokens(section: TrainingConfig, plan: Plan, train: ShardReader) -> int:
-    """Of a budget of tokens or epochs."""
-    budget = parse_budget(section.budget)
-    tokens = budget.amount * (train.tokens if budget.unit == "epochs" else 1)
-    return math.floor(tokens / plan.batch_tokens)
+    plans = plans_without_steps(section, shards, start)
+    key = plan_key(section, plans)
+    task = Task(
+        section=section,
+        plans=plans,
+        options=make_options(section, shards.path, store),
+        windows=len(holdout_windows(holdout, section.sequence_length)),
+        epoch_tokens=train.tokens,
+        unique_tokens=int(train.lengths.sum()),
+        folder=store.root / "plans" / f".measuring-{key}",
+        store=store,
+    )
+    return kept_plan(task, key) if task.needs_measuring else planned(task)
 
 
 def check_corpus(section: TrainingConfig, train: ShardReader, holdout: ShardReader) -> None:
@@ -72,22 +71,22 @@ def check_corpus(section: TrainingConfig, train: ShardReader, holdout: ShardRead
         )
 
 
-def plan_without_steps(section: TrainingConfig, shards: Manifest, start: Start | None) -> Plan:
-    there = check_fits(section, start.folder) if start else None
+def plans_without_steps(section: TrainingConfig, shards: Manifest, start: Start | None) -> dict[str, Plan]:
+    """By the names of the candidates; one where there is a model to start from."""
+    vocabulary = vocabulary_size(shards.path)
+    models = {name: model_of(section, sizes, vocabulary) for name, sizes in section.candidates.items()}
+    if start:
+        name, there = check_fits(section, start.folder)
+        models = {name: replace(models[name], rope_theta=there.rope_theta, norm_epsilon=there.norm_epsilon)}
+    plan = plan_without_steps(section, next(iter(models.values())), shards, start)
+    return {name: plan.model_copy(update={"model": model}) for name, model in models.items()}
+
+
+def plan_without_steps(section: TrainingConfig, model: ModelConfig, shards: Manifest, start: Start | None) -> Plan:
     device = find_device(section.device)
-    sizes = section.model_sizes
     micro_batch = 1 if section.micro_batch_sequences == "auto" else section.micro_batch_sequences
     accumulation = section.batch_tokens // (section.sequence_length * micro_batch)
     processes = choose_processes(section.devices, device, accumulation)
-    model = ModelConfig(
-        vocabulary_size=vocabulary_size(shards.path),
-        max_positions=section.sequence_length,
-        embedding_norm=section.embedding_norm,
-        residual_scalars=section.residual_scalars,
-        **sizes.model_dump(),
-    )
-    if there:
-        model = replace(model, rope_theta=there.rope_theta, norm_epsilon=there.norm_epsilon)
     return Plan(
         model=model,
         zero_output_projections=section.zero_output_projections,
@@ -114,6 +113,16 @@ def plan_without_steps(section: TrainingConfig, shards: Manifest, start: Start |
     )
 
 
+def model_of(section: TrainingConfig, sizes: ModelSizes, vocabulary: int) -> ModelConfig:
+    return ModelConfig(
+        vocabulary_size=vocabulary,
+        max_positions=section.sequence_length,
+        embedding_norm=section.embedding_norm,
+        residual_scalars=section.residual_scalars,
+        **sizes.model_dump(),
+    )
+
+
 def make_options(section: TrainingConfig, shards: Path, store: Store, start: Start | None = None) -> Options:
     return Options(
         shards=shards.resolve(),
@@ -130,61 +139,54 @@ def choose_threads(section: TrainingConfig, processes: int) -> int:
     return max(1, physical_cores() // processes) if section.threads == "auto" else section.threads
 
 
-def with_steps(plan: Plan, steps: int, windows: int, budget: str) -> Plan:
-    """The plan with its steps, and with as much of the holdout in each evaluation as they allow."""
-    if steps < 1:
-        raise ConfigError(
-            "training.budget",
-            [f"{budget!r} is less than one step of {plan.batch_tokens:,} tokens; raise it or lower batch_tokens"],
-        )
-    planned = plan.model_copy(update={"steps": steps})
-    allowed = round(EVALUATED_SHARE * planned.tokens / plan.evaluations / plan.sequence_length)
-    evaluation_windows = min(windows, max(allowed, plan.micro_batch_sequences))
-    return planned.model_copy(update={"evaluation_windows": evaluation_windows})
+# --- what is kept -----------------------------------------------------------------------------------------------------
 
 
-# --- what is measured -------------------------------------------------------------------------------------------------
-
-
-def kept_plan(section: TrainingConfig, plan: Plan, windows: int, train: ShardReader, store: Store) -> Plan:
-    """The plan that an earlier run made for the same config, inputs and machine; else one measured now, and kept."""
-    key = plan_key(section, plan)
-    path = store.root / "plans" / f"{key}.json"
+def kept_plan(task: Task, key: str) -> PlannedTraining:
+    """The plan that an earlier run made for the same config, inputs and machine; else one made now, and kept."""
+    store, path = task.store, task.store.root / "plans" / f"{key}.json"
     with store.lock(f"plan-{key}"):
         if found := read_kept(path):
-            logger.info("training: %s means %d steps, as planned before in %s", section.budget, found.steps, path)
+            logger.info("training: %s means %d steps, as planned before in %s", *said(task, found), path)
             return found
-        if section.micro_batch_sequences == "auto":
-            plan = with_fitting_micro_batch(section, plan, train.folder, store)
-        if parse_budget(section.budget).unit == "seconds":
-            measured = measure_speed(section, plan, windows, train.folder, store)
-            steps = steps_within(parse_budget(section.budget).amount, section, plan, windows, measured)
-            logger.info("training: %s means %d steps of %.3f s", section.budget, steps, measured["step_seconds"])
-        else:
-            steps = steps_of_tokens(section, plan, train)
-        made = with_steps(plan, steps, windows, section.budget)
+        made = planned(task)
         keep(made, path)
-    logger.info("training: the plan is kept in %s", path)
+    logger.info("training: %s means %d steps; the plan is kept in %s", *said(task, made), path)
     return made
 
 
-def with_fitting_micro_batch(section: TrainingConfig, plan: Plan, shards: Path, store: Store) -> Plan:
-    store.report("training", 0, None, "trying how many sequences fit into memory")
-    with measuring_folder(store.root / "plans" / f".fitting-{plan_key(section, plan)}") as folder:
-        size = find_micro_batch(plan, shards.resolve(), folder.path)
-    return plan.model_copy(update={"micro_batch_sequences": size, "accumulation": plan.batch_sequences // size})
+def said(task: Task, plan: PlannedTraining) -> tuple[str, int]:
+    return task.section.budget, plan.plan.steps
 
 
-def plan_key(section: TrainingConfig, plan: Plan) -> str:
+def planned(task: Task) -> PlannedTraining:
+    name, plan, speed, reasons = propose(task)
+    parameters = parameters_of(plan.model)
+    return PlannedTraining(
+        plan=plan,
+        preset=None if task.section.sizes else name,
+        parameters=parameters,
+        epochs=plan.tokens / task.epoch_tokens,
+        speed=speed,
+        seconds=expected_seconds(plan, speed, task.section.checkpoint_seconds) if speed else None,
+        bits_per_byte=None  # the ladder's models began from scratch
+        if plan.start
+        else LADDER.expect(parameters, plan.tokens, task.unique_tokens, plan.batch_tokens),
+        reasons=(*reasons, *describe_repeats(plan.tokens / task.unique_tokens)),
+    )
+
+
+def plan_key(section: TrainingConfig, plans: dict[str, Plan]) -> str:
     """Of everything that a kept plan depends on, the machine that was measured included."""
-    asked = section.model_dump(mode="json", exclude=set(Options.model_fields))
-    machine = [processor_name(), os.cpu_count()] if plan.device == "cpu" else []
-    return sha256_of_json([asked, plan.as_json(), machine])[:16]
+    asked = section.model_dump(mode="json", exclude={*Options.model_fields, "price_per_hour"})
+    cpu = any(plan.device == "cpu" for plan in plans.values())
+    machine = [processor_name(), os.cpu_count()] if cpu else []
+    return sha256_of_json([asked, [plan.as_json() for plan in plans.values()], machine])[:16]
 
 
-def read_kept(path: Path) -> Plan | None:
+def read_kept(path: Path) -> PlannedTraining | None:
     try:
-        return Plan.read(path)
+        return PlannedTraining.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except ValidationError:
@@ -192,46 +194,10 @@ def read_kept(path: Path) -> Plan | None:
         return None
 
 
-def keep(plan: Plan, path: Path) -> None:
+def keep(planned: PlannedTraining, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    plan.write(temporary)
+    temporary.write_text(planned.model_dump_json(indent=1) + "\n")
     with temporary.open("rb") as handle:
         os.fsync(handle.fileno())
     temporary.rename(path)
-
-
-def measure_speed(section: TrainingConfig, plan: Plan, windows: int, shards: Path, store: Store) -> dict[str, float]:
-    """Seconds of a step, a holdout window and a checkpoint, as the process measures them with the plan's threads."""
-    seconds = min(MAX_MEASURED_SECONDS, MEASURED_SHARE * parse_budget(section.budget).amount)
-    with measuring_folder(store.root / "plans" / f".measuring-{plan_key(section, plan)}") as folder:
-        with_steps(plan, 1000, windows, section.budget).write(folder.plan)
-        make_options(section, shards, store).write(folder.options)
-
-        def watch() -> None:
-            store.report("training", 0, None, f"measuring how many steps {section.budget} allows")
-
-        run_training_process(folder, plan, watch, ("--measure", str(seconds)))
-        measured: dict[str, float] = json.loads(folder.summary.read_bytes())
-    return measured
-
-
-@contextmanager
-def measuring_folder(path: Path) -> Iterator[RunFolder]:
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
-    try:
-        yield RunFolder(path)
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def steps_within(seconds: float, section: TrainingConfig, plan: Plan, windows: int, measured: dict[str, float]) -> int:
-    """Steps that fit into `seconds` beside their evaluations and checkpoints; 0 if not even one does."""
-    step_seconds = measured["step_seconds"]
-    most = max(1, math.floor(seconds / step_seconds))
-    evaluation_windows = with_steps(plan, most, windows, section.budget).evaluation_windows
-    evaluating = min(plan.evaluations, most) * evaluation_windows * measured["window_seconds"]
-    saving_share = measured["checkpoint_seconds"] / (section.checkpoint_seconds + measured["checkpoint_seconds"])
-    left = seconds * (1 - UNMEASURED_SHARE - saving_share) - evaluating
-    return max(0, math.floor(left / step_seconds))

@@ -1,6 +1,7 @@
 """The door of the stage: shards -> a trained model, in a process of its own."""
 
 import json
+import logging
 import shutil
 import statistics
 import time
@@ -14,13 +15,16 @@ from minimind.errors import DivergenceError
 from minimind.model.hugging_face import load_model
 from minimind.shards.reader import vocabulary_size
 from minimind.store import Manifest, Outcome, Store, recipe
-from minimind.training.budget import make_options, make_plan
+from minimind.training.budget import make_options, plan_training
 from minimind.training.checkpoint import remove_rolling
+from minimind.training.forecast import PlannedTraining, as_text
 from minimind.training.launch import run_training_process
 from minimind.training.metrics import read_metrics
 from minimind.training.plan import Plan
 from minimind.training.process import RunFolder
 from minimind.training.start import Start, check_tokenizer
+
+logger = logging.getLogger(__name__)
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 WATCH_SECONDS = 1.0
@@ -49,7 +53,8 @@ def build(section: TrainingConfig, inputs: TrainingInputs, store: Store) -> Mani
     if start:
         tokenizer = inputs.tokenizer.files["tokenizer.json"].sha256
         check_tokenizer(start, tokenizer, vocabulary_size(inputs.shards.path))
-    plan = make_plan(section, inputs.shards, store, start)
+    planned = plan_training(section, inputs.shards, store, start)
+    plan = planned.plan
     parents = {"shards": inputs.shards.fingerprint, "tokenizer": inputs.tokenizer.fingerprint}
     if start and start.training:
         parents["training"] = start.training
@@ -67,12 +72,13 @@ def build(section: TrainingConfig, inputs: TrainingInputs, store: Store) -> Mani
         folder = RunFolder(path)
         plan.write(folder.plan)
         make_options(section, inputs.shards.path, store, start).write(folder.options)
+        logger.info("training: the plan\n%s", as_text(planned, section.price_per_hour))
         watcher = Watcher(folder, plan, store, lambda: inputs.watch(path, made_from.fingerprint))
         run_training_process(folder, plan, watcher)
         watcher.finish()
         for name in TOKENIZER_FILES:
             shutil.copyfile(inputs.tokenizer.file(name), folder.model / name)
-        outcome = describe(folder, plan, section, inputs)
+        outcome = describe(folder, planned, section, inputs.start)
         remove_rolling(folder.checkpoints, section.permanent_checkpoint_steps)
         remove_unpublished(folder)
         return outcome
@@ -134,17 +140,17 @@ def in_words(seconds: float) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
 
 
-def describe(folder: RunFolder, plan: Plan, section: TrainingConfig, inputs: TrainingInputs) -> Outcome:
+def describe(folder: RunFolder, planned: PlannedTraining, section: TrainingConfig, start: Start | None) -> Outcome:
     lines = list(read_metrics(folder.metrics))
     known = [line["loss"] for line in lines if line["loss"] is not None]
     if not known:
         raise DivergenceError("no step of the training had a loss that is a number; lower training.optimizer's rates")
     last_tenth = known[-max(1, len(lines) // 10) :]
-    summary = json.loads(folder.summary.read_bytes())
+    summary, plan = json.loads(folder.summary.read_bytes()), planned.plan
     counts = {
         "steps": plan.steps,
         "tokens": plan.tokens,
-        "epochs": plan.tokens / inputs.shards.counts["train_tokens"],
+        "epochs": planned.epochs,
         "parameters": sum(parameter.numel() for parameter in load_model(folder.model).parameters()),
         "loss": sum(last_tenth) / len(last_tenth),
         "holdout_loss": lines[-1]["holdout_loss"],
@@ -153,9 +159,12 @@ def describe(folder: RunFolder, plan: Plan, section: TrainingConfig, inputs: Tra
         "resumed": summary["resumed"],
         "skipped_steps": lines[-1]["skipped_steps"],
     }
-    details = {"section": section.model_dump(mode="json"), "plan_sha256": plan.sha256}
-    started = {"started_from": dict(inputs.start.described)} if inputs.start else {}
-    return Outcome(counts, details | started)
+    details = {
+        "section": section.model_dump(mode="json"),
+        "plan_sha256": plan.sha256,
+        "expected": planned.expected(section.price_per_hour),
+    }
+    return Outcome(counts, details | ({"started_from": dict(start.described)} if start else {}))
 
 
 def remove_unpublished(folder: RunFolder) -> None:

@@ -48,6 +48,7 @@ def started_process(folder: RunFolder, plan: Plan, arguments: tuple[str, ...]) -
     """The process in a session of its own, writing to a file: it holds no pipe or terminal of its supervisor."""
     command = [sys.executable, "-m", "minimind.training", str(folder.path), "--supervisor", str(os.getpid())]
     command += ["--processes", str(plan.processes)] if plan.processes > 1 else []
+    command += ["--started", str(time.monotonic())]
     with folder.log.open("ab") as log:
         process = subprocess.Popen(
             [*command, *arguments],

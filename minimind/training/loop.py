@@ -37,9 +37,13 @@ from minimind.training.world import ALONE, World, joined
 
 logger = logging.getLogger(__name__)
 
+MEASURED_BATCHES = 4  # of the holdout, to see how long an evaluation takes
 
-def train(folder: RunFolder, stop: StopRequest) -> None:
+
+def train(folder: RunFolder, stop: StopRequest, started: float | None = None) -> None:
     """Trains by the folder's plan from its newest checkpoint on, and exports the model.
+
+    Its seconds are counted from `started` on, by the monotonic clock, where the process began; else from now on.
 
     Raises StopRequestedError after a checkpoint when told to stop, DivergenceError when too many steps in a row had to
     be skipped, CheckpointError for a checkpoint of something else.
@@ -48,7 +52,7 @@ def train(folder: RunFolder, stop: StopRequest) -> None:
     with joined(plan, options.shards, stop) as (world, shared_stop):
         trainer = Trainer(plan, options.shards, world)
         holdout = Holdout(options.shards, plan.sequence_length, plan.evaluation_windows, plan.micro_batch_sequences)
-        keeper = Keeper(folder, trainer, options)
+        keeper = Keeper(folder, trainer, options, started)
         keeper.resume()
         if options.start and not trainer.progress.step:
             trainer.start_from(options.start)
@@ -214,7 +218,7 @@ class Trainer:
 class Keeper:
     """Saves and restores a trainer together with its metrics."""
 
-    def __init__(self, folder: RunFolder, trainer: Trainer, options: Options) -> None:
+    def __init__(self, folder: RunFolder, trainer: Trainer, options: Options, started: float | None) -> None:
         plan = trainer.plan
         self.trainer = trainer
         self.checkpoints = CheckpointFolder(folder.checkpoints, plan.as_json(), options.permanent_checkpoint_steps)
@@ -222,7 +226,8 @@ class Keeper:
         self.checkpoint_seconds = options.checkpoint_seconds
         kind = MetricsFile if trainer.world.is_first else UnwrittenMetrics
         self.metrics = kind(folder.metrics, plan.batch_tokens, options.max_skipped_steps, trainer.meter)
-        self.started = self.saved = time.monotonic()
+        self.started = time.monotonic() if started is None else started
+        self.saved = time.monotonic()
         self.saved_step = 0
         self.seconds_before = 0.0
 
@@ -236,7 +241,7 @@ class Keeper:
         progress = self.trainer.progress
         self.trainer.world.agree({"checkpoint's step": progress.step})
         self.metrics.cut_back(progress.step, held=progress.held_metrics is not None)
-        self.started = self.saved = time.monotonic()
+        self.saved = time.monotonic()
         self.saved_step = progress.step
         self.metrics.start_clock()
 
@@ -279,31 +284,39 @@ class Keeper:
         return round(self.seconds_before + time.monotonic() - self.started, 3)
 
 
-def measure(folder: RunFolder, stop: StopRequest, seconds: float) -> dict[str, float]:
-    """Seconds that a step, the scoring of a holdout window and a checkpoint take here, measured for about `seconds`.
+def measure(folder: RunFolder, stop: StopRequest, seconds: float, started: float | None = None) -> dict[str, float]:
+    """Seconds that a step, the scoring of a holdout window, a checkpoint and all else take; for about `seconds`.
 
-    The first two steps are not counted: they allocate memory and choose kernels.
+    The first step allocates memory and chooses kernels: what it takes beyond another one counts as all else, with the
+    start of the process, which was at `started` by the monotonic clock, and the export of the model.
     """
     plan, options = prepare(folder)
     with joined(plan, options.shards, stop) as (world, shared_stop):
         trainer = Trainer(plan, options.shards, world)
-        windows = min(plan.evaluation_windows, 4 * plan.micro_batch_sequences)
+        windows = min(plan.evaluation_windows, MEASURED_BATCHES * plan.micro_batch_sequences)
         holdout = Holdout(options.shards, plan.sequence_length, windows, plan.micro_batch_sequences)
-        step_seconds = [_seconds_of_step(trainer, shared_stop) for _ in range(2)]
-        while len(step_seconds) < 5 or (sum(step_seconds) < seconds and len(step_seconds) < 200):
-            step_seconds.append(_seconds_of_step(trainer, shared_stop))
-        started = time.perf_counter()
+        _seconds_of_step(trainer, shared_stop)
+        steps = [_seconds_of_step(trainer, shared_stop)]
+        while sum(steps) < seconds:
+            steps.append(_seconds_of_step(trainer, shared_stop))
+        evaluating = time.perf_counter()
         trainer.evaluate(holdout, shared_stop)
         evaluated = time.perf_counter()
-        keeper = Keeper(folder, trainer, options)
+        keeper = Keeper(folder, trainer, options, started)
         keeper.save()
         saved = time.perf_counter()  # it is written while training goes on
+        if world.is_first:
+            export_model(trainer.model, folder.model)
+        exported = time.perf_counter()
         keeper.wait()
         keeper.close()
+        step_seconds = statistics.fmean(steps)
+        all_else = keeper.seconds() - (time.perf_counter() - exported) - (saved - evaluating)
         return {
-            "step_seconds": statistics.median(step_seconds[2:]),
-            "window_seconds": (evaluated - started) / windows,
+            "step_seconds": step_seconds,
+            "window_seconds": (evaluated - evaluating) / windows,
             "checkpoint_seconds": saved - evaluated,
+            "start_seconds": max(0.0, all_else - step_seconds * (len(steps) + 1)),
         }
 
 

@@ -22,3 +22,9 @@ def rate_factor(step: int, steps: int, settings: OptimizerSettings) -> float:
     if settings.schedule == "cosine":
         decayed = (1 - math.cos(math.pi * decayed)) / 2
     return 1 - (1 - settings.min_learning_rate_ratio) * decayed
+
+
+def least_steps(settings: OptimizerSettings) -> int:
+    """The fewest that have a step of warm-up and one of decay, as far as the settings ask for them."""
+    ratios = [ratio for ratio in (settings.warmup_ratio, settings.decay_ratio) if ratio]
+    return max((math.floor(0.5 / ratio) + 1 for ratio in ratios), default=1)

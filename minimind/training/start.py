@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from minimind.config import TrainingConfig
+from minimind.config import ModelSizes, TrainingConfig
 from minimind.errors import ConfigError
 from minimind.model.hugging_face import check_tensors, read_config, weight_files
 from minimind.model.transformer import ModelConfig
@@ -24,17 +24,19 @@ class Start:
         return {path.name: sha256_of_file(path) for path in paths}
 
 
-def check_fits(section: TrainingConfig, folder: Path) -> ModelConfig:
-    """The config of the folder's model. Raises ConfigError, with all that is wrong, if this section cannot go on from
-    it, and ModelNotFoundError if it is no whole model in Qwen3 format."""
+def check_fits(section: TrainingConfig, folder: Path) -> tuple[str, ModelConfig]:
+    """The candidate that has the sizes of the folder's model, and that model's config.
+
+    Raises ConfigError, with all that is wrong, if this section cannot go on from it, and ModelNotFoundError if it is no
+    whole model in Qwen3 format.
+    """
     there = read_config(folder)
     check_tensors(folder)
     problems = []
-    sizes = section.model_sizes.model_dump()
-    if other := [
-        f"{name} is {getattr(there, name)}, not {size}" for name, size in sizes.items() if getattr(there, name) != size
-    ]:
-        where = f"training.preset {section.preset}" if section.preset else "training.sizes"
+    others = {name: differing(there, sizes) for name, sizes in section.candidates.items()}
+    name, other = min(others.items(), key=lambda item: len(item[1]))
+    if other:
+        where = f"training.preset {name}" if section.preset else "training.sizes"
         problems.append(f"its sizes are not those of {where}: {', '.join(other)}; give its sizes in training.sizes")
     if section.sequence_length > there.max_positions:
         problems.append(
@@ -50,7 +52,15 @@ def check_fits(section: TrainingConfig, folder: Path) -> ModelConfig:
         )
     if problems:
         raise ConfigError(f"training.start_from ({folder})", problems)
-    return there
+    return name, there
+
+
+def differing(there: ModelConfig, sizes: ModelSizes) -> list[str]:
+    """In words, each size that a model has otherwise."""
+    asked = sizes.model_dump()
+    return [
+        f"{name} is {getattr(there, name)}, not {size}" for name, size in asked.items() if getattr(there, name) != size
+    ]
 
 
 def check_tokenizer(start: Start, tokenizer: str, vocabulary_size: int) -> None:

@@ -51,6 +51,10 @@ class Domain:
         words = ["clean", str(self.config), "--store", str(self.store), "--json", *arguments]
         return invoked(words, expect)
 
+    def plan(self, *arguments: str, expect: int = 0) -> dict[str, Any]:
+        """`minimind plan --json` within this process."""
+        return invoked(["plan", str(self.config), "--store", str(self.store), "--json", *arguments], expect)
+
     def say(self, *arguments: str) -> str:
         """What `minimind run` prints for a person."""
         command = [*MINIMIND, "run", str(self.config), "--store", str(self.store), *arguments]
@@ -122,5 +126,6 @@ def small_config(name: str, corpus: Path) -> dict[str, Any]:
         "budget": "30k tokens", "devices": 1, "threads": 1, "evaluations": 3, "checkpoint_seconds": 0.3,
         "permanent_checkpoint_steps": None, "max_gradient_growth": 20, "max_skipped_steps": 10,
     }  # fmt: skip
+    tree["training"]["optimizer"]["warmup_ratio"] = 0.1  # a step of it in the few that the tests train
     tree["evaluation"]["sampling"] |= {"prompts": ["bade [/bold] said"], "holdout_prompts": 1, "max_new_tokens": 16}
     return tree

@@ -114,7 +114,12 @@ BUILDS = {
             "steps": 200, "tokens": 819_200, "epochs": 0.39, "parameters": 1_312_128, "loss": 4.1,
             "holdout_loss": 4.25, "tokens_per_second": 5100.0, "training_seconds": 161.0, "resumed": 0,
         },
-        {"started_from": {"name": "demo", "version": "2"}},
+        {
+            "started_from": {"name": "demo", "version": "2"},
+            "expected": {
+                "seconds": 158.9, "cost": 1.0, "bits_per_byte": {"value": 1.9, "low": 1.7, "high": 1.87},
+            },
+        },
     ),
     "evaluation": Outcome(
         {
@@ -166,6 +171,18 @@ def stages(store):
 def rendered(config, stages, folder):
     render_report(config, stages, folder / "reports" / "report.html")
     return (folder / "reports" / "report.html").read_text()
+
+
+def test_report_compares_the_plan_with_what_happened(config, stages, tmp_path):
+    page = text_of(rendered(config, stages, tmp_path))
+    assert "Minutes 2.6 2.7 +1.3%" in page
+    assert "Cost 1.00 1.01 +1.3%" in page
+    assert "Bits per byte 1.900 (1.700 to 1.870) 1.876 -1.3%, outside the range" in page
+    stages["training"].details["expected"] = {"seconds": None, "cost": None, "bits_per_byte": None}
+    page = text_of(rendered(config, stages, tmp_path))
+    assert "Minutes not measured 2.7 – Bits per byte outside what was measured 1.876 –" in page
+    del stages["training"].details["expected"]
+    assert "what came of it" not in text_of(rendered(config, stages, tmp_path))
 
 
 class Elements(HTMLParser):

@@ -3,17 +3,19 @@
 import json
 import logging
 import os
+import re
 import signal
 import time
 from dataclasses import replace
 
 import pytest
-import torch
 from small import small_inputs, training_config, weights
 
 from minimind.errors import DivergenceError, OutOfMemoryError, TrainingInterruptedError
 from minimind.model.hugging_face import load_model
 from minimind.store import Store, load_manifest
+from minimind.training import proposal
+from minimind.training.budget import plan_training
 from minimind.training.build import build
 from minimind.training.metrics import CLOCKED, read_metrics
 
@@ -109,7 +111,7 @@ def test_interrupted_supervisor_stops_the_process_and_passes_the_interrupt_on(tm
 
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        build(training_config(budget="100M tokens"), replace(small_inputs(store), watch=interrupt), store)
+        build(training_config(budget="2M tokens"), replace(small_inputs(store), watch=interrupt), store)
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
     assert time.monotonic() - started < 60
@@ -126,18 +128,28 @@ def test_loss_that_explodes_is_said_with_the_learning_rate(tmp_path):
         build(training_config().model_copy(update={"optimizer": optimizer}), small_inputs(store), store)
 
 
-def test_time_budget_is_measured_by_the_process_that_trains(tmp_path, caplog):
+def test_time_budget_is_measured_by_the_process_that_trains(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(proposal, "MAX_MEASURED_SECONDS", 0.2)
     said = []
     store = Store(tmp_path, "made", lambda stage, done, total, text: said.append((stage, done, total, text)))
-    inputs = small_inputs(store)
-    config = training_config(budget="3s", checkpoint_seconds=20)
+    shards = small_inputs(store).shards
+    config = training_config(budget="1h", checkpoint_seconds=20)
     with caplog.at_level(logging.INFO):
-        first, second = build(config, inputs, store), build(config, inputs, store)
-    assert second.reused
-    assert second.fingerprint == first.fingerprint
+        first, second = plan_training(config, shards, store), plan_training(config, shards, store)
+    assert second == first
     assert "as planned before" in caplog.text
-    assert ("training", 0, None, "measuring how many steps 3s allows") in said
-    assert said[-1][:3] == ("training", first.counts["steps"], first.counts["steps"])
-    assert "tokens/s, 0 s left" in said[-1][3]
-    assert first.config["hardware"] == torch.backends.cpu.get_cpu_capability()
-    assert 0.2 < first.counts["training_seconds"] < 15  # this machine may be busy with other things
+    assert ("training", 0, None, "measuring how fast this machine trains, for 1h") in said
+    assert 0 < first.speed.step_seconds < 5  # this machine may be busy with other things
+    assert 0.1 < first.speed.start_seconds < 120
+    assert 0.99 * 3600 < first.seconds <= 3600
+
+
+def test_plan_is_said_before_training_and_its_expectations_stay_with_the_model(undisturbed, tmp_path, caplog):
+    expected = undisturbed.details["expected"]
+    assert expected == {"seconds": None, "bits_per_byte": None, "cost": None}  # too short to be measured
+    store = Store(tmp_path, "made")
+    with caplog.at_level(logging.INFO), pytest.raises(TrainingInterruptedError):
+        build(CONFIG, replace(small_inputs(store), watch=Disturber(signal.SIGTERM)), store)
+    table = next(record.getMessage() for record in caplog.records if "the plan" in record.getMessage())
+    assert re.search(r"steps +390 of 128 tokens\n", table)
+    assert re.search(r"expected bits per byte +outside what was measured", table)

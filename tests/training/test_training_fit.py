@@ -6,7 +6,7 @@ from small import small_inputs, training_config
 
 from minimind.errors import OutOfMemoryError
 from minimind.store import Store
-from minimind.training import budget, fit
+from minimind.training import calibration, fit
 from minimind.training.budget import make_plan
 from minimind.training.fit import Probe, divisors, fitting_sizes, try_in_process, try_step
 
@@ -104,10 +104,12 @@ def test_time_is_measured_with_the_micro_batch_that_fits(store, made_up_device, 
 
     def measure_made_up(folder, plan, watch, arguments):
         measured.append((plan.micro_batch_sequences, plan.accumulation))
-        folder.summary.write_text('{"step_seconds": 0.1, "window_seconds": 0.01, "checkpoint_seconds": 0.1}')
+        folder.summary.write_text(
+            '{"step_seconds": 0.1, "window_seconds": 0.01, "checkpoint_seconds": 0.1, "start_seconds": 1.0}'
+        )
 
     made_up_device(free=10_000)
-    monkeypatch.setattr(budget, "run_training_process", measure_made_up)
+    monkeypatch.setattr(calibration, "run_training_process", measure_made_up)
     plan = make_plan(training_config(micro_batch_sequences="auto", budget="100s"), small_inputs(store).shards, store)
     assert measured == [(4, 1)]
     assert (plan.micro_batch_sequences, plan.accumulation, plan.batch_tokens) == (4, 1, 128)

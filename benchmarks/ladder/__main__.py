@@ -1,0 +1,136 @@
+"""A ladder of models on one corpus: bits per byte by parameters and tokens, and the scaling law that fits them.
+
+    python -m benchmarks.ladder --shards FOLDER --corpus legal-en
+    python -m benchmarks.ladder --shards FOLDER --corpus tech-en --rungs micro:400k,tiny:400k --check
+    python -m benchmarks.ladder --shards FOLDER --config configs/legal-en.yaml --rungs 26m:100M,26m:400M,64m:400M
+
+FOLDER holds shards, of a store or made by `python -m benchmarks.recipe.prepare`. A rung is a size and a budget of
+tokens, trained by the config's recipe (`--config`, configs/demo.yaml) from the first step to the end of its decay.
+Each becomes a row of docs/benchmarks/ladder.json as it ends, and a row that is there is not run again: a stopped ladder
+goes on by the same command. The page beside it has the rows, the law fitted to them and what it misses. Rows of a
+`--check` are not fitted: they say how far the law holds on other text. `--table` writes the page anew, and no more.
+Needs torch, numpy, pyarrow, pydantic, PyYAML and safetensors.
+"""
+
+import argparse
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ladder.page import render
+from benchmarks.ladder.rungs import SIZES, run_rung
+from benchmarks.recipe.__main__ import count, sha256_of_folder
+from minimind.config import TrainingConfig, load_config
+from minimind.store import describe_machine, git_commit
+from minimind.training.device import find_device, hardware_name
+
+PROJECT = Path(__file__).parents[2]
+RESULTS = PROJECT / "docs" / "benchmarks" / "ladder.json"
+RUNGS = (
+    "micro:400k,micro:800k,micro:1600k,micro:2400k,small:400k,small:800k,small:1600k,"
+    "tiny:400k,tiny:800k,double:400k,double:800k"
+)
+KEY = ("corpus", "shards", "size", "asked_tokens", "seed", "device", "check")
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    given = arguments().parse_args()
+    if not given.table:
+        run_missing(given)
+    given.results.with_suffix(".md").write_text(render(read(given.results)))
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.ladder", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shards", type=Path)
+    parser.add_argument("--corpus", help="its name in the page; the folder's, if not given")
+    parser.add_argument("--rungs", default=RUNGS, help=f"SIZE:TOKENS, commas between; sizes: {', '.join(SIZES)}")
+    parser.add_argument("--config", type=Path, default=PROJECT / "configs" / "demo.yaml")
+    parser.add_argument("--seeds", default="1")
+    parser.add_argument("--holdout-windows", type=int, default=200)
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--check", action="store_true", help="not for the fit: how far the law holds elsewhere")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true", help="only write the page anew")
+    return parser
+
+
+def run_missing(given: argparse.Namespace) -> None:
+    if given.shards is None:
+        raise SystemExit("--shards must name a folder of shards")
+    section = load_config(given.config).training
+    device = find_device(given.device)
+    known = {key_of(row) for row in read(given.results)}
+    for seed in map(int, given.seeds.split(",")):
+        for size, tokens in map(parse_rung, given.rungs.split(",")):
+            place: Row = {
+                "corpus": given.corpus or given.shards.resolve().name,
+                "shards": sha256_of_folder(given.shards),
+                "size": size,
+                "asked_tokens": tokens,
+                "seed": seed,
+                "device": hardware_name(device),
+                "check": given.check,
+            }
+            if key_of(place) in known:
+                continue
+            found = run_rung(rung_section(section, size, tokens, seed, given), given.shards, given.holdout_windows)
+            row = place | found | surroundings()
+            write(given.results, [*read(given.results), row])
+            print(f"{size}, {tokens:,.0f} tokens, seed {seed}: {row['bits_per_byte']:.4f} bits per byte", flush=True)
+
+
+def parse_rung(text: str) -> tuple[str, float]:
+    size, colon, tokens = text.partition(":")
+    if not colon or size not in SIZES:
+        raise SystemExit(f"{text!r} is no rung; write SIZE:TOKENS with one of {', '.join(SIZES)}")
+    return size, count(tokens)
+
+
+def rung_section(
+    section: TrainingConfig, size: str, tokens: float, seed: int, given: argparse.Namespace
+) -> TrainingConfig:
+    changes = {
+        "preset": None,
+        "sizes": SIZES[size].model_dump(),
+        "budget": f"{tokens:.0f} tokens",
+        "seed": seed,
+        "device": given.device,
+        "threads": given.threads,
+    }
+    return TrainingConfig.model_validate(section.model_dump() | changes)
+
+
+def surroundings() -> Row:
+    return {
+        "machine": describe_machine(),
+        "commit": git_commit(),
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def key_of(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY)
+
+
+def read(results: Path) -> list[Row]:
+    rows: list[Row] = json.loads(results.read_text())["rows"] if results.is_file() else []
+    return rows
+
+
+def write(results: Path, rows: list[Row]) -> None:
+    results.parent.mkdir(parents=True, exist_ok=True)
+    temporary = results.with_suffix(".tmp")
+    lines = ",\n".join(json.dumps(row) for row in sorted(rows, key=lambda row: str(key_of(row))))
+    temporary.write_text(f'{{"rows": [\n{lines}\n]}}\n')
+    temporary.rename(results)
+
+
+if __name__ == "__main__":
+    main()
