@@ -3,8 +3,6 @@
 import math
 import statistics
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.recipe.passages import Passages
 from benchmarks.recipe.recipes import Recipe, batch_sequences_of, length_of, model_of, plan_of, settings_of
+from benchmarks.recipe.task import Task
 from minimind.model.bits_per_byte import IGNORED
 from minimind.model.transformer import Mask, Transformer
 from minimind.shards.reader import ShardReader, vocabulary_size
@@ -29,31 +28,10 @@ MEASURED_STEPS = 7
 REFERENCE_MICRO_BATCH = 32
 
 
-@dataclass(frozen=True)
-class Task:
-    shards: Path
-    preset: str
-    tokens: float | None  # that count, padding does not
-    seconds: float | None  # of training; evaluations and compilation do not count
-    cpu_seconds: float | None  # the same, of all threads
-    evaluations: int
-    holdout_windows: int
-    window: int  # predictions of a holdout window, the same for every recipe
-    micro_batch: int  # sequences, at most
-    device: torch.device
-    threads: int
-    compiled: bool  # but for recipes that are eager
-    compile_cache: Path
-
-
 def run(recipe: Recipe, seed: int, task: Task) -> dict[str, Any]:
     """The row of one run."""
-    torch.set_num_threads(task.threads)
-    torch.use_deterministic_algorithms(recipe.deterministic, warn_only=task.device.type == "cuda")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    use_compile_cache(task.compile_cache)
-    reader = ShardReader(task.shards, "train")
-    passages = Passages(reader, length_of(recipe, task.preset), seed) if recipe.padded else None
+    prepare(recipe, task)
+    passages = passages_of(recipe, seed, task)
     plan = make_plan(recipe, seed, task)
     useful = plan.batch_sequences * (passages.mean_predicted if passages else plan.sequence_length)
     warmed = warm_up(make_trainer(recipe, plan, task, passages)) if task.tokens is None or plan.compiled else {}
@@ -76,6 +54,22 @@ def run(recipe: Recipe, seed: int, task: Task) -> dict[str, Any]:
         **warmed,
         **cost,
     }
+
+
+def prepare(recipe: Recipe, task: Task) -> None:
+    """This process, as the training process sets itself up; nothing is left of what was compiled for a run before."""
+    torch.set_num_threads(task.threads)
+    torch.use_deterministic_algorithms(recipe.deterministic, warn_only=task.device.type == "cuda")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    use_compile_cache(task.compile_cache)
+    torch.compiler.reset()
+    if task.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+
+def passages_of(recipe: Recipe, seed: int, task: Task) -> Passages | None:
+    reader = ShardReader(task.shards, "train")
+    return Passages(reader, length_of(recipe, task.preset), seed) if recipe.padded else None
 
 
 def steps_within(task: Task, useful_tokens: float, warmed: dict[str, float]) -> float:

@@ -9,7 +9,7 @@ import torch
 from small import make_documents, write_shard, write_token_bytes
 
 from benchmarks.recipe import __main__ as recipe
-from benchmarks.recipe import recipes
+from benchmarks.recipe import recipes, results
 from benchmarks.recipe.passages import Passages
 from benchmarks.recipe.running import PlainObjective
 from benchmarks.recipe.table import crossing, render
@@ -59,13 +59,13 @@ def run_benchmark(shards, tmp_path, monkeypatch):
     monkeypatch.setitem(recipes.BATCH_TOKENS, "tiny", 256)
     monkeypatch.setattr(recipes, "REFERENCE_LENGTH", 40)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "unused")
-    results = tmp_path / "recipe.json"
+    path = tmp_path / "recipe.json"
 
     def run(*arguments):
-        given = ["recipe", "--shards", str(shards), "--results", str(results), "--threads", "1", "--device", "cpu"]
+        given = ["recipe", "--shards", str(shards), "--results", str(path), "--threads", "1", "--device", "cpu"]
         monkeypatch.setattr(sys, "argv", [*given, "--window", "32", "--evaluations", "3", *arguments])
         recipe.main()
-        return json.loads(results.read_text())["rows"], results.with_suffix(".md").read_text()
+        return json.loads(path.read_text())["rows"], path.with_suffix(".md").read_text()
 
     yield run
     torch.use_deterministic_algorithms(False)
@@ -81,7 +81,7 @@ def test_rows_that_are_known_are_not_run_again(run_benchmark, monkeypatch):
     assert reference["batch_tokens"] == 12 * 40
     assert [len(row["curve"]) for row in rows] == [3, 3]
     assert "| reference | the reference's recipe: padded, eager, its loss over all logits | 1 |" in page
-    monkeypatch.setattr(recipe, "run", lambda *_: pytest.fail("a row was run again"))
+    monkeypatch.setattr(results, "run", lambda *_: pytest.fail("a row was run again"))
     assert run_benchmark(*arguments)[0] == rows
     with pytest.raises(pytest.fail.Exception):
         run_benchmark("--recipes", "ours", "--tokens", "2k", "--seeds", "2")
