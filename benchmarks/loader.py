@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.recipe.recipes import RECIPES
-from benchmarks.recipe.results import Row, merge, place, surroundings, write_page
+from benchmarks.recipe.results import Row, merge, setting, surroundings, write_page
 from benchmarks.recipe.running import NeverStop, make_plan, make_trainer, prepare
 from benchmarks.recipe.task import Task, add_speed_arguments, each_task
 
@@ -62,7 +62,7 @@ def measure(task: Task, rounds: int, steps: int) -> Row:
     found = [timed_round(trainer, steps) for _ in range(rounds)]
     speed = statistics.median(each["tokens_per_second"] for each in found)
     return (
-        place("ours", 1, task)
+        setting("ours", task)
         | {
             "rounds": found,
             "tokens_per_second": speed,

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.recipe.recipes import RECIPES
-from benchmarks.recipe.results import Row, merge, place, surroundings, write_page
+from benchmarks.recipe.results import Row, merge, setting, surroundings, write_page
 from benchmarks.recipe.running import make_plan
 from benchmarks.recipe.task import Task, add_task_arguments, make_task
 from minimind.training.launch import started_process
@@ -79,7 +79,7 @@ def measure(task: Task, steps: int, kills: int, checkpoint_seconds: float) -> Ro
         train_to_end(killed, plan)
         same = digest(undisturbed) == digest(killed)
     return (
-        place("ours", 1, task)
+        setting("ours", task)
         | {
             "steps": steps,
             "checkpoint_seconds": checkpoint_seconds,

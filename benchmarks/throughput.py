@@ -15,7 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from benchmarks.recipe.recipes import BASELINES, RECIPES
-from benchmarks.recipe.results import Row, merge, place, surroundings, write_page
+from benchmarks.recipe.results import Row, merge, setting, surroundings, write_page
 from benchmarks.recipe.running import NeverStop, make_plan, make_trainer, parameters_of, passages_of, prepare
 from benchmarks.recipe.task import Task, add_speed_arguments, each_task, named_recipes
 from benchmarks.throughput_table import render
@@ -79,7 +79,7 @@ def measure_cold(names: list[str], task: Task, rounds: int, steps: int) -> Itera
         again = {name: ask(workers[name], "begin")["first_step_seconds"] for name in names}
     for name in names:
         yield (
-            place(name, 1, task)
+            setting(name, task)
             | {"micro_batch": task.micro_batch}
             | begun[name]
             | {"again_first_step_seconds": again[name]}
@@ -164,9 +164,10 @@ def work(name: str, task: Task, orders: Connection) -> None:
             "first_step_seconds": first["seconds"],
         }
     )
-    while (order := orders.recv()) != "end":
-        orders.send(timed_steps(trainer, order))
-    orders.send(memory(trainer.device))
+    with suppress(EOFError):  # the benchmark has what it wanted, or is dead
+        while (order := orders.recv()) != "end":
+            orders.send(timed_steps(trainer, order))
+        orders.send(memory(trainer.device))
 
 
 def timed_steps(trainer: Any, steps: int) -> dict[str, float]:

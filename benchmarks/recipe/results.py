@@ -34,17 +34,18 @@ def run_missing(name: str, seed: int, task: Task, results: Path) -> None:
 
 def place(name: str, seed: int, task: Task) -> Row:
     """What tells a run from every other."""
+    scored = {"seed": seed, "budget": task.budget, "window": task.window, "holdout_windows": task.holdout_windows}
+    return setting(name, task) | scored
+
+
+def setting(name: str, task: Task) -> Row:
     return {
         "corpus": task.corpus,
         "shards": sha256_of_folder(task.shards),
         "preset": task.preset,
         "recipe": name,
-        "seed": seed,
-        "budget": task.budget,
         "device": hardware_name(task.device),
         "torch": torch.__version__,
-        "window": task.window,
-        "holdout_windows": task.holdout_windows,
         "compiling": task.compiled,
         "threads": task.threads,
         "settings": settings_sha256(name, task.preset),
