@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.recipe import recipes
 from benchmarks.recipe.recipes import RECIPES, SIZES
 from minimind.training.device import find_device, physical_cores
 
@@ -53,7 +54,7 @@ def add_speed_arguments(parser: argparse.ArgumentParser, results: Path) -> None:
     """Of a benchmark that scores nothing, and takes several presets and devices in turn."""
     parser.add_argument("--presets", default="tiny", help=f"of {', '.join(SIZES)}, with commas between (tiny)")
     parser.add_argument("--devices", default="auto", help="of cpu, cuda, auto (auto)")
-    parser.set_defaults(evaluations=1, holdout_windows=1, window=256)
+    parser.set_defaults(evaluations=1, holdout_windows=1, window=1)
     add_common_arguments(parser, results)
 
 
@@ -80,6 +81,9 @@ def each_task(given: argparse.Namespace) -> Iterator[Task]:
 def make_task(given: argparse.Namespace, **budget: float | None) -> Task:
     if given.shards is None:
         raise SystemExit("--shards or $MINIMIND_SHARDS must name a folder of shards")
+    longest = min(recipes.REFERENCE_LENGTH, recipes.SEQUENCE_LENGTHS[given.preset])
+    if given.window > longest:
+        raise SystemExit(f"--window {given.window} is longer than the {longest} tokens that each recipe is trained on")
     device = find_device(given.device)
     return Task(
         corpus=given.corpus or given.shards.resolve().name,

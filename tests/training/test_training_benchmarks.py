@@ -81,7 +81,7 @@ def test_loader_reports_the_share_of_a_step(command):
 
 @pytest.mark.slow
 def test_killed_training_is_resumed_to_the_same_bytes(command):
-    (row,), page = command(resume, "--steps", "3000", "--kills", "1", "--checkpoint-seconds", "0.2")
+    (row,), page = command(resume, "--window", "32", "--steps", "3000", "--kills", "1", "--checkpoint-seconds", "0.2")
     assert row["same_bytes"]
     assert row["kills"][0]["next_step_seconds"] <= row["kills"][0]["caught_up_seconds"]
     assert "| yes |" in page
@@ -90,6 +90,11 @@ def test_killed_training_is_resumed_to_the_same_bytes(command):
 def test_unknown_preset_is_refused(command):
     with pytest.raises(SystemExit, match="no preset is called nonsense"):
         command(loader, "--presets", "nonsense")
+
+
+def test_window_that_a_recipe_was_not_trained_for_is_refused(command):
+    with pytest.raises(SystemExit, match="--window 33 is longer than the 32 tokens"):
+        command(time_to_loss, "--window", "33")
 
 
 def made_run(name, seconds, scores, seed=1):
@@ -148,7 +153,7 @@ def test_time_to_loss_runs_both_baselines_and_each_share_once(command, monkeypat
         return {name: value for name, value in made.items() if name not in (*results.KEY, "settings")}
 
     monkeypatch.setattr(results, "run", run)
-    arguments = ("--seconds", "100", "--shares", "0.2,0.4", "--seeds", "1,2")
+    arguments = ("--window", "32", "--seconds", "100", "--shares", "0.2,0.4", "--seeds", "1,2")
     command(time_to_loss, *arguments)
     expected = [("reference", 100.0), ("reference-packed", 100.0), ("ours", 20.0), ("ours", 40.0)]
     assert asked == [(name, seed, seconds) for seed in (1, 2) for name, seconds in expected]
