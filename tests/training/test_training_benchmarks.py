@@ -81,7 +81,7 @@ def test_loader_reports_the_share_of_a_step(command):
 
 @pytest.mark.slow
 def test_killed_training_is_resumed_to_the_same_bytes(command):
-    (row,), page = command(resume, "--window", "32", "--steps", "3000", "--kills", "1", "--checkpoint-seconds", "0.2")
+    (row,), page = command(resume, "--window", "32", "--steps", "800", "--kills", "1", "--checkpoint-seconds", "0.2")
     assert row["same_bytes"]
     assert row["kills"][0]["next_step_seconds"] <= row["kills"][0]["caught_up_seconds"]
     assert "| yes |" in page
