@@ -1,12 +1,15 @@
 """The recipes that are compared: ours, ours with one ingredient changed, and the reference's."""
 
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from minimind.config import PRESETS, ModelSizes
+from minimind.config import PRESETS, ModelSizes, TrainingConfig, load_config
 from minimind.model.transformer import ModelConfig
 from minimind.training.optimizer import OptimizerSettings
 
+CONFIG = Path(__file__).parents[2] / "configs" / "legal-en.yaml"
 SIZES: dict[str, ModelSizes] = dict(PRESETS) | {
     "micro": ModelSizes(hidden_size=64, layers=3, heads=2, kv_heads=1, head_size=32, intermediate_size=192),
 }
@@ -25,16 +28,10 @@ class Recipe:
     plan: dict[str, Any] = field(default_factory=dict)
     padded: bool = False  # one passage a row
     reference_batch: bool = False
+    plain_loss: bool = False  # cross_entropy of all logits at once
+    eager: bool = False  # even where the others are compiled
     deterministic: bool = True  # kernels, as the training process asks for them
 
-
-OURS: dict[str, Any] = {
-    "learning_rate": 3e-3, "weight_decay": 0.1,
-    "matrix_optimizer": "muon", "matrix_learning_rate": 0.02, "matrix_weight_decay": 0.1, "muon_momentum": 0.95,
-    "reference_width": 128, "schedule": "linear", "min_learning_rate_ratio": 0.05, "warmup_ratio": 0.02,
-    "decay_ratio": 0.5, "beta1": 0.9, "beta2": 0.95, "max_gradient_norm": 1.0,
-}  # fmt: skip
-OUR_PLAN: dict[str, Any] = {"zero_output_projections": True, "document_mask": False, "z_loss": 0.0}
 
 REFERENCE: dict[str, Any] = {
     "learning_rate": 5e-4, "weight_decay": 0.01, "vector_weight_decay": 0.01,
@@ -42,61 +39,73 @@ REFERENCE: dict[str, Any] = {
     "schedule": "cosine", "min_learning_rate_ratio": 0.1, "warmup_ratio": 0.0, "decay_ratio": 1.0,
     "beta1": 0.9, "beta2": 0.999, "fused": False,
 }  # fmt: skip
-REFERENCE_PLAN = {"zero_output_projections": False, "compiled": False}
-ADAMW = {"matrix_optimizer": "adamw"}
+REFERENCE_PLAN = {
+    "zero_output_projections": False, "document_mask": False, "z_loss": 0.0,
+}  # fmt: skip
+REFERENCE_MODEL = {"embedding_norm": False, "residual_scalars": False}
+
+
+def adamw(rate: float) -> dict[str, Any]:
+    return {"matrix_optimizer": "adamw", "matrix_learning_rate": rate}
+
 
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("ours", "Muon, WSD, zero-initialised output projections, packed"),
-        Recipe("adamw", "AdamW for the matrices, 3e-3", ADAMW | {"matrix_learning_rate": 3e-3}),
-        Recipe("adamw-2e-4", "AdamW for the matrices, 2e-4", ADAMW | {"matrix_learning_rate": 2e-4}),
-        Recipe("muon-0.005", "a quarter of the matrices' rate", {"matrix_learning_rate": 0.005}),
-        Recipe("adamw-5e-4", "AdamW for the matrices, 5e-4", ADAMW | {"matrix_learning_rate": 5e-4}),
-        Recipe("adamw-1e-3", "AdamW for the matrices, 1e-3", ADAMW | {"matrix_learning_rate": 1e-3}),
-        Recipe("adamw-6e-3", "AdamW for the matrices, 6e-3", ADAMW | {"matrix_learning_rate": 6e-3}),
-        Recipe(
-            "adamw-normal-init",
-            "AdamW for the matrices, 3e-3, and normal-init",
-            ADAMW | {"matrix_learning_rate": 3e-3},
-            plan={"zero_output_projections": False},
-        ),
-        Recipe("muon-0.01", "half the matrices' rate", {"matrix_learning_rate": 0.01}),
-        Recipe("muon-0.04", "twice the matrices' rate", {"matrix_learning_rate": 0.04}),
+        Recipe("ours", "as in configs/: Muon 0.01, WSD, packed"),
+        Recipe("muon-0.005", "half the matrices' rate", {"matrix_learning_rate": 0.005}),
+        Recipe("muon-0.02", "twice the matrices' rate", {"matrix_learning_rate": 0.02}),
+        Recipe("muon-0.04", "four times the matrices' rate", {"matrix_learning_rate": 0.04}),
+        Recipe("adamw-2e-4", "AdamW for the matrices, 2e-4", adamw(2e-4)),
+        Recipe("adamw-5e-4", "AdamW for the matrices, 5e-4", adamw(5e-4)),
+        Recipe("adamw-1e-3", "AdamW for the matrices, 1e-3", adamw(1e-3)),
+        Recipe("adamw-3e-3", "AdamW for the matrices, 3e-3", adamw(3e-3)),
         Recipe("rate-6e-3", "twice the embedding's rate", {"learning_rate": 6e-3}),
         Recipe("undecayed", "no weight decay", {"weight_decay": 0.0, "matrix_weight_decay": 0.0}),
+        Recipe("to-zero", "the rate decays to zero, not to a twentieth", {"min_learning_rate_ratio": 0.0}),
         Recipe("cosine", "cosine to a tenth instead of WSD", {
             "schedule": "cosine", "decay_ratio": 0.98, "min_learning_rate_ratio": 0.1}),
         Recipe("linear", "linear decay from the warm-up on", {"decay_ratio": 0.98}),
-        Recipe("to-zero", "decay to zero", {"min_learning_rate_ratio": 0.0}),
-        Recipe(
-            "normal-init",
-            "output projections scaled by depth, as in configs/",
-            plan={"zero_output_projections": False},
-        ),
+        Recipe("zero-init", "output projections begin at zero", plan={"zero_output_projections": True}),
         Recipe("z-loss", "z-loss 1e-4", plan={"z_loss": 1e-4}),
         Recipe("document-mask", "attention within documents", plan={"document_mask": True}),
         Recipe("embedding-norm", "a norm behind the embedding", model={"embedding_norm": True}),
         Recipe("residual-scalars", "a learned factor a block", model={"residual_scalars": True}),
         Recipe("any-kernels", "kernels need not be deterministic (differs on a GPU)", deterministic=False),
-        Recipe("reference", "the reference's recipe", REFERENCE, plan=REFERENCE_PLAN, padded=True,
-               reference_batch=True, deterministic=False),
-        Recipe("reference-packed", "the same, packed and fused, compiled on a GPU", REFERENCE | {"fused": True},
-               plan={"zero_output_projections": False}, reference_batch=True, deterministic=False),
+        Recipe("reference", "the reference's recipe: padded, eager, its loss over all logits", REFERENCE,
+               REFERENCE_MODEL, REFERENCE_PLAN, padded=True, reference_batch=True, plain_loss=True, eager=True,
+               deterministic=False),
+        Recipe("reference-packed", "the same packed and fused, with our loss, compiled where ours is",
+               REFERENCE | {"fused": True}, REFERENCE_MODEL, REFERENCE_PLAN, reference_batch=True,
+               deterministic=False),
     )
 }  # fmt: skip
+BASELINES = ("reference", "reference-packed")
+
+
+@cache
+def ours() -> TrainingConfig:
+    """The recipe that the configs have."""
+    return load_config(CONFIG).training
 
 
 def model_of(recipe: Recipe, preset: str, vocabulary_size: int) -> ModelConfig:
     length = length_of(recipe, preset)
-    return ModelConfig(vocabulary_size, max_positions=length, **SIZES[preset].model_dump(), **recipe.model)
+    ingredients = {name: getattr(ours(), name) for name in ("embedding_norm", "residual_scalars")} | recipe.model
+    return ModelConfig(vocabulary_size, max_positions=length, **SIZES[preset].model_dump(), **ingredients)
+
+
+def plan_of(recipe: Recipe) -> dict[str, Any]:
+    """Ingredients that are no setting of the optimizer."""
+    names = ("zero_output_projections", "document_mask", "z_loss")
+    return {name: getattr(ours(), name) for name in names} | recipe.plan
 
 
 def settings_of(recipe: Recipe, preset: str) -> OptimizerSettings:
     changes = dict(recipe.optimizer)
     if recipe.reference_batch:  # its rates are meant for every width
         changes["reference_width"] = SIZES[preset].hidden_size
-    return OptimizerSettings(**OURS | changes)
+    return OptimizerSettings(**ours().optimizer.model_dump() | changes)
 
 
 def length_of(recipe: Recipe, preset: str) -> int:

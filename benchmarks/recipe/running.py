@@ -3,14 +3,17 @@
 import math
 import statistics
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from benchmarks.recipe.passages import Passages
-from benchmarks.recipe.recipes import OUR_PLAN, Recipe, batch_sequences_of, length_of, model_of, settings_of
+from benchmarks.recipe.recipes import Recipe, batch_sequences_of, length_of, model_of, plan_of, settings_of
+from benchmarks.recipe.task import Task
+from minimind.model.bits_per_byte import IGNORED
+from minimind.model.transformer import Mask, Transformer
 from minimind.shards.reader import ShardReader, vocabulary_size
 from minimind.training.batches import Batches
 from minimind.training.compilation import use_compile_cache
@@ -25,44 +28,25 @@ MEASURED_STEPS = 7
 REFERENCE_MICRO_BATCH = 32
 
 
-@dataclass(frozen=True)
-class Task:
-    shards: Path
-    preset: str
-    tokens: float | None  # that count, padding does not
-    seconds: float | None  # of training; evaluations and compilation do not count
-    evaluations: int
-    holdout_windows: int
-    window: int  # predictions of a holdout window, the same for every recipe
-    micro_batch: int  # sequences, at most
-    device: torch.device
-    threads: int
-    compile_cache: Path
-
-
 def run(recipe: Recipe, seed: int, task: Task) -> dict[str, Any]:
     """The row of one run."""
-    torch.set_num_threads(task.threads)
-    torch.use_deterministic_algorithms(recipe.deterministic, warn_only=task.device.type == "cuda")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    use_compile_cache(task.compile_cache)
-    reader = ShardReader(task.shards, "train")
-    passages = Passages(reader, length_of(recipe, task.preset), seed) if recipe.padded else None
+    prepare(recipe, task)
+    passages = passages_of(recipe, seed, task)
     plan = make_plan(recipe, seed, task)
     useful = plan.batch_sequences * (passages.mean_predicted if passages else plan.sequence_length)
-    warmed = warm_up(plan, task, passages) if task.seconds or plan.compiled else {}
-    steps = math.floor(task.tokens / useful if task.tokens else (task.seconds or 0) / warmed["step_seconds"])
+    warmed = warm_up(make_trainer(recipe, plan, task, passages)) if task.tokens is None or plan.compiled else {}
+    steps = math.floor(steps_within(task, useful, warmed))
     if steps < 2:
         raise SystemExit(f"{recipe.name}: the budget is {steps} steps of {useful:,.0f} tokens; raise it")
     plan = plan.model_copy(update={"steps": steps, "evaluations": min(task.evaluations, steps)})
-    curve, cost = train(make_trainer(plan, task, passages), plan, task)
+    curve, cost = train(make_trainer(recipe, plan, task, passages), plan, task)
     return {
         "steps": steps,
         "batch_tokens": plan.batch_tokens,
         "useful_tokens_per_step": round(useful, 1),
         "sequence_length": plan.sequence_length,
         "micro_batch_sequences": plan.micro_batch_sequences,
-        "parameters": sum(parameter.numel() for parameter in make_trainer(plan, task, None).model.parameters()),
+        "parameters": parameters_of(plan),
         "precision": plan.precision,
         "compiled": plan.compiled,
         "bits_per_byte": curve[-1]["bits_per_byte"],
@@ -72,11 +56,34 @@ def run(recipe: Recipe, seed: int, task: Task) -> dict[str, Any]:
     }
 
 
+def prepare(recipe: Recipe, task: Task) -> None:
+    """This process, as the training process sets itself up; nothing is left of what was compiled for a run before."""
+    torch.set_num_threads(task.threads)
+    torch.use_deterministic_algorithms(recipe.deterministic, warn_only=task.device.type == "cuda")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    use_compile_cache(task.compile_cache)
+    torch.compiler.reset()
+    if task.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+
+def passages_of(recipe: Recipe, seed: int, task: Task) -> Passages | None:
+    reader = ShardReader(task.shards, "train")
+    return Passages(reader, length_of(recipe, task.preset), seed) if recipe.padded else None
+
+
+def steps_within(task: Task, useful_tokens: float, warmed: dict[str, float]) -> float:
+    if task.tokens is not None:
+        return task.tokens / useful_tokens
+    if task.seconds is not None:
+        return task.seconds / warmed["step_seconds"]
+    return (task.cpu_seconds or 0) / warmed["step_cpu_seconds"]
+
+
 def make_plan(recipe: Recipe, seed: int, task: Task) -> Plan:
     sequences = batch_sequences_of(recipe, task.preset)
     most = min(sequences, REFERENCE_MICRO_BATCH if recipe.padded else task.micro_batch)
     micro_batch = max(size for size in range(1, most + 1) if sequences % size == 0)
-    values: dict[str, Any] = {"compiled": task.device.type == "cuda"} | OUR_PLAN | recipe.plan
     windows = len(holdout_windows(ShardReader(task.shards, "holdout"), task.window))
     return Plan(
         model=model_of(recipe, task.preset, vocabulary_size(task.shards)),
@@ -93,29 +100,56 @@ def make_plan(recipe: Recipe, seed: int, task: Task) -> Plan:
         hardware=hardware_name(task.device),
         threads=None if task.device.type == "cuda" else task.threads,
         precision=choose_precision("auto", task.device),
+        compiled=task.compiled and not recipe.eager,
         max_gradient_growth=1e9,  # no step is skipped: the recipes are compared as they are
         torch=torch.__version__,
         shards={},
-        **values,
+        **plan_of(recipe),
     )
 
 
-def make_trainer(plan: Plan, task: Task, passages: Passages | None) -> Trainer:
+def make_trainer(recipe: Recipe, plan: Plan, task: Task, passages: Passages | None) -> Trainer:
     trainer = Trainer(plan, task.shards)
+    if recipe.plain_loss:
+        trainer.replica = PlainObjective(trainer.model)
     if passages:
         trainer.batches = Batches(passages, plan.micro_batch_sequences, task.device)
     return trainer
 
 
-def warm_up(plan: Plan, task: Task, passages: Passages | None) -> dict[str, float]:
+def parameters_of(plan: Plan) -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in Transformer(plan.model).parameters())
+
+
+class PlainObjective(nn.Module):
+    """The loss as it is mostly written: all logits, and autograd's copies of them."""
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Tensor, targets: Tensor, mask: Mask | None = None) -> tuple[Tensor, Tensor]:
+        """As `minimind.training.objective.Objective`."""
+        logits = self.model.logits(self.model.hidden_states(inputs, mask=mask))
+        nats = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
+        return nats.detach(), nats
+
+
+def warm_up(trainer: Trainer) -> dict[str, float]:
     """Seconds of the first step, with all that it compiles, and of one after that."""
-    trainer, stop = make_trainer(plan, task, passages), NeverStop()
-    seconds = []
+    stop = NeverStop()
+    seconds, cpu_seconds = [], []
     for _ in range(MEASURED_STEPS):
-        started = time.perf_counter()
-        trainer.train_step(stop).loss.item()
+        started, started_cpu = time.perf_counter(), time.process_time()
+        trainer.train_step(stop).loss.item()  # waits for the device
         seconds.append(time.perf_counter() - started)
-    return {"first_step_seconds": round(seconds[0], 3), "step_seconds": statistics.median(seconds[2:])}
+        cpu_seconds.append(time.process_time() - started_cpu)
+    return {
+        "first_step_seconds": round(seconds[0], 3),
+        "step_seconds": statistics.median(seconds[2:]),
+        "step_cpu_seconds": statistics.median(cpu_seconds[2:]),
+    }
 
 
 def train(trainer: Trainer, plan: Plan, task: Task) -> tuple[list[dict[str, float]], dict[str, float]]:
@@ -135,11 +169,19 @@ def train(trainer: Trainer, plan: Plan, task: Task) -> tuple[list[dict[str, floa
         score = trainer.evaluate(holdout, stop)["holdout_bits_per_byte"]
         tokens = trainer.batches.predicted_tokens
         curve.append(
-            {"step": target, "tokens": tokens, "seconds": round(wall, 3), "loss": loss, "bits_per_byte": score}
+            {
+                "step": target,
+                "tokens": tokens,
+                "seconds": round(wall, 3),
+                "cpu_seconds": round(cpu, 3),
+                "loss": loss,
+                "bits_per_byte": score,
+            }
         )
     return curve, {
         "tokens": tokens,
         "train_seconds": round(wall, 2),
+        "train_cpu_seconds": round(cpu, 2),
         "tokens_per_second": round(tokens / wall, 1),
         "cpu_seconds_per_step": round(cpu / plan.steps, 4),
         "loader_share": round(trainer.batches.waited_seconds / wall, 5),

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.recipe.recipes import RECIPES
 
 Row = dict[str, Any]
-SETTING = ("corpus", "preset", "budget", "device", "torch", "window", "holdout_windows")
+SETTING = ("corpus", "preset", "budget", "device", "torch", "window", "holdout_windows", "compiling", "threads")
 
 HEAD = """# Recipes
 
@@ -34,7 +34,7 @@ def grouped(rows: list[Row], keys: tuple[str, ...]) -> dict[tuple[Any, ...], lis
 
 
 def setting_table(setting: tuple[Any, ...], rows: list[Row]) -> str:
-    corpus, preset, budget, device, torch_version, window, windows = setting
+    corpus, preset, budget, device, torch_version, window, windows, compiling, threads = setting
     recipes = grouped(rows, ("recipe",))
     ours = {row["seed"]: row for row in recipes.get(("ours",), [])}
     lines = [
@@ -42,7 +42,7 @@ def setting_table(setting: tuple[Any, ...], rows: list[Row]) -> str:
         "",
         f"torch {torch_version}, {windows} holdout windows of {window} predictions, "
         f"{', '.join(sorted({row['machine']['processor'] for row in rows}))}, "
-        f"threads {', '.join(sorted({str(row['threads']) for row in rows}))}, "
+        f"threads {threads}, {'compiled' if compiling else 'eager'}, "
         f"{min(row['parameters'] for row in rows) / 1e6:.2f}M parameters.",
         "",
         "| recipe | what differs | seeds | bits per byte | against ours | ours as good after: tokens | seconds "

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from minimind.model.bits_per_byte import IGNORED
 from minimind.model.transformer import Mask, Transformer
 
-CHUNK_LOGITS = 1 << 24  # values, 64 MB in fp32
+CHUNK_LOGITS = {"cuda": 1 << 24, "cpu": 1 << 22}  # values; 16 MB in fp32 stay in a CPU's cache
 FP16_SCALE = 1024.0  # keeps gradients of rare tokens above fp16's least number (6e-8)
 
 
@@ -56,7 +56,7 @@ class _ChunkedLoss(torch.autograd.Function):
         matrix_gradient = torch.zeros_like(matrix, dtype=torch.float32)
         nats = torch.zeros((), device=states.device)
         squares = torch.zeros((), device=states.device)
-        rows = max(1, CHUNK_LOGITS // len(matrix))
+        rows = max(1, CHUNK_LOGITS[states.device.type] // len(matrix))
         with torch.autocast(states.device.type, enabled=False):
             for start in range(0, len(states), rows):
                 chunk = states[start : start + rows].to(dtype)

@@ -9,11 +9,14 @@ import torch
 from small import make_documents, write_shard, write_token_bytes
 
 from benchmarks.recipe import __main__ as recipe
-from benchmarks.recipe import recipes
+from benchmarks.recipe import recipes, results
 from benchmarks.recipe.passages import Passages
+from benchmarks.recipe.running import PlainObjective
 from benchmarks.recipe.table import crossing, render
-from minimind.config import ModelSizes
+from minimind.config import ModelSizes, TrainingConfig, load_config
+from minimind.model.transformer import Transformer
 from minimind.shards.reader import ShardReader
+from minimind.training.objective import Objective
 
 SMALL = ModelSizes(hidden_size=16, layers=1, heads=2, kv_heads=1, head_size=8, intermediate_size=24)
 
@@ -56,13 +59,13 @@ def run_benchmark(shards, tmp_path, monkeypatch):
     monkeypatch.setitem(recipes.BATCH_TOKENS, "tiny", 256)
     monkeypatch.setattr(recipes, "REFERENCE_LENGTH", 40)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "unused")
-    results = tmp_path / "recipe.json"
+    path = tmp_path / "recipe.json"
 
     def run(*arguments):
-        given = ["recipe", "--shards", str(shards), "--results", str(results), "--threads", "1", "--device", "cpu"]
+        given = ["recipe", "--shards", str(shards), "--results", str(path), "--threads", "1", "--device", "cpu"]
         monkeypatch.setattr(sys, "argv", [*given, "--window", "32", "--evaluations", "3", *arguments])
         recipe.main()
-        return json.loads(results.read_text())["rows"], results.with_suffix(".md").read_text()
+        return json.loads(path.read_text())["rows"], path.with_suffix(".md").read_text()
 
     yield run
     torch.use_deterministic_algorithms(False)
@@ -77,11 +80,44 @@ def test_rows_that_are_known_are_not_run_again(run_benchmark, monkeypatch):
     assert reference["tokens"] == pytest.approx(2000, rel=0.25)
     assert reference["batch_tokens"] == 12 * 40
     assert [len(row["curve"]) for row in rows] == [3, 3]
-    assert "| reference | the reference's recipe | 1 |" in page
-    monkeypatch.setattr(recipe, "run", lambda *_: pytest.fail("a row was run again"))
+    assert "| reference | the reference's recipe: padded, eager, its loss over all logits | 1 |" in page
+    monkeypatch.setattr(results, "run", lambda *_: pytest.fail("a row was run again"))
     assert run_benchmark(*arguments)[0] == rows
     with pytest.raises(pytest.fail.Exception):
         run_benchmark("--recipes", "ours", "--tokens", "2k", "--seeds", "2")
+
+
+def test_row_of_a_recipe_that_has_changed_is_run_again_and_replaced(run_benchmark, monkeypatch):
+    arguments = ("--recipes", "z-loss", "--tokens", "600", "--seeds", "1")
+    before, _ = run_benchmark(*arguments)
+    changed = recipes.Recipe("z-loss", "a greater one", plan={"z_loss": 1e-2})
+    monkeypatch.setitem(recipes.RECIPES, "z-loss", changed)
+    after, _ = run_benchmark(*arguments)
+    assert [row["recipe"] for row in after] == ["z-loss"]
+    assert after[0]["settings"] != before[0]["settings"]
+    assert after[0]["bits_per_byte"] != before[0]["bits_per_byte"]
+
+
+def test_all_configs_have_the_recipe_that_is_measured_as_ours():
+    expected = ingredients(recipes.ours())
+    for path in sorted(recipes.CONFIG.parent.glob("*.yaml")):
+        found = ingredients(load_config(path).training)
+        differing = {name for name in expected if found[name] != expected[name]}
+        assert differing <= ({"warmup_ratio"} if path.stem == "demo" else set()), path  # the demo has few steps
+
+
+def ingredients(training: TrainingConfig) -> dict[str, object]:
+    names = ("zero_output_projections", "document_mask", "z_loss", "embedding_norm", "residual_scalars")
+    return training.optimizer.model_dump() | {name: getattr(training, name) for name in names}
+
+
+def test_plain_loss_is_ours(shards):
+    model = Transformer(recipes.model_of(recipes.RECIPES["ours"], "micro", 300))
+    model.initialize(torch.Generator().manual_seed(1))
+    inputs, targets = Passages(ShardReader(shards, "train"), 16, seed=1).batch(0, 4)
+    plain, our = PlainObjective(model), Objective(model, z_loss=0.0)
+    for found, expected in zip(plain(inputs, targets), our(inputs, targets), strict=True):
+        assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_every_recipe_can_be_run(run_benchmark):
@@ -93,7 +129,7 @@ def test_every_recipe_can_be_run(run_benchmark):
 def test_unknown_recipe_and_missing_budget_are_refused(run_benchmark):
     with pytest.raises(SystemExit, match="no recipe is called nonsense"):
         run_benchmark("--recipes", "nonsense", "--tokens", "2k")
-    with pytest.raises(SystemExit, match="either --tokens or --seconds"):
+    with pytest.raises(SystemExit, match="one of --tokens, --seconds and --cpu-seconds"):
         run_benchmark("--recipes", "ours")
 
 
@@ -104,7 +140,7 @@ def made_row(name, seed, scores):
     ]
     return {
         "corpus": "c", "preset": "tiny", "budget": "1 s", "device": "d", "torch": "t", "window": 8,
-        "holdout_windows": 5, "recipe": name, "seed": seed, "threads": 1, "parameters": 1_000_000,
+        "holdout_windows": 5, "compiling": False, "recipe": name, "seed": seed, "threads": 1, "parameters": 1_000_000,
         "machine": {"processor": "p"}, "curve": curve,
         "bits_per_byte": scores[-1], "cpu_seconds_per_step": 0.5, "tokens_per_second": 50.0,
         "loader_share": 0.001,
