@@ -11,6 +11,7 @@ from torch import Tensor
 from minimind.model.transformer import STOP_TOKENS, KeyValueCache, Transformer
 
 ROWS = 32  # prompts that are continued at once
+LIKELIEST = 256  # tokens that are sorted first: mostly the nucleus is among them
 
 
 @dataclass
@@ -113,12 +114,22 @@ def choose(logits: Tensor, temperature: float, top_p: float, chances: Tensor) ->
     if temperature == 0:
         return logits.argmax(dim=-1)
     scaled = (logits - logits.max(dim=-1, keepdim=True).values) / temperature
-    probabilities, ids = torch.softmax(scaled, dim=-1).sort(dim=-1, descending=True, stable=True)
-    summed = probabilities.double().cumsum(dim=-1)  # B V
+    probabilities = torch.softmax(scaled, dim=-1)
+    likeliest = min(LIKELIEST, logits.shape[-1])
+    drawn, enough = _draw(*probabilities.topk(likeliest, dim=-1), top_p, chances)
+    if likeliest < logits.shape[-1] and not bool(enough.all()):  # a flat distribution
+        everything = _draw(*probabilities.sort(dim=-1, descending=True, stable=True), top_p, chances)[0]
+        drawn = torch.where(enough, drawn, everything)
+    return drawn
+
+
+def _draw(probabilities: Tensor, ids: Tensor, top_p: float, chances: Tensor) -> tuple[Tensor, Tensor]:
+    """The drawn ids [B], and whether these probabilities, likeliest first, hold the whole nucleus [B]."""
+    summed = probabilities.double().cumsum(dim=-1)  # B k
     kept = (summed - probabilities < top_p).sum(dim=-1, keepdim=True)
     within = summed.gather(-1, kept - 1)
     places = torch.searchsorted(summed, chances[:, None].double() * within, right=True)
-    return ids.gather(-1, torch.minimum(places, kept - 1)).squeeze(-1)
+    return ids.gather(-1, torch.minimum(places, kept - 1)).squeeze(-1), summed[:, -1] >= top_p
 
 
 def _decode(

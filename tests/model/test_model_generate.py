@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from minimind.model import generate as generation
 from minimind.model.generate import choose, generate, stream
 
 SAMPLING = {"temperature": 1.0, "top_p": 0.9, "seed": 1}
@@ -63,6 +64,16 @@ def test_draws_follow_the_probabilities_within_top_p():
     assert choose(logits[:1], 1.0, 1.0, torch.ones(1)).item() in range(5)
 
 
+def test_draw_is_the_same_whether_all_tokens_are_sorted_or_the_likeliest(monkeypatch):
+    """Some rows have their nucleus among the 8 likeliest tokens, some do not."""
+    random = torch.Generator().manual_seed(2)
+    logits = torch.randn(64, 97, generator=random) * torch.linspace(0.1, 6, 64)[:, None]
+    chances = torch.rand(64, generator=random)
+    whole = choose(logits, 1.0, 0.9, chances)
+    monkeypatch.setattr(generation, "LIKELIEST", 8)
+    assert torch.equal(choose(logits, 1.0, 0.9, chances), whole)
+
+
 def test_empty_prompt_is_refused(small_model):
     with pytest.raises(ValueError, match="prompt is empty"):
         next(stream(small_model, [], max_new_tokens=1, **SAMPLING))
@@ -93,12 +104,12 @@ def test_log_probabilities_are_those_of_a_full_recomputation(small_model):
         small_model, PROMPTS[:2], max_new_tokens=10, seeds=[1, 2], temperature=2.0, top_p=0.5, stop_tokens=(),
         log_probabilities=True,
     )  # fmt: skip
-    for prompt, generation in zip(PROMPTS, made, strict=False):
-        tokens = [*prompt, *generation.tokens]
+    for prompt, generated in zip(PROMPTS, made, strict=False):
+        tokens = [*prompt, *generated.tokens]
         with torch.inference_mode():
             scores = torch.log_softmax(small_model(torch.tensor([tokens])).double(), dim=-1)[0]
         expected = [scores[place - 1, tokens[place]].item() for place in range(len(prompt), len(tokens))]
-        assert generation.log_probabilities == pytest.approx(expected, abs=1e-4)
+        assert generated.log_probabilities == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_text_ends_where_its_caller_says(small_model):
