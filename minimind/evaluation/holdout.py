@@ -1,8 +1,8 @@
 """The holdout documents that are scored: the same ones for every model and every reference."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,11 @@ class Holdout:
     documents: list[HoldoutDocument]  # ordered by document_id
     all_documents: int  # of the file; more than are scored if the holdout is very large
     all_bytes: int
+
+    def without(self, document_ids: Collection[str]) -> "Holdout":
+        """The same holdout with fewer documents to score."""
+        left = [document for document in self.documents if document.document_id not in document_ids]
+        return replace(self, documents=left)
 
     @cached_property
     def bytes(self) -> int:

@@ -256,7 +256,9 @@ def _score_champion(client: "MlflowClient", inputs: RegistryInputs, store: Store
     """
     folder = _champion_folder(client, inputs, store, version)
     holdout = inputs.stages["cleaning"].file("holdout.parquet")
-    return float(score_folder(folder, holdout, inputs.config.training.device).bits_per_byte)
+    section = inputs.config.evaluation
+    device = inputs.config.training.device
+    return float(score_folder(folder, holdout, device, section.stride_ratio, section.max_bytes).bits_per_byte)
 
 
 def _champion_folder(client: "MlflowClient", inputs: RegistryInputs, store: Store, version: str) -> Path:

@@ -6,7 +6,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from minimind.config import EvaluationConfig
 from minimind.errors import UserError
 from minimind.evaluation.build import EvaluationInputs, build
 from minimind.evaluation.holdout import read_holdout
@@ -18,8 +17,8 @@ from minimind.tokenizer.bpe import load_tokenizer
 
 
 @pytest.fixture
-def evaluation(training, cleaning, sampling, store):
-    return build(EvaluationConfig(sampling=sampling), EvaluationInputs(training, cleaning), store)
+def evaluation(training, cleaning, section, store):
+    return build(section, EvaluationInputs(training, cleaning), store)
 
 
 def test_counts_are_those_of_the_documents(evaluation, cleaning):
@@ -66,9 +65,9 @@ def test_files_say_what_the_manifest_says(evaluation):
     assert evaluation.counts["generated_tokens_per_second"] > 0
 
 
-def test_files_have_the_same_bytes_when_built_again(evaluation, training, cleaning, sampling, store):
+def test_files_have_the_same_bytes_when_built_again(evaluation, training, cleaning, section, store):
     (evaluation.path / "manifest.json").unlink()
-    again = build(EvaluationConfig(sampling=sampling), EvaluationInputs(training, cleaning), store)
+    again = build(section, EvaluationInputs(training, cleaning), store)
     assert not again.reused
     assert again.files == evaluation.files
 
@@ -113,8 +112,9 @@ def test_another_seed_gives_other_samples(training, cleaning, sampling):
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_no_prompts_means_no_samples_and_no_figures_about_them(training, cleaning, sampling, store):
-    section = EvaluationConfig(sampling=sampling.model_copy(update={"prompts": [], "holdout_prompts": 0}))
+def test_no_prompts_means_no_samples_and_no_figures_about_them(training, cleaning, section, sampling, store):
+    none = sampling.model_copy(update={"prompts": [], "holdout_prompts": 0})
+    section = section.model_copy(update={"sampling": none, "speed_tokens": 0})
     evaluation = build(section, EvaluationInputs(training, cleaning), store)
     assert evaluation.details["samples"] == []
     assert not {name for name in evaluation.counts if "repeated" in name or "generated" in name}
@@ -133,19 +133,25 @@ def test_holdout_prompts_are_whole_words_and_half_of_a_document_at_most(cleaning
             assert prompt.continuation[0].isspace()
 
 
-def test_diverged_model_is_refused_by_name_of_a_document(training, cleaning, sampling, store):
+def test_diverged_model_is_refused_by_name_of_a_document(training, cleaning, section, store):
     path = training.path / "model" / "model.safetensors"
     save_file({name: torch.full_like(tensor, math.nan) for name, tensor in load_file(path).items()}, path)
     with pytest.raises(UserError, match=r"to 9 of 9 holdout documents, law/h0 among them.*learning_rate"):
-        build(EvaluationConfig(sampling=sampling), EvaluationInputs(training, cleaning), store)
+        build(section, EvaluationInputs(training, cleaning), store)
     assert list((store.root / "evaluation").iterdir()) == []
 
 
-def test_progress_names_what_is_being_done(training, cleaning, sampling, store):
+def test_progress_names_what_is_being_done(training, cleaning, section, store):
     seen = []
     reporting = type(store)(store.root, store.domain, lambda *report: seen.append(report))
-    build(EvaluationConfig(sampling=sampling), EvaluationInputs(training, cleaning), reporting)
+    build(section, EvaluationInputs(training, cleaning), reporting)
     texts = [text for _, _, _, text in seen]
-    for text in ("scoring", "compressing with xz -9", "compressing with zstd -19", "writing samples"):
+    for text in (
+        "looking for holdout documents in the training text",
+        "scoring",
+        "compressing with xz -9",
+        "compressing with zstd -19",
+        "writing samples",
+    ):
         assert text in texts
-    assert seen[-1] == ("evaluation", 4, 4, "writing samples")
+    assert seen[-1] == ("evaluation", 0, None, "measuring the speed")

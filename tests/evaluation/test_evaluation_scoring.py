@@ -29,7 +29,7 @@ def test_scores_equal_brute_force(training, cleaning):
     folder, path = training.path / "model", cleaning.file("holdout.parquet")
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     rows = pq.read_table(path).to_pylist()
-    scores = score_folder(folder, path, "cpu")
+    scores = score_folder(folder, path, "cpu", 1.0)
     ids = [[0, *tokenizer.encode(row["text"]).ids] for row in rows]
     assert scores.document_ids == [row["document_id"] for row in rows]
     assert scores.sources == [row["source"] for row in rows]
@@ -40,15 +40,15 @@ def test_scores_equal_brute_force(training, cleaning):
 
 
 def test_loss_and_bits_per_byte_are_nats_by_tokens_and_bits_by_bytes(training, cleaning):
-    scores = score_folder(training.path / "model", cleaning.file("holdout.parquet"), "auto")
+    scores = score_folder(training.path / "model", cleaning.file("holdout.parquet"), "auto", 1.0)
     assert scores.loss == pytest.approx(scores.nats.sum() / scores.tokens.sum())
     assert scores.bits_per_byte == pytest.approx(scores.nats.sum() / math.log(2) / cleaning.counts["holdout_bytes"])
 
 
 def test_sources_add_up_to_the_whole(training, cleaning):
-    scores = score_folder(training.path / "model", cleaning.file("holdout.parquet"), "cpu")
+    scores = score_folder(training.path / "model", cleaning.file("holdout.parquet"), "cpu", 1.0)
     parts = [scores.of_source(source) for source in ("law", "tax")]
-    for name in ("nats", "tokens", "text_bytes"):
+    for name in ("nats", "tokens", "text_bytes", "position_nats", "position_bytes"):
         assert sum(getattr(part, name).sum() for part in parts) == pytest.approx(getattr(scores, name).sum())
     assert sorted(parts[0].document_ids + parts[1].document_ids) == scores.document_ids
     assert {name.partition("/")[0] for name in parts[1].document_ids} == {"tax"}
@@ -56,12 +56,14 @@ def test_sources_add_up_to_the_whole(training, cleaning):
 
 def test_groups_for_progress_leave_the_scores_as_they_are(training, cleaning, monkeypatch):
     folder, path = training.path / "model", cleaning.file("holdout.parquet")
-    whole = score_folder(folder, path, "cpu")
+    whole = score_folder(folder, path, "cpu", 1.0)
     monkeypatch.setattr(scoring, "LOGITS_AT_ONCE", {"cpu": 400 * 40})
     monkeypatch.setattr(scoring, "BATCHES_PER_REPORT", 2)
     seen = []
     holdout = read_holdout(path)
-    scores = scoring.score(load_model(folder), folder, holdout, lambda done, total: seen.append((done, total)))
+    scores = scoring.score(
+        load_model(folder), load_tokenizer(folder), holdout, 1.0, lambda done, total: seen.append((done, total))
+    )
     np.testing.assert_allclose(scores.nats, whole.nats, rtol=1e-5)
     assert len(seen) > 3
     assert seen == sorted(seen)
@@ -70,7 +72,7 @@ def test_groups_for_progress_leave_the_scores_as_they_are(training, cleaning, mo
 
 def test_folder_without_a_model_is_refused(cleaning, tmp_path):
     with pytest.raises(ModelNotFoundError):
-        score_folder(tmp_path, cleaning.file("holdout.parquet"), "cpu")
+        score_folder(tmp_path, cleaning.file("holdout.parquet"), "cpu", 1.0)
 
 
 def test_device_is_the_cpu_where_that_is_wanted_or_nothing_else_is_there(monkeypatch):
@@ -109,5 +111,5 @@ def test_first_by_hash_takes_one_document_whatever_its_size():
 def test_a_gpu_gives_the_same_scores(training, cleaning):
     folder, path = training.path / "model", cleaning.file("holdout.parquet")
     np.testing.assert_allclose(
-        score_folder(folder, path, "cuda").nats, score_folder(folder, path, "cpu").nats, rtol=1e-4
+        score_folder(folder, path, "cuda", 1.0).nats, score_folder(folder, path, "cpu", 1.0).nats, rtol=1e-4
     )
