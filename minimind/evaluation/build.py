@@ -106,10 +106,7 @@ def _without_leaks(
     whole = read_holdout(inputs.cleaning.file("holdout.parquet"), section.max_bytes)
     seen = overlap.make_filter(inputs.cleaning.file("train.parquet"))
     seen.write(folder / overlap.FILE_NAME)
-    shares = dict(
-        zip((one.document_id for one in whole.documents), overlap.overlaps(whole.documents, seen), strict=True)
-    )
-    leaked = {document_id: float(share) for document_id, share in shares.items() if share > section.max_overlap}
+    leaked = overlap.leaked(whole.documents, seen, section.max_overlap)
     holdout = whole.without(leaked)
     if not holdout.documents:
         raise UserError(

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 from minimind.tokenizer.encoding import read_rows
 
-MAX_SCORED_BYTES = 4_000_000  # of text, some million tokens: minutes on a CPU, and ample to tell two models apart
-
 
 class HoldoutDocument(NamedTuple):
     document_id: str
@@ -35,7 +33,7 @@ class Holdout:
         return sum(document.text_bytes for document in self.documents)
 
 
-def read_holdout(path: Path, max_bytes: int = MAX_SCORED_BYTES) -> Holdout:
+def read_holdout(path: Path, max_bytes: int) -> Holdout:
     """All documents of a holdout.parquet, or a sample of at most `max_bytes` of text, the same one every time."""
     sizes = {document_id: size for document_id, _, size, _ in read_rows(path)}
     chosen = set(first_by_hash(sizes, max_bytes))

@@ -93,6 +93,12 @@ def read_filter(path: Path) -> Filter:
         raise StoreDamagedError(f"{path} is no file of 13-grams as an evaluation writes it: {error}") from None
 
 
+def leaked(documents: Sequence[HoldoutDocument], seen: Filter, max_overlap: float) -> dict[str, float]:
+    """Document id -> overlap of those that share more than `max_overlap` of their 13-grams with the training text."""
+    shares = zip(documents, overlaps(documents, seen).tolist(), strict=True)
+    return {document.document_id: share for document, share in shares if share > max_overlap}
+
+
 def overlaps(documents: Sequence[HoldoutDocument], seen: Filter) -> NDArray[np.float64]:
     """Share of each document's 13-grams that stand in the training text, one entry a document.
 

@@ -10,7 +10,10 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from minimind.evaluation.holdout import MAX_SCORED_BYTES, Holdout, HoldoutDocument, read_holdout
+from minimind.config import EvaluationConfig
+from minimind.errors import UserError
+from minimind.evaluation import overlap
+from minimind.evaluation.holdout import Holdout, HoldoutDocument, read_holdout
 from minimind.evaluation.intervals import Interval, ratio_interval
 from minimind.model.bits_per_byte import bits_per_byte, token_nats
 from minimind.model.hugging_face import load_model
@@ -85,16 +88,21 @@ class Scores:
         return np.searchsorted(LENGTHS, self.text_bytes, side="right") - 1
 
 
-def score_folder(
-    model_folder: Path, holdout: Path, device: str, stride_ratio: float, max_bytes: int = MAX_SCORED_BYTES
-) -> Scores:
+def score_folder(model_folder: Path, holdout: Path, device: str, section: EvaluationConfig) -> Scores:
     """Scores of an exported model, its own tokenizer included, on a holdout.parquet.
 
-    Any two models are compared on the same bytes of the same documents. A device is `cpu`, `cuda` or `auto`. Raises
-    ModelNotFoundError for a folder that holds no model.
+    Documents that stand in the model's own training text are left out, where its 13-grams lie in its folder (those of a
+    registered version do). A device is `cpu`, `cuda` or `auto`. Raises ModelNotFoundError for a folder that holds no
+    model, and UserError where nothing is left.
     """
-    model = load_model(model_folder, choose_device(device))
-    return score(model, load_tokenizer(model_folder), read_holdout(holdout, max_bytes), stride_ratio)
+    model, documents = load_model(model_folder, choose_device(device)), read_holdout(holdout, section.max_bytes)
+    filter_file = model_folder / overlap.FILE_NAME
+    if filter_file.exists():
+        leaked = overlap.leaked(documents.documents, overlap.read_filter(filter_file), section.max_overlap)
+        documents = documents.without(leaked)
+    if not documents.documents:
+        raise UserError(f"every holdout document stands in the training text of the model in {model_folder}")
+    return score(model, load_tokenizer(model_folder), documents, section.stride_ratio)
 
 
 def choose_device(wanted: str) -> str:

@@ -4,6 +4,7 @@ import importlib.metadata
 import shutil
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,13 @@ LOCAL_COPIES = "models"  # folder in the store, for what had to be downloaded
 # --- packing ----------------------------------------------------------------------------------------------------------
 
 
-def save_packaged_model(model_folder: Path, destination: Path, description: "Model") -> None:
+def save_packaged_model(
+    model_folder: Path, destination: Path, description: "Model", beside: Sequence[Path] = ()
+) -> None:
     """Writes an MLflow pyfunc folder: code, safetensors, tokenizer, signature, requirements; nothing is pickled.
 
-    `model_folder` has to be called `model`: it keeps its name, as `artifacts/model`.
+    The model's files become `artifacts/model`, and with them the files `beside`.
     """
-    assert model_folder.name == "model"
     quieten()
     import mlflow.pyfunc
     import pandas as pd  # type: ignore[import-untyped]
@@ -42,7 +44,7 @@ def save_packaged_model(model_folder: Path, destination: Path, description: "Mod
             path=str(destination),
             mlflow_model=description,
             python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={"model": str(model_folder)},
+            artifacts={"model": str(_collect_files([*model_folder.iterdir(), *beside], Path(temporary) / "model"))},
             code_paths=[str(code)],
             signature=signature(),
             input_example=(pd.DataFrame({"prompt": ["Once upon a time"]}), default_parameters()),
@@ -71,6 +73,14 @@ def default_parameters() -> dict[str, Any]:
 def requirements() -> list[str]:
     """What the packed code imports, at the versions that run here; `+cpu` and the like are choices of a machine."""
     return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in LIBRARIES]
+
+
+def _collect_files(files: Sequence[Path], folder: Path) -> Path:
+    """A folder of links to these files; MLflow copies what they lead to."""
+    folder.mkdir()
+    for file in files:
+        (folder / file.name).symlink_to(file.resolve())
+    return folder
 
 
 def _collect_code(folder: Path) -> Path:

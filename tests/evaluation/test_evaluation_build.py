@@ -35,7 +35,7 @@ def test_counts_are_those_of_the_documents(evaluation, cleaning):
 
 
 def test_references_are_computed_over_the_same_documents(evaluation, cleaning):
-    texts = [document.text.encode() for document in read_holdout(cleaning.file("holdout.parquet")).documents]
+    texts = [document.text.encode() for document in read_holdout(cleaning.file("holdout.parquet"), 4_000_000).documents]
     table = pq.read_table(evaluation.file("documents.parquet"))
     dictionary = make_dictionary(cleaning.file("train.parquet"))
     assert table["xz_bytes"].to_pylist() == xz_bytes(texts).tolist()
@@ -77,7 +77,8 @@ def test_samples_come_from_the_prompts_and_from_holdout_beginnings(evaluation, c
     assert [sample["kind"] for sample in samples] == ["prompt", "prompt", "holdout", "holdout"]
     assert [sample["prompt"] for sample in samples[:2]] == ["bada", "Ä"]
     texts = {
-        document.document_id: document.text for document in read_holdout(cleaning.file("holdout.parquet")).documents
+        document.document_id: document.text
+        for document in read_holdout(cleaning.file("holdout.parquet"), 4_000_000).documents
     }
     for sample in samples[2:]:
         assert texts[sample["document_id"]].startswith(sample["prompt"] + sample["original"])
@@ -104,7 +105,7 @@ def test_samples_are_what_stream_yields_for_the_seed(evaluation, training, sampl
 def test_another_seed_gives_other_samples(training, cleaning, sampling):
     folder = training.path / "model"
     model, tokenizer = load_model(folder), load_tokenizer(folder)
-    prompts = all_prompts(sampling, read_holdout(cleaning.file("holdout.parquet")).documents)
+    prompts = all_prompts(sampling, read_holdout(cleaning.file("holdout.parquet"), 4_000_000).documents)
     texts = []
     for seed in (7, 7, 8):
         section = sampling.model_copy(update={"seed": seed})
@@ -121,7 +122,7 @@ def test_no_prompts_means_no_samples_and_no_figures_about_them(training, cleanin
 
 
 def test_holdout_prompts_are_whole_words_and_half_of_a_document_at_most(cleaning, sampling):
-    documents = read_holdout(cleaning.file("holdout.parquet")).documents
+    documents = read_holdout(cleaning.file("holdout.parquet"), 4_000_000).documents
     section = sampling.model_copy(update={"holdout_prompts": 100})
     prompts = all_prompts(section, documents)[2:]
     assert len(prompts) == len(documents)
