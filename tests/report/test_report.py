@@ -410,10 +410,8 @@ def test_evaluation_is_told_in_words_with_intervals(config, stages, tmp_path):
 
 def test_evaluation_without_intervals_or_extra_parts_is_told_too(config, stages, tmp_path):
     """As of a small holdout, and with all parts left out by their number 0."""
-    empty = dict.fromkeys(
-        ("lengths", "positions", "generated_questions", "tasks", "harness", "memorisation", "personal_data",
-         "degeneration"), {},
-    )  # fmt: skip
+    parts = ("lengths", "positions", "generated_questions", "tasks", "harness", "memorisation", "personal_data")
+    empty = {part: dict[str, float]() for part in (*parts, "degeneration")}
     absent = ("bits_per_byte_low", "bits_per_byte_high", "first_token_seconds", "generated_tokens_per_second")
     evaluation = stages["evaluation"]
     counts = {name: value for name, value in evaluation.counts.items() if name not in absent}
