@@ -31,8 +31,9 @@ def save_packaged_model(
 ) -> None:
     """Writes an MLflow pyfunc folder: code, safetensors, tokenizer, signature, requirements; nothing is pickled.
 
-    The model's files become `artifacts/model`, and with them the files `beside`.
+    `model_folder` has to be called `model`: it keeps its name, as `artifacts/model`. The files `beside` go there, too.
     """
+    assert model_folder.name == "model"
     quieten()
     import mlflow.pyfunc
     import pandas as pd  # type: ignore[import-untyped]
@@ -44,12 +45,14 @@ def save_packaged_model(
             path=str(destination),
             mlflow_model=description,
             python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={"model": str(_collect_files([*model_folder.iterdir(), *beside], Path(temporary) / "model"))},
+            artifacts={"model": str(model_folder)},
             code_paths=[str(code)],
             signature=signature(),
             input_example=(pd.DataFrame({"prompt": ["Once upon a time"]}), default_parameters()),
             pip_requirements=requirements(),
         )
+    for file in beside:
+        shutil.copyfile(file, destination / "artifacts" / "model" / file.name)
 
 
 def signature() -> "ModelSignature":
@@ -73,14 +76,6 @@ def default_parameters() -> dict[str, Any]:
 def requirements() -> list[str]:
     """What the packed code imports, at the versions that run here; `+cpu` and the like are choices of a machine."""
     return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in LIBRARIES]
-
-
-def _collect_files(files: Sequence[Path], folder: Path) -> Path:
-    """A folder of links to these files; MLflow copies what they lead to."""
-    folder.mkdir()
-    for file in files:
-        (folder / file.name).symlink_to(file.resolve())
-    return folder
 
 
 def _collect_code(folder: Path) -> Path:
