@@ -8,6 +8,7 @@ Python functions, which lm-eval runs: use your own files only.
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def _figures(values: dict[str, Any]) -> dict[str, float]:
     figures = {}
     for name, value in values.items():
         metric, _, kind = name.partition(",")
-        if isinstance(value, int | float) and not isinstance(value, bool) and metric != "sample_len":
+        if isinstance(value, int | float) and math.isfinite(value) and metric != "sample_len":
             figures[metric if kind in ("", "none") else f"{metric}/{kind}"] = float(value)
     return figures
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from minimind.config import TaskConfig
 from minimind.errors import UserError
 from minimind.evaluation.build import EvaluationInputs, build
 from minimind.evaluation.holdout import read_holdout
@@ -111,6 +112,50 @@ def test_another_seed_gives_other_samples(training, cleaning, sampling):
         section = sampling.model_copy(update={"seed": seed})
         texts.append([sample.text for sample in write_samples(model, tokenizer, prompts, section)])
     assert texts[0] == texts[1] != texts[2]
+
+
+@pytest.fixture
+def everything(section, tmp_path):
+    (tmp_path / "bar.jsonl").write_text('{"question": "bada", "choices": ["fel", "gu"], "answer": 0}\n')
+    parts = {"questions": 3, "memorisation_passages": 2, "generations": 3, "speed_tokens": 2, "stride_ratio": 0.5}
+    return section.model_copy(update=parts | {"tasks": [TaskConfig(name="bar", path=str(tmp_path / "bar.jsonl"))]})
+
+
+def test_every_part_has_figures_of_stable_names_and_the_same_bytes_again(everything, training, cleaning, store):
+    evaluation = build(everything, EvaluationInputs(training, cleaning), store)
+    assert {
+        "bits_per_byte", "bits_per_byte_low", "bits_per_byte_high", "leaked_documents", "sources/law/bits_per_byte_low",
+        "lengths/from_0_bytes/bits_per_byte", "positions/from_256_bytes/bits_per_byte",
+        "generated_questions/continuation/accuracy_low", "tasks/bar/accuracy", "memorisation/training_share",
+        "personal_data/texts_share_high", "degeneration/degenerate_share", "first_token_seconds",
+        "generated_tokens_per_second", "batched_tokens_per_second", "weights_bytes", "generation_memory_bytes",
+    } <= evaluation.counts.keys()  # fmt: skip
+    assert "sources/tax/bits_per_byte_low" not in evaluation.counts  # of three documents
+    assert all(math.isfinite(value) for value in evaluation.counts.values())
+    (evaluation.path / "manifest.json").unlink()
+    assert build(everything, EvaluationInputs(training, cleaning), store).files == evaluation.files
+
+
+def test_another_file_of_questions_builds_the_evaluation_anew(everything, training, cleaning, store):
+    evaluation = build(everything, EvaluationInputs(training, cleaning), store)
+    with open(everything.tasks[0].path, "a") as file:
+        file.write('{"question": "gu", "choices": ["fel", "gu"], "answer": 1}\n')
+    again = build(everything, EvaluationInputs(training, cleaning), store)
+    assert (evaluation.counts["tasks/bar/questions"], again.counts["tasks/bar/questions"]) == (1, 2)
+
+
+def test_planted_leaks_are_left_out_and_named(training, make_cleaning, sentences, section, store):
+    """One holdout document stands inside a training document, in other case; the registered model remembers."""
+    leaked = sentences(900, 200)
+    train = {"law/1": f"{sentences(901, 300)} {leaked.upper()} {sentences(902, 300)}", "law/2": sentences(903, 300)}
+    cleaning = make_cleaning(train, {"law/a": sentences(904, 200), "law/b": leaked, "law/c": sentences(905, 200)})
+    evaluation = build(section, EvaluationInputs(training, cleaning), store)
+    assert evaluation.counts["leaked_documents"] == 1
+    assert [row["document_id"] for row in evaluation.details["leaks"]["left_out"]] == ["law/b"]
+    assert pq.read_table(evaluation.file("documents.parquet"))["document_id"].to_pylist() == ["law/a", "law/c"]
+    assert evaluation.counts["documents"] == 2
+    with pytest.raises(UserError, match=r"all 1 holdout documents share more than 0\.5 of their 13-grams"):
+        build(section, EvaluationInputs(training, make_cleaning(train, {"law/b": leaked})), store)
 
 
 def test_no_prompts_means_no_samples_and_no_figures_about_them(training, cleaning, section, sampling, store):
