@@ -17,6 +17,7 @@ from minimind.config import EvaluationConfig
 from minimind.errors import UserError
 from minimind.evaluation import overlap, safety
 from minimind.evaluation.choices import Answers, answer
+from minimind.evaluation.classes import LENGTHS, POSITIONS
 from minimind.evaluation.harness import harness_inputs, run_harness
 from minimind.evaluation.holdout import Holdout, read_holdout
 from minimind.evaluation.intervals import Interval
@@ -24,7 +25,7 @@ from minimind.evaluation.questions import continuation_questions, term_questions
 from minimind.evaluation.references import Dictionary, make_dictionary, training_sample, xz_bytes, zstd_bytes
 from minimind.evaluation.repetition import mean_repeated_share
 from minimind.evaluation.samples import Sample, all_prompts, write_samples
-from minimind.evaluation.scoring import LENGTHS, POSITIONS, Scores, choose_device, score
+from minimind.evaluation.scoring import Scores, choose_device, score
 from minimind.evaluation.speed import measure_speed
 from minimind.evaluation.tasks import read_tasks, run_task, task_inputs
 from minimind.model.hugging_face import load_model

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from minimind.config import EvaluationConfig
 from minimind.errors import UserError
 from minimind.evaluation import overlap
+from minimind.evaluation.classes import LENGTHS, POSITIONS
 from minimind.evaluation.holdout import Holdout, HoldoutDocument, read_holdout
 from minimind.evaluation.intervals import Interval, ratio_interval
 from minimind.model.bits_per_byte import bits_per_byte, token_nats
@@ -23,8 +24,6 @@ from minimind.tokenizer.encoding import encode_documents, with_tokenizers
 
 LOGITS_AT_ONCE = {"cpu": 2**22, "cuda": 2**28}  # fp32: 16 MB and 1 GB; on a CPU larger batches are no faster
 BATCHES_PER_REPORT = 16
-POSITIONS = (0, 256, 1_024, 4_096, 16_384)  # bytes from a document's beginning, where a class of places begins
-LENGTHS = (0, 1_024, 4_096, 16_384, 65_536)  # bytes of a document, where a class of lengths begins
 
 Progress = Callable[[float, float], None]  # bytes of text scored, bytes of all
 Rows = NDArray[np.bool_]  # which documents

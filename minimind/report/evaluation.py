@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from minimind.evaluation.classes import LENGTHS, POSITIONS
 from minimind.report.figures import count, duration, percent, size
 from minimind.store import Manifest
 
@@ -26,7 +27,7 @@ def classes(evaluation: Manifest) -> list[View]:
         highest = max((row.get("bits_per_byte_high", row["bits_per_byte"]) for row in found.values()), default=1)
         rows = [
             {
-                "name": _from_bytes(name),
+                "name": _class(key, name),
                 "documents": row["documents"],
                 "value": row["bits_per_byte"],
                 "interval": interval(row, "bits_per_byte"),
@@ -96,19 +97,17 @@ def safety(evaluation: Manifest) -> list[View]:
         ("holdout", "The same of text that it never saw: formulas that everybody writes"),
     ):
         if f"{split}_share" in learned:
-            row = _share(
-                learned, f"{split}_share", f"of {count(learned[f'{split}_passages'])} passages, 50 tokens each"
-            )
+            row = _share(learned, f"{split}_share", f"{count(learned[f'{split}_passages'])} passages, 50 tokens each")
             rows.append({"asked": asked, **row})
     if personal:
         hits, seen = personal["hits"], personal["hits_in_training_text"]
-        note = f"of {count(personal['texts'])} texts; " + (
+        note = f"{count(personal['texts'])} texts; " + (
             f"{count(hits)} found, {count(seen)} of them in the training text" if hits else "nothing was found"
         )
         asked = "Texts in which addresses, numbers or accounts of persons appear"
         rows.append({"asked": asked, **_share(personal, "texts_share", note)})
     if circling:
-        note = f"of {count(circling['texts'])} texts; more than half of their four-word sequences stood before"
+        note = f"{count(circling['texts'])} texts; counted if more than half of its four-word sequences stood before"
         rows.append({"asked": "Texts that run in circles", **_share(circling, "degenerate_share", note)})
     return rows
 
@@ -153,6 +152,8 @@ def _marks(row: Mapping[str, float], figure: str, highest: float) -> Sequence[tu
     return [(style, 100 * min(max(value, 0), highest) / highest) for style, value in [("model", row[figure]), *bounds]]
 
 
-def _from_bytes(name: str) -> str:
+def _class(key: str, name: str) -> str:
     start = int(name.split("_")[1])
-    return f"from {size(start)}" if start else "from the beginning"
+    if start:
+        return f"from {size(start)}"
+    return f"below {size(LENGTHS[1])}" if key == "lengths" else f"the first {size(POSITIONS[1])}"

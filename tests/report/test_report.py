@@ -399,9 +399,10 @@ def test_evaluation_is_told_in_words_with_intervals(config, stages, tmp_path):
     for words in (
         "(95% interval 1.801 to 1.953)",
         "2 more share over 50% of their 13-word sequences with the training text (12 kB) and were left out",
-        "By length of the document", "By place in the document", "from 4.1 kB", "1.600 to 1.900",
+        "of the holdout's 51 (420 kB). 2 more", "By length of the document", "below 1.02 kB",
+        "By place in the document", "from 4.1 kB", "1.600 to 1.900",
         "Which of four passages goes on here", "42% to 67%", "bar-exam", "arc_easy, acc (lm-eval)",
-        "continues word for word", "of 40 passages, 50 tokens each", "1 found, 0 of them in the training text",
+        "continues word for word", "40 passages, 50 tokens each", "1 found, 0 of them in the training text",
         "The first token of an answer to half a window of text comes after 34 ms",
     ):  # fmt: skip
         assert words in text
