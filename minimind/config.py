@@ -478,8 +478,36 @@ class SamplingConfig(Section):
     seed: Seed
 
 
+class TaskConfig(Section):
+    """Questions with known answers: JSON lines of question, choices, answer or of question, answer."""
+
+    name: Name
+    path: Annotated[str, Field(min_length=1)]  # relative to the current folder
+
+
 class EvaluationConfig(Section):
+    """docs/evaluation.md says what each figure means. A number of 0 leaves a part out."""
+
+    max_bytes: Annotated[int, Field(ge=1)]  # of holdout text that is scored; of more, a sample by document ids alone
+    stride_ratio: Annotated[float, Field(gt=0, le=1)]  # of the model's window, by which it moves in a long document
+    max_overlap: Share  # of a holdout document's 13-grams in the training text; one with more is not scored
+    questions: Annotated[int, Field(ge=0)]  # made of the holdout, of each kind: continuation, and missing term
+    memorisation_passages: Annotated[int, Field(ge=0)]  # of training text, and as many of the holdout
+    generations: Annotated[int, Field(ge=0)]  # texts that are searched for personal data and for repetition
+    generation_tokens: Annotated[int, Field(ge=1)]  # of each, at most
+    speed_tokens: Annotated[int, Field(ge=0)]  # written to measure the speed
+    tasks: list[TaskConfig]
+    harness_tasks: list[Annotated[str, Field(min_length=1)]]  # of lm-eval: names, or paths of YAML files
+    seed: Seed  # of the bootstrap, and of which questions, passages and texts are drawn
     sampling: SamplingConfig
+
+    @field_validator("tasks")
+    @classmethod
+    def task_names_are_unique(cls, tasks: list[TaskConfig]) -> list[TaskConfig]:
+        names = [task.name for task in tasks]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"task names stand twice: {', '.join(twice)}; give each task its own name")
+        return tasks
 
 
 class RegistryConfig(Section):

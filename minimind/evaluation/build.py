@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,30 @@ from tokenizers import Tokenizer
 
 from minimind.config import EvaluationConfig
 from minimind.errors import UserError
+from minimind.evaluation import overlap, safety
+from minimind.evaluation.choices import Answers, answer
+from minimind.evaluation.classes import LENGTHS, POSITIONS
+from minimind.evaluation.harness import harness_inputs, run_harness
 from minimind.evaluation.holdout import Holdout, read_holdout
-from minimind.evaluation.references import Dictionary, make_dictionary, xz_bytes, zstd_bytes
+from minimind.evaluation.intervals import Interval
+from minimind.evaluation.questions import continuation_questions, term_questions
+from minimind.evaluation.references import Dictionary, make_dictionary, training_sample, xz_bytes, zstd_bytes
 from minimind.evaluation.repetition import mean_repeated_share
 from minimind.evaluation.samples import Sample, all_prompts, write_samples
 from minimind.evaluation.scoring import Scores, choose_device, score
+from minimind.evaluation.speed import measure_speed
+from minimind.evaluation.tasks import read_tasks, run_task, task_inputs
 from minimind.model.hugging_face import load_model
 from minimind.model.transformer import Transformer
 from minimind.store import Manifest, Outcome, Store, recipe
 from minimind.tokenizer.bpe import load_tokenizer
+from minimind.tokenizer.encoding import read_texts
 
 MIN_ORIGINAL_CHARS = 400  # of a holdout document's continuation, kept beside the model's
+LIBRARIES = ("torch", "tokenizers", "zstandard", "pyarrow", "numpy", "duckdb", "phonenumbers", "python-stdnum")
 
 References = Mapping[str, NDArray[np.int64]]  # name of a compressor -> bytes by document
+Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -37,38 +48,84 @@ class EvaluationInputs:
 
 
 def build(section: EvaluationConfig, inputs: EvaluationInputs, store: Store) -> Manifest:
-    """`evaluation.json`, `documents.parquet` and `samples.json`.
+    """`evaluation.json`, `documents.parquet`, `samples.json`, `training_13_grams.parquet`; `harness.json` if asked for.
 
-    Runs where the model was trained, if there is such a device. Raises UserError if the model has diverged.
+    Runs where the model was trained, if there is such a device. Raises UserError if the model has diverged, if no
+    holdout document is left, and for tasks that cannot be read.
     """
     training, cleaning = inputs.training, inputs.cleaning
-    holdout_path, train_path = cleaning.file("holdout.parquet"), cleaning.file("train.parquet")
+    tasks = read_tasks(section.tasks)
+    asked = task_inputs(section.tasks) | harness_inputs(section.harness_tasks)
     built_by = recipe(
         "evaluation",
         section,
-        inputs=training.matching("model/") | cleaning.matching("holdout.parquet") | cleaning.matching("train.parquet"),
-        libraries=("torch", "tokenizers", "zstandard", "pyarrow"),
+        inputs=training.matching("model/")
+        | cleaning.matching("holdout.parquet")
+        | cleaning.matching("train.parquet")
+        | asked,
+        libraries=(*LIBRARIES, "lm-eval") if section.harness_tasks else LIBRARIES,
         parents={"training": training.fingerprint, "cleaning": cleaning.fingerprint},
     )
 
     def write(folder: Path) -> Outcome:
         model_folder = training.path / "model"
-        model = load_model(model_folder, choose_device(str(training.config["device"])))
-        holdout = read_holdout(holdout_path)
+        device = choose_device(str(training.config["device"]))
+        model, tokenizer = load_model(model_folder, device), load_tokenizer(model_folder)
+        holdout, results = _without_leaks(section, inputs, store, folder)
         started = time.perf_counter()
         scores = score(
-            model, model_folder, holdout, lambda done, total: store.report("evaluation", done, total, "scoring")
-        )
+            model, tokenizer, holdout, section.stride_ratio,
+            lambda done, total: store.report("evaluation", done, total, "scoring"),
+        )  # fmt: skip
         seconds = time.perf_counter() - started
         _refuse_diverged(scores)
-        dictionary = make_dictionary(train_path)
+        dictionary = make_dictionary(cleaning.file("train.parquet"))
         references = _compress(holdout, dictionary, store)
-        samples = _sample(model, load_tokenizer(model_folder), holdout, section, store)
-        results = _results(holdout, scores, references, dictionary, samples)
+        samples = _sample(model, tokenizer, holdout, section, store)
+        results |= _results(holdout, scores, references, dictionary, samples, section.seed)
+        results |= _questions(model, tokenizer, holdout, section, inputs, store)
+        results |= _safety(model, tokenizer, holdout, section, inputs, store)
+        for task in tasks:
+            store.report("evaluation", 0, None, f"answering {task.name}")
+            results["tasks"][task.name] = run_task(model, tokenizer, task)
+        if section.harness_tasks:
+            store.report("evaluation", 0, None, "running lm-eval")
+            results["harness"] = run_harness(model_folder, section.harness_tasks, device, folder / "harness.json")
+        store.report("evaluation", 0, None, "measuring the speed")
+        speed = measure_speed(model, section.speed_tokens) if section.speed_tokens else {}
         _write_files(folder, results, scores, references)
-        return _outcome(results, scored_tokens_per_second=scores.tokens.sum() / seconds, samples=samples)
+        return _outcome(results, {"scored_tokens_per_second": float(scores.tokens.sum() / seconds), **speed})
 
     return store.build(built_by, write)
+
+
+def _without_leaks(
+    section: EvaluationConfig, inputs: EvaluationInputs, store: Store, folder: Path
+) -> tuple[Holdout, dict[str, Any]]:
+    """The holdout without the documents that stand in the training text, and what is said about those."""
+    store.report("evaluation", 0, None, "looking for holdout documents in the training text")
+    whole = read_holdout(inputs.cleaning.file("holdout.parquet"), section.max_bytes)
+    seen = overlap.make_filter(inputs.cleaning.file("train.parquet"))
+    seen.write(folder / overlap.FILE_NAME)
+    leaked = overlap.leaked(whole.documents, seen, section.max_overlap)
+    holdout = whole.without(leaked)
+    if not holdout.documents:
+        raise UserError(
+            f"all {len(whole.documents)} holdout documents share more than {section.max_overlap:g} of their 13-grams "
+            "with the training text, so nothing is left to be scored; raise evaluation.max_overlap, or add documents"
+        )
+    by_share = sorted(leaked, key=lambda document_id: (-leaked[document_id], document_id))
+    return holdout, {
+        "leaks": {
+            "documents": len(leaked),
+            "bytes": whole.bytes - holdout.bytes,
+            "max_overlap": section.max_overlap,
+            "sampled_share": 0.5**seen.sampled_log2,
+            "left_out": [{"document_id": name, "overlap": leaked[name]} for name in by_share],
+        },
+        "tasks": {},
+        "harness": {},
+    }
 
 
 def _refuse_diverged(scores: Scores) -> None:
@@ -93,18 +150,21 @@ def _sample(
     model: Transformer, tokenizer: Tokenizer, holdout: Holdout, section: EvaluationConfig, store: Store
 ) -> list[Sample]:
     prompts = all_prompts(section.sampling, holdout.documents)
-    samples: list[Sample] = []
-    store.report("evaluation", 0, len(prompts), "writing samples")
-    for sample in write_samples(model, tokenizer, prompts, section.sampling):
-        samples.append(sample)
-        store.report("evaluation", len(samples), len(prompts), "writing samples")
-    return samples
+    store.report("evaluation", 0, None, "writing samples")
+    return write_samples(model, tokenizer, prompts, section.sampling)
 
 
 def _results(
-    holdout: Holdout, scores: Scores, references: References, dictionary: Dictionary, samples: list[Sample]
+    holdout: Holdout,
+    scores: Scores,
+    references: References,
+    dictionary: Dictionary,
+    samples: list[Sample],
+    seed: int,
 ) -> dict[str, Any]:
-    """What evaluation.json holds: nothing in it depends on how long something took."""
+    """What evaluation.json says about the text: nothing in it depends on how long something took."""
+    lengths = scores.length_class()
+    classes = {f"from_{start}_bytes": lengths == number for number, start in enumerate(LENGTHS)}
     return {
         "holdout": {
             "documents": len(holdout.documents),
@@ -112,10 +172,20 @@ def _results(
             "all_documents": holdout.all_documents,
             "all_bytes": holdout.all_bytes,
         },
-        "model": _figures(scores, references),
+        "model": _figures(scores, references, seed),
         "sources": {
-            source: _figures(scores.of_source(source), _of_source(references, scores, source))
+            source: _figures(scores.of_source(source), _of_source(references, scores, source), seed)
             for source in sorted(set(scores.sources))
+        },
+        "lengths": {name: _figures(scores.of(rows), {}, seed) for name, rows in classes.items() if rows.any()},
+        "positions": {
+            f"from_{start}_bytes": {
+                "documents": int((scores.position_bytes[:, number] > 0).sum()),
+                "bytes": int(scores.position_bytes[:, number].sum()),
+                **_with_bounds("bits_per_byte", scores.position_interval(number, seed)),
+            }
+            for number, start in enumerate(POSITIONS)
+            if scores.position_bytes[:, number].any()
         },
         "references": {
             "xz": "each document alone by xz -9, in the .xz container with CRC64",
@@ -128,21 +198,85 @@ def _results(
     }
 
 
-def _figures(scores: Scores, references: References) -> dict[str, float]:
+def _figures(scores: Scores, references: References, seed: int) -> Figures:
     text_bytes = int(scores.text_bytes.sum())
     return {
         "documents": len(scores.nats),
         "bytes": text_bytes,
         "tokens": int(scores.tokens.sum()),
         "loss": scores.loss,
-        "bits_per_byte": scores.bits_per_byte,
+        **_with_bounds("bits_per_byte", scores.interval(seed)),
         **{f"{name}_bits_per_byte": 8 * int(sizes.sum()) / text_bytes for name, sizes in references.items()},
     }
+
+
+def _with_bounds(name: str, interval: Interval) -> Figures:
+    """The value and, where there are enough documents for them, the bounds of its 95% interval."""
+    bounds = {f"{name}_low": interval.low, f"{name}_high": interval.high} if interval.known else {}
+    return {name: interval.value, **bounds}
 
 
 def _of_source(references: References, scores: Scores, source: str) -> References:
     rows = np.array(scores.sources) == source
     return {name: sizes[rows] for name, sizes in references.items()}
+
+
+def _questions(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    holdout: Holdout,
+    section: EvaluationConfig,
+    inputs: EvaluationInputs,
+    store: Store,
+) -> dict[str, Any]:
+    """Both kinds of generated questions; a kind is missing where the holdout yields none."""
+    store.report("evaluation", 0, None, "answering questions made of the holdout")
+    number, documents = section.questions, holdout.documents
+    train = training_sample(inputs.cleaning.file("train.parquet")) if number else []
+    made = {
+        "continuation": continuation_questions(documents, number, section.seed),
+        "term": term_questions(documents, train, number, section.seed),
+    }
+    answers = {kind: answer(model, tokenizer, questions) for kind, questions in made.items() if questions}
+    return {"generated_questions": {kind: _accuracy(found) for kind, found in answers.items()}}
+
+
+def _accuracy(answers: Answers) -> Figures:
+    return {
+        "questions": len(answers.questions),
+        "chance": answers.chance,
+        **_with_bounds("accuracy", answers.accuracy(per_byte=True)),
+    }
+
+
+def _safety(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    holdout: Holdout,
+    section: EvaluationConfig,
+    inputs: EvaluationInputs,
+    store: Store,
+) -> dict[str, Any]:
+    store.report("evaluation", 0, None, "looking for text learned by heart")
+    train, passages = inputs.cleaning.file("train.parquet"), section.memorisation_passages
+    texts = {
+        "training": training_sample(train) if passages else [],
+        "holdout": [document.text for document in holdout.documents],
+    }
+    results: dict[str, Any] = {"memorisation": {}, "personal_data": {}, "degeneration": {}}
+    for split, found in texts.items():
+        if repeated := safety.repeated_verbatim(model, tokenizer, found, passages, section.seed):
+            shares = _with_bounds(f"{split}_share", repeated.share)
+            results["memorisation"] |= {f"{split}_passages": repeated.passages, **shares}
+    if section.generations:
+        store.report("evaluation", 0, None, "looking for personal data and repetition in what it writes")
+        written = safety.write_texts(
+            model, tokenizer, section.generations, section.generation_tokens, section.sampling, section.seed
+        )
+        region = inputs.cleaning.config.get("personal_data", {}).get("phone_region")
+        results["personal_data"] = {"texts": len(written)} | safety.personal_data(written, region, read_texts(train))
+        results["degeneration"] = {"texts": len(written)} | safety.degeneration(written)
+    return results
 
 
 def _repetition(samples: list[Sample]) -> dict[str, float]:
@@ -184,13 +318,23 @@ def _write_files(folder: Path, results: Mapping[str, Any], scores: Scores, refer
         "nats": pa.array(scores.nats, pa.float64()),
         **{f"{name}_bytes": pa.array(sizes, pa.int64()) for name, sizes in references.items()},
     }
+    for number, start in enumerate(POSITIONS):
+        table[f"nats_from_{start}"] = pa.array(scores.position_nats[:, number], pa.float64())
+        table[f"bytes_from_{start}"] = pa.array(scores.position_bytes[:, number], pa.int64())
     pq.write_table(pa.table(table), folder / "documents.parquet")
 
 
-def _outcome(results: dict[str, Any], scored_tokens_per_second: float, samples: Sequence[Sample]) -> Outcome:
-    """The results, with the speeds, which no data file holds."""
-    speeds = {"scored_tokens_per_second": float(scored_tokens_per_second)}
-    if generated := sum(len(sample.tokens) for sample in samples):
-        speeds["generated_tokens_per_second"] = generated / sum(sample.seconds for sample in samples)
-    details = {key: results[key] for key in ("holdout", "sources", "references", "samples")}
-    return Outcome({**results["model"], **results["repetition"], **speeds}, details)
+PARTS = ("sources", "lengths", "positions", "generated_questions", "tasks", "harness")  # name -> figure -> value
+GROUPS = ("memorisation", "personal_data", "degeneration")  # figure -> value
+
+
+def _outcome(results: dict[str, Any], speeds: Mapping[str, float]) -> Outcome:
+    """The figures by names that stay, as MLflow shows them: `sources/web/bits_per_byte`. Speeds are in no data file."""
+    counts = {**results["model"], **results["repetition"], "leaked_documents": results["leaks"]["documents"], **speeds}
+    for part in PARTS:
+        for name, figures in results[part].items():
+            counts |= {f"{part}/{name}/{figure}": value for figure, value in figures.items()}
+    for group in GROUPS:
+        counts |= {f"{group}/{figure}": value for figure, value in results[group].items()}
+    kept = ("holdout", "leaks", *PARTS, *GROUPS, "references", "samples")
+    return Outcome(counts, {key: results[key] for key in kept})

@@ -1,15 +1,13 @@
 """The holdout documents that are scored: the same ones for every model and every reference."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from minimind.tokenizer.encoding import read_rows
-
-MAX_SCORED_BYTES = 4_000_000  # of text, some million tokens: minutes on a CPU, and ample to tell two models apart
 
 
 class HoldoutDocument(NamedTuple):
@@ -25,12 +23,17 @@ class Holdout:
     all_documents: int  # of the file; more than are scored if the holdout is very large
     all_bytes: int
 
+    def without(self, document_ids: Collection[str]) -> "Holdout":
+        """The same holdout with fewer documents to score."""
+        left = [document for document in self.documents if document.document_id not in document_ids]
+        return replace(self, documents=left)
+
     @cached_property
     def bytes(self) -> int:
         return sum(document.text_bytes for document in self.documents)
 
 
-def read_holdout(path: Path, max_bytes: int = MAX_SCORED_BYTES) -> Holdout:
+def read_holdout(path: Path, max_bytes: int) -> Holdout:
     """All documents of a holdout.parquet, or a sample of at most `max_bytes` of text, the same one every time."""
     sizes = {document_id: size for document_id, _, size, _ in read_rows(path)}
     chosen = set(first_by_hash(sizes, max_bytes))

@@ -46,12 +46,19 @@ def zstd_bytes(texts: Sequence[bytes], dictionary: Dictionary) -> NDArray[np.int
     return _sizes(texts, compressor)
 
 
+def training_sample(train: Path) -> list[str]:
+    """About 11 MB of training documents, the same ones every time."""
+    sizes = {document_id: size for document_id, _, size, _ in read_rows(train)}
+    chosen = set(first_by_hash(sizes, DICTIONARY_SAMPLE_BYTES))
+    return [text for document_id, _, _, text in read_rows(train) if document_id in chosen]
+
+
 def make_dictionary(train: Path) -> Dictionary:
     """A zstd dictionary of 110 KiB, trained on about 11 MB of training documents, the same ones every time.
 
     Where there is too little text to train one, the text itself is the dictionary, as much of it as 110 KiB hold.
     """
-    samples = _sample(train)
+    samples = [text.encode() for text in training_sample(train)]
     sizes = len(samples), sum(map(len, samples))
     if trained := _train(samples):
         return Dictionary(trained, f"{len(trained):,} bytes, trained on training documents", *sizes)
@@ -70,12 +77,6 @@ def _train(samples: list[bytes]) -> zstandard.ZstdCompressionDict | None:
         )
     except zstandard.ZstdError:
         return None
-
-
-def _sample(train: Path) -> list[bytes]:
-    sizes = {document_id: size for document_id, _, size, _ in read_rows(train)}
-    chosen = set(first_by_hash(sizes, DICTIONARY_SAMPLE_BYTES))
-    return [text.encode() for document_id, _, _, text in read_rows(train) if document_id in chosen]
 
 
 def _xz(text: bytes) -> bytes:

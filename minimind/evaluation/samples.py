@@ -2,8 +2,7 @@
 
 import hashlib
 import re
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +10,7 @@ from tokenizers import Tokenizer
 
 from minimind.config import SamplingConfig
 from minimind.evaluation.holdout import HoldoutDocument
-from minimind.model.generate import stream
+from minimind.model.generate import generate
 from minimind.model.transformer import Transformer
 from minimind.tokenizer.bpe import END_OF_TEXT_ID
 
@@ -32,28 +31,24 @@ class Sample:
     tokens: list[int]
     text: str
     ended: bool  # the model ended the text itself
-    seconds: float
 
 
 def write_samples(
     model: Transformer, tokenizer: Tokenizer, prompts: Sequence[Prompt], section: SamplingConfig
-) -> Iterator[Sample]:
+) -> list[Sample]:
     """One sample a prompt, each with its own seed: the section's, then counted up."""
-    for number, prompt in enumerate(prompts):
-        started = time.perf_counter()
-        tokens = list(
-            stream(
-                model,
-                [END_OF_TEXT_ID, *tokenizer.encode(prompt.text).ids],
-                max_new_tokens=section.max_new_tokens,
-                temperature=section.temperature,
-                top_p=section.top_p,
-                seed=section.seed + number,
-            )
-        )
-        seconds = time.perf_counter() - started
-        text = tokenizer.decode(tokens, skip_special_tokens=False)
-        yield Sample(prompt, tokens, text, len(tokens) < section.max_new_tokens, seconds)
+    made = generate(
+        model,
+        [[END_OF_TEXT_ID, *tokenizer.encode(prompt.text).ids] for prompt in prompts],
+        max_new_tokens=section.max_new_tokens,
+        temperature=section.temperature,
+        top_p=section.top_p,
+        seeds=[section.seed + number for number in range(len(prompts))],
+    )
+    return [
+        Sample(prompt, one.tokens, tokenizer.decode(one.tokens, skip_special_tokens=False), one.ended)
+        for prompt, one in zip(prompts, made, strict=True)
+    ]
 
 
 def all_prompts(section: SamplingConfig, documents: Sequence[HoldoutDocument]) -> list[Prompt]:

@@ -1,35 +1,53 @@
-"""How well a model predicts the holdout, by document and by source."""
+"""How well a model predicts the holdout: by document, by place in the document, and by source and length."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
+from minimind.config import EvaluationConfig
+from minimind.errors import UserError
+from minimind.evaluation import overlap
+from minimind.evaluation.classes import LENGTHS, POSITIONS
 from minimind.evaluation.holdout import Holdout, HoldoutDocument, read_holdout
-from minimind.model.bits_per_byte import bits_per_byte, document_nats
+from minimind.evaluation.intervals import Interval, ratio_interval
+from minimind.model.bits_per_byte import bits_per_byte, token_nats
 from minimind.model.hugging_face import load_model
 from minimind.model.transformer import Transformer
-from minimind.tokenizer.bpe import load_tokenizer
+from minimind.tokenizer.bpe import load_tokenizer, token_lengths
 from minimind.tokenizer.encoding import encode_documents, with_tokenizers
 
 LOGITS_AT_ONCE = {"cpu": 2**22, "cuda": 2**28}  # fp32: 16 MB and 1 GB; on a CPU larger batches are no faster
 BATCHES_PER_REPORT = 16
 
 Progress = Callable[[float, float], None]  # bytes of text scored, bytes of all
+Rows = NDArray[np.bool_]  # which documents
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One entry a document, in the holdout's order. Tokens are those predicted: all but the leading end of text."""
+    """One entry a document, in the holdout's order. Tokens are those predicted: all but the leading end of text.
+
+    Bytes are those of the text, so that special tokens, which stand for none, are in no denominator.
+    """
 
     document_ids: list[str]
     sources: list[str]
     text_bytes: NDArray[np.int64]
     tokens: NDArray[np.int64]
-    nats: NDArray[np.float64]  # -ln p, summed over the document's tokens
+    position_nats: NDArray[np.float64]  # documents POSITIONS: -ln p, summed over the tokens that begin there
+    position_bytes: NDArray[np.int64]  # documents POSITIONS: of those tokens; text_bytes in sum
+
+    @cached_property
+    def nats(self) -> NDArray[np.float64]:
+        """-ln p, summed over the document's tokens."""
+        nats: NDArray[np.float64] = self.position_nats.sum(axis=1)
+        return nats
 
     @property
     def loss(self) -> float:
@@ -40,19 +58,50 @@ class Scores:
     def bits_per_byte(self) -> float:
         return bits_per_byte(float(self.nats.sum()), float(self.text_bytes.sum()))
 
+    def interval(self, seed: int) -> Interval:
+        """Bits per byte with their 95% interval, by a bootstrap over documents."""
+        return ratio_interval(self.nats / np.log(2), self.text_bytes, seed)
+
+    def position_interval(self, position: int, seed: int) -> Interval:
+        """The same for the places of one class, in those documents that reach it."""
+        rows = self.position_bytes[:, position] > 0
+        nats, sizes = self.position_nats[rows, position], self.position_bytes[rows, position]
+        return ratio_interval(nats / np.log(2), sizes, seed)
+
+    def of(self, rows: Rows) -> "Scores":
+        chosen = np.flatnonzero(rows)
+        return Scores(
+            [self.document_ids[row] for row in chosen],
+            [self.sources[row] for row in chosen],
+            self.text_bytes[chosen],
+            self.tokens[chosen],
+            self.position_nats[chosen],
+            self.position_bytes[chosen],
+        )
+
     def of_source(self, source: str) -> "Scores":
-        rows = np.flatnonzero(np.array(self.sources) == source)
-        ids = [self.document_ids[row] for row in rows]
-        return Scores(ids, [source] * len(rows), self.text_bytes[rows], self.tokens[rows], self.nats[rows])
+        return self.of(np.array(self.sources) == source)
+
+    def length_class(self) -> NDArray[np.int64]:
+        """Of each document, which of LENGTHS it belongs to."""
+        return np.searchsorted(LENGTHS, self.text_bytes, side="right") - 1
 
 
-def score_folder(model_folder: Path, holdout: Path, device: str) -> Scores:
+def score_folder(model_folder: Path, holdout: Path, device: str, section: EvaluationConfig) -> Scores:
     """Scores of an exported model, its own tokenizer included, on a holdout.parquet.
 
-    Any two models are compared on the same bytes of the same documents. A device is `cpu`, `cuda` or `auto`. Raises
-    ModelNotFoundError for a folder that holds no model.
+    Documents that stand in the model's own training text are left out, where its 13-grams lie in its folder (those of a
+    registered version do). A device is `cpu`, `cuda` or `auto`. Raises ModelNotFoundError for a folder that holds no
+    model, and UserError where nothing is left.
     """
-    return score(load_model(model_folder, choose_device(device)), model_folder, read_holdout(holdout))
+    model, documents = load_model(model_folder, choose_device(device)), read_holdout(holdout, section.max_bytes)
+    filter_file = model_folder / overlap.FILE_NAME
+    if filter_file.exists():
+        leaked = overlap.leaked(documents.documents, overlap.read_filter(filter_file), section.max_overlap)
+        documents = documents.without(leaked)
+    if not documents.documents:
+        raise UserError(f"every holdout document stands in the training text of the model in {model_folder}")
+    return score(model, load_tokenizer(model_folder), documents, section.stride_ratio)
 
 
 def choose_device(wanted: str) -> str:
@@ -61,22 +110,38 @@ def choose_device(wanted: str) -> str:
 
 
 def score(
-    model: Transformer, tokenizer_folder: Path, holdout: Holdout, progress: Progress = lambda done, total: None
+    model: Transformer,
+    tokenizer: Tokenizer,
+    holdout: Holdout,
+    stride_ratio: float,
+    progress: Progress = lambda done, total: None,
 ) -> Scores:
-    tokenizer = load_tokenizer(tokenizer_folder)
+    """Documents longer than the model's window are read in windows, each `stride_ratio` of one further on."""
     documents = holdout.documents
     encoded = list(encode_documents(with_tokenizers(tokenizer), (document.text for document in documents)))
-    batch_tokens = max(1, LOGITS_AT_ONCE[model.device.type] // model.config.vocabulary_size)
-    nats = np.zeros(len(documents))
+    lengths = token_lengths(tokenizer)
+    window, batch_tokens = model.config.max_positions, tokens_at_once(model)
+    shape = len(documents), len(POSITIONS)
+    nats, sizes = np.zeros(shape), np.zeros(shape, np.int64)
     done = 0
     for rows in _groups(encoded, BATCHES_PER_REPORT * batch_tokens):
         progress(done, holdout.bytes)
-        nats[rows] = document_nats(
-            model, encoded[rows], window_tokens=model.config.max_positions, batch_tokens=batch_tokens
-        )
+        found = token_nats(
+            model, encoded[rows], window_tokens=window, batch_tokens=batch_tokens,
+            stride_tokens=max(1, round(stride_ratio * window)),
+        )  # fmt: skip
+        for row, tokens, document in zip(range(rows.start, rows.stop), encoded[rows], found, strict=True):
+            token_bytes = lengths[tokens[1:]].astype(np.int64)
+            places = np.searchsorted(POSITIONS, token_bytes.cumsum() - token_bytes, side="right") - 1
+            nats[row] = np.bincount(places, document, len(POSITIONS))
+            sizes[row] = np.bincount(places, token_bytes, len(POSITIONS))
         done += sum(document.text_bytes for document in documents[rows])
     progress(done, holdout.bytes)
-    return _scores(documents, np.array([len(tokens) - 1 for tokens in encoded]), nats)
+    return _scores(documents, np.array([len(tokens) - 1 for tokens in encoded]), nats, sizes)
+
+
+def tokens_at_once(model: Transformer) -> int:
+    return max(1, LOGITS_AT_ONCE[model.device.type] // model.config.vocabulary_size)
 
 
 def _groups(encoded: Sequence[NDArray[np.uint32]], min_tokens: int) -> Iterator[slice]:
@@ -89,11 +154,17 @@ def _groups(encoded: Sequence[NDArray[np.uint32]], min_tokens: int) -> Iterator[
             first, tokens = row + 1, 0
 
 
-def _scores(documents: list[HoldoutDocument], tokens: NDArray[np.int64], nats: NDArray[np.float64]) -> Scores:
+def _scores(
+    documents: list[HoldoutDocument],
+    tokens: NDArray[np.int64],
+    nats: NDArray[np.float64],
+    sizes: NDArray[np.int64],
+) -> Scores:
     return Scores(
         document_ids=[document.document_id for document in documents],
         sources=[document.source for document in documents],
         text_bytes=np.array([document.text_bytes for document in documents]),
         tokens=tokens,
-        nats=nats,
+        position_nats=nats,
+        position_bytes=sizes,
     )

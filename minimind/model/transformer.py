@@ -10,7 +10,7 @@ Shape legend: B batch, T tokens, P tokens in the cache before these, C hidden_si
 H query heads, K key and value heads, D head_size, F intermediate_size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,20 +43,53 @@ class ModelConfig:
 
 
 class KeyValueCache:
-    """Keys and values of up to `max_positions` tokens, [B, K, max_positions, D] a layer; `length` are filled."""
+    """Keys and values of up to `capacity` tokens a row, [B, K, capacity, D] a layer; `lengths` are filled, by row."""
 
-    def __init__(self, config: ModelConfig, batch: int, device: torch.device, dtype: torch.dtype) -> None:
-        shape = (batch, config.kv_heads, config.max_positions, config.head_size)
+    def __init__(
+        self, config: ModelConfig, batch: int, device: torch.device, dtype: torch.dtype, capacity: int | None = None
+    ) -> None:
+        shape = (batch, config.kv_heads, capacity or config.max_positions, config.head_size)
         self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
         self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
-        self.length = 0
+        self.lengths = [0] * batch
+
+    def begin(self, length: int) -> Tensor:
+        """Positions [B, T] of the next `length` tokens of each row, for which room is now kept until `end`."""
+        device = self.keys[0].device
+        starts = torch.tensor(self.lengths, device=device)
+        self.positions = starts[:, None] + torch.arange(length, device=device)
+        self.filled = max(self.lengths) + length
+        # one token a row, of rows of one length, sees all that is there
+        alike = length == 1 and min(self.lengths) == max(self.lengths)
+        columns = torch.arange(self.filled, device=device)
+        self.mask = None if alike else (columns <= self.positions[:, :, None])[:, None]  # B 1 T P+T
+        return self.positions
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """All keys and values of a layer, [B, K, P+T, D], after these of [B, K, T, D] have been put behind."""
-        end = self.length + keys.shape[2]
-        self.keys[layer][:, :, self.length : end] = keys
-        self.values[layer][:, :, self.length : end] = values
-        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+        rows = torch.arange(len(self.lengths), device=keys.device)[:, None]
+        self.keys[layer][rows, :, self.positions] = keys.transpose(1, 2)
+        self.values[layer][rows, :, self.positions] = values.transpose(1, 2)
+        return self.keys[layer][:, :, : self.filled], self.values[layer][:, :, : self.filled]
+
+    def end(self) -> None:
+        self.lengths = [length + self.positions.shape[1] for length in self.lengths]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forgets all other rows."""
+        chosen = torch.tensor(rows, device=self.keys[0].device)
+        self.keys = [keys[chosen] for keys in self.keys]
+        self.values = [values[chosen] for values in self.values]
+        self.lengths = [self.lengths[row] for row in rows]
+
+    def put(self, rows: Sequence[int], other: "KeyValueCache", lengths: Sequence[int]) -> None:
+        """Overwrites rows by those of another cache, of which so many tokens count."""
+        chosen = torch.tensor(rows, device=self.keys[0].device)
+        width = other.keys[0].shape[2]
+        for mine, theirs in zip([*self.keys, *self.values], [*other.keys, *other.values], strict=True):
+            mine[chosen, :, :width] = theirs
+        for row, length in zip(rows, lengths, strict=True):
+            self.lengths[row] = length
 
 
 class Transformer(nn.Module):
@@ -82,14 +115,17 @@ class Transformer(nn.Module):
         return self.logits(self.hidden_states(tokens, cache))
 
     def hidden_states(self, tokens: Tensor, cache: KeyValueCache | None = None, mask: Mask | None = None) -> Tensor:
-        """Normalised states [B, T, C]. With a cache, `tokens` continue what it holds, and are added to it.
+        """Normalised states [B, T, C]. With a cache, `tokens` continue what each row holds, and are added.
 
         A token sees itself and all before it; with a mask, which goes with no cache, what the mask says.
         """
-        past, length = (cache.length if cache else 0), tokens.shape[1]
+        past, length = (max(cache.lengths) if cache else 0), tokens.shape[1]
         if past + length > self.config.max_positions:
             raise ValueError(f"{past + length} tokens are more than the model's {self.config.max_positions} positions")
-        cosine, sine = self.cosine[past : past + length], self.sine[past : past + length]
+        cosine, sine = self.cosine[:length], self.sine[:length]
+        if cache:
+            positions = cache.begin(length)
+            cosine, sine = self.cosine[positions][:, None], self.sine[positions][:, None]  # B 1 T D
         states: Tensor = self.embed_tokens(tokens)
         if self.config.embedding_norm:
             states = self.embed_norm(states)
@@ -97,7 +133,7 @@ class Transformer(nn.Module):
             states = layer(states, cosine, sine, cache, mask)
         states = self.norm(states)
         if cache:
-            cache.length += length
+            cache.end()
         return states
 
     def logits(self, states: Tensor) -> Tensor:
@@ -188,10 +224,8 @@ class Attention(nn.Module):
         q = rotate(self.q_norm(q).transpose(1, 2), cosine, sine)  # B H T D
         k = rotate(self.k_norm(k).transpose(1, 2), cosine, sine)  # B K T D
         if cache is not None:
-            past = cache.length
             k, v = cache.append(self.index, k, v)  # B K P+T D
-            seen = causal_mask(length, past, states.device) if length > 1 else None
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True)
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=cache.mask, enable_gqa=True)
         elif isinstance(mask, BlockMask):
             mixed = flex_attention(q, k, v, block_mask=mask, enable_gqa=True)
         else:
@@ -236,7 +270,7 @@ def rotary_tables(config: ModelConfig) -> tuple[Tensor, Tensor]:
 
 
 def rotate(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """`heads` [B, heads, T, D], turned by their positions' angles [T, D]."""
+    """`heads` [B, heads, T, D], turned by their positions' angles, [T, D] or [B, 1, T, D]."""
     first, second = heads.chunk(2, dim=-1)
     return heads * cosine + torch.cat([-second, first], dim=-1) * sine
 

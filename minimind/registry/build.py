@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from minimind.config import Config, RegistryConfig
 from minimind.errors import UserError
+from minimind.evaluation import overlap
 from minimind.evaluation.scoring import score_folder
 from minimind.model.hugging_face import load_model
 from minimind.registry import lineage
@@ -242,7 +243,9 @@ def _find_or_log_model(
     )
     with tempfile.TemporaryDirectory() as temporary:
         packed = Path(temporary) / "model"
-        save_packaged_model(inputs.stages["training"].path / "model", packed, description)
+        evaluation = inputs.stages["evaluation"]
+        beside = [evaluation.file(name) for name in evaluation.files if name == overlap.FILE_NAME]
+        save_packaged_model(inputs.stages["training"].path / "model", packed, description, beside)
         client.log_model_artifacts(logged.model_id, str(packed))
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
@@ -256,7 +259,7 @@ def _score_champion(client: "MlflowClient", inputs: RegistryInputs, store: Store
     """
     folder = _champion_folder(client, inputs, store, version)
     holdout = inputs.stages["cleaning"].file("holdout.parquet")
-    return float(score_folder(folder, holdout, inputs.config.training.device).bits_per_byte)
+    return float(score_folder(folder, holdout, inputs.config.training.device, inputs.config.evaluation).bits_per_byte)
 
 
 def _champion_folder(client: "MlflowClient", inputs: RegistryInputs, store: Store, version: str) -> Path:

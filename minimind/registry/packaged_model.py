@@ -4,6 +4,7 @@ import importlib.metadata
 import shutil
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,12 @@ LOCAL_COPIES = "models"  # folder in the store, for what had to be downloaded
 # --- packing ----------------------------------------------------------------------------------------------------------
 
 
-def save_packaged_model(model_folder: Path, destination: Path, description: "Model") -> None:
+def save_packaged_model(
+    model_folder: Path, destination: Path, description: "Model", beside: Sequence[Path] = ()
+) -> None:
     """Writes an MLflow pyfunc folder: code, safetensors, tokenizer, signature, requirements; nothing is pickled.
 
-    `model_folder` has to be called `model`: it keeps its name, as `artifacts/model`.
+    `model_folder` has to be called `model`: it keeps its name, as `artifacts/model`. The files `beside` go there, too.
     """
     assert model_folder.name == "model"
     quieten()
@@ -48,6 +51,8 @@ def save_packaged_model(model_folder: Path, destination: Path, description: "Mod
             input_example=(pd.DataFrame({"prompt": ["Once upon a time"]}), default_parameters()),
             pip_requirements=requirements(),
         )
+    for file in beside:
+        shutil.copyfile(file, destination / "artifacts" / "model" / file.name)
 
 
 def signature() -> "ModelSignature":

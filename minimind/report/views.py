@@ -8,6 +8,7 @@ import yaml
 
 from minimind.config import Config
 from minimind.masking import masked_tree
+from minimind.report import evaluation as parts
 from minimind.report.figures import (
     Series,
     count,
@@ -84,7 +85,8 @@ def _how_good(stages: Stages) -> str | None:
     scored = stages["evaluation"].counts
     value = scored["bits_per_byte"]
     return (
-        f"It needs {value:.3f} bits for a byte of text that it never saw: "
+        f"It needs {value:.3f} bits for a byte of text that it never saw"
+        f"{f' (95% interval {bounds})' if (bounds := parts.interval(scored, 'bits_per_byte')) else ''}: "
         f"{_compared(value, scored['zstd_bits_per_byte'])} zstd -19 with a dictionary of the training text, "
         f"{_compared(value, scored['xz_bits_per_byte'])} xz -9."
     )
@@ -350,9 +352,12 @@ def evaluation(stages: Stages) -> View | None:
     names = ("bits_per_byte", *(f"{name}_bits_per_byte" for name in REFERENCES))
     rows = [{"name": name, **row} for name, row in sorted(manifest.details["sources"].items())]
     if len(rows) != 1:
-        rows.append({"name": "all", **{key: manifest.counts[key] for key in ("documents", "bytes", "loss", *names)}})
+        bounds = [name for name in ("bits_per_byte_low", "bits_per_byte_high") if name in manifest.counts]
+        shown = ("documents", "bytes", "loss", *names, *bounds)
+        rows.append({"name": "all", **{key: manifest.counts[key] for key in shown}})
     highest = max(row[name] for row in rows for name in names if name in row)
     for row in rows:
+        row["interval"] = parts.interval(row, "bits_per_byte")
         row["marks"] = [
             (style, 100 * row[name] / highest)
             for style, name in zip(("model", *REFERENCES), names, strict=True)
@@ -364,6 +369,11 @@ def evaluation(stages: Stages) -> View | None:
         "holdout": manifest.details.get("holdout"),
         "references": manifest.details.get("references", {}),
         "scale": f"{highest:.2f}",
+        "classes": parts.classes(manifest),
+        "leaks": parts.leaks(manifest),
+        "knowledge": parts.knowledge(manifest),
+        "safety": parts.safety(manifest),
+        "speed": parts.speed(manifest),
     }
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from minimind.config import SamplingConfig, TokenizerConfig
+from minimind.config import EvaluationConfig, SamplingConfig, TokenizerConfig
 from minimind.model.hugging_face import export_model
 from minimind.model.transformer import ModelConfig, Transformer
 from minimind.store import Outcome, Recipe
@@ -63,3 +63,12 @@ def sampling() -> SamplingConfig:
     return SamplingConfig(
         prompts=["bada ", "Ä"], holdout_prompts=2, max_new_tokens=12, temperature=0.8, top_p=0.95, seed=7
     )
+
+
+@pytest.fixture
+def section(sampling) -> EvaluationConfig:
+    """Scores, samples and the search for leaks; other parts are asked for where they are tested."""
+    return EvaluationConfig(
+        max_bytes=4_000_000, stride_ratio=1.0, max_overlap=0.5, questions=0, memorisation_passages=0, generations=0,
+        generation_tokens=8, speed_tokens=4, tasks=[], harness_tasks=[], seed=1, sampling=sampling,
+    )  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from minimind.config import EvaluationConfig
+from minimind.config import TaskConfig
 from minimind.errors import UserError
 from minimind.evaluation.build import EvaluationInputs, build
 from minimind.evaluation.holdout import read_holdout
@@ -18,8 +18,8 @@ from minimind.tokenizer.bpe import load_tokenizer
 
 
 @pytest.fixture
-def evaluation(training, cleaning, sampling, store):
-    return build(EvaluationConfig(sampling=sampling), EvaluationInputs(training, cleaning), store)
+def evaluation(training, cleaning, section, store):
+    return build(section, EvaluationInputs(training, cleaning), store)
 
 
 def test_counts_are_those_of_the_documents(evaluation, cleaning):
@@ -36,7 +36,7 @@ def test_counts_are_those_of_the_documents(evaluation, cleaning):
 
 
 def test_references_are_computed_over_the_same_documents(evaluation, cleaning):
-    texts = [document.text.encode() for document in read_holdout(cleaning.file("holdout.parquet")).documents]
+    texts = [document.text.encode() for document in read_holdout(cleaning.file("holdout.parquet"), 4_000_000).documents]
     table = pq.read_table(evaluation.file("documents.parquet"))
     dictionary = make_dictionary(cleaning.file("train.parquet"))
     assert table["xz_bytes"].to_pylist() == xz_bytes(texts).tolist()
@@ -66,9 +66,9 @@ def test_files_say_what_the_manifest_says(evaluation):
     assert evaluation.counts["generated_tokens_per_second"] > 0
 
 
-def test_files_have_the_same_bytes_when_built_again(evaluation, training, cleaning, sampling, store):
+def test_files_have_the_same_bytes_when_built_again(evaluation, training, cleaning, section, store):
     (evaluation.path / "manifest.json").unlink()
-    again = build(EvaluationConfig(sampling=sampling), EvaluationInputs(training, cleaning), store)
+    again = build(section, EvaluationInputs(training, cleaning), store)
     assert not again.reused
     assert again.files == evaluation.files
 
@@ -78,7 +78,8 @@ def test_samples_come_from_the_prompts_and_from_holdout_beginnings(evaluation, c
     assert [sample["kind"] for sample in samples] == ["prompt", "prompt", "holdout", "holdout"]
     assert [sample["prompt"] for sample in samples[:2]] == ["bada", "Ä"]
     texts = {
-        document.document_id: document.text for document in read_holdout(cleaning.file("holdout.parquet")).documents
+        document.document_id: document.text
+        for document in read_holdout(cleaning.file("holdout.parquet"), 4_000_000).documents
     }
     for sample in samples[2:]:
         assert texts[sample["document_id"]].startswith(sample["prompt"] + sample["original"])
@@ -105,7 +106,7 @@ def test_samples_are_what_stream_yields_for_the_seed(evaluation, training, sampl
 def test_another_seed_gives_other_samples(training, cleaning, sampling):
     folder = training.path / "model"
     model, tokenizer = load_model(folder), load_tokenizer(folder)
-    prompts = all_prompts(sampling, read_holdout(cleaning.file("holdout.parquet")).documents)
+    prompts = all_prompts(sampling, read_holdout(cleaning.file("holdout.parquet"), 4_000_000).documents)
     texts = []
     for seed in (7, 7, 8):
         section = sampling.model_copy(update={"seed": seed})
@@ -113,15 +114,60 @@ def test_another_seed_gives_other_samples(training, cleaning, sampling):
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_no_prompts_means_no_samples_and_no_figures_about_them(training, cleaning, sampling, store):
-    section = EvaluationConfig(sampling=sampling.model_copy(update={"prompts": [], "holdout_prompts": 0}))
+@pytest.fixture
+def everything(section, tmp_path):
+    (tmp_path / "bar.jsonl").write_text('{"question": "bada", "choices": ["fel", "gu"], "answer": 0}\n')
+    parts = {"questions": 3, "memorisation_passages": 2, "generations": 3, "speed_tokens": 2, "stride_ratio": 0.5}
+    return section.model_copy(update=parts | {"tasks": [TaskConfig(name="bar", path=str(tmp_path / "bar.jsonl"))]})
+
+
+def test_every_part_has_figures_of_stable_names_and_the_same_bytes_again(everything, training, cleaning, store):
+    evaluation = build(everything, EvaluationInputs(training, cleaning), store)
+    assert {
+        "bits_per_byte", "bits_per_byte_low", "bits_per_byte_high", "leaked_documents", "sources/law/bits_per_byte_low",
+        "lengths/from_0_bytes/bits_per_byte", "positions/from_256_bytes/bits_per_byte",
+        "generated_questions/continuation/accuracy_low", "tasks/bar/accuracy", "memorisation/training_share",
+        "personal_data/texts_share_high", "degeneration/degenerate_share", "first_token_seconds",
+        "generated_tokens_per_second", "batched_tokens_per_second", "weights_bytes", "generation_memory_bytes",
+    } <= evaluation.counts.keys()  # fmt: skip
+    assert "sources/tax/bits_per_byte_low" not in evaluation.counts  # of three documents
+    assert all(math.isfinite(value) for value in evaluation.counts.values())
+    (evaluation.path / "manifest.json").unlink()
+    assert build(everything, EvaluationInputs(training, cleaning), store).files == evaluation.files
+
+
+def test_another_file_of_questions_builds_the_evaluation_anew(everything, training, cleaning, store):
+    evaluation = build(everything, EvaluationInputs(training, cleaning), store)
+    with open(everything.tasks[0].path, "a") as file:
+        file.write('{"question": "gu", "choices": ["fel", "gu"], "answer": 1}\n')
+    again = build(everything, EvaluationInputs(training, cleaning), store)
+    assert (evaluation.counts["tasks/bar/questions"], again.counts["tasks/bar/questions"]) == (1, 2)
+
+
+def test_planted_leaks_are_left_out_and_named(training, make_cleaning, sentences, section, store):
+    """One holdout document stands inside a training document, in other case; the registered model remembers."""
+    leaked = sentences(900, 200)
+    train = {"law/1": f"{sentences(901, 300)} {leaked.upper()} {sentences(902, 300)}", "law/2": sentences(903, 300)}
+    cleaning = make_cleaning(train, {"law/a": sentences(904, 200), "law/b": leaked, "law/c": sentences(905, 200)})
+    evaluation = build(section, EvaluationInputs(training, cleaning), store)
+    assert evaluation.counts["leaked_documents"] == 1
+    assert [row["document_id"] for row in evaluation.details["leaks"]["left_out"]] == ["law/b"]
+    assert pq.read_table(evaluation.file("documents.parquet"))["document_id"].to_pylist() == ["law/a", "law/c"]
+    assert evaluation.counts["documents"] == 2
+    with pytest.raises(UserError, match=r"all 1 holdout documents share more than 0\.5 of their 13-grams"):
+        build(section, EvaluationInputs(training, make_cleaning(train, {"law/b": leaked})), store)
+
+
+def test_no_prompts_means_no_samples_and_no_figures_about_them(training, cleaning, section, sampling, store):
+    none = sampling.model_copy(update={"prompts": [], "holdout_prompts": 0})
+    section = section.model_copy(update={"sampling": none, "speed_tokens": 0})
     evaluation = build(section, EvaluationInputs(training, cleaning), store)
     assert evaluation.details["samples"] == []
     assert not {name for name in evaluation.counts if "repeated" in name or "generated" in name}
 
 
 def test_holdout_prompts_are_whole_words_and_half_of_a_document_at_most(cleaning, sampling):
-    documents = read_holdout(cleaning.file("holdout.parquet")).documents
+    documents = read_holdout(cleaning.file("holdout.parquet"), 4_000_000).documents
     section = sampling.model_copy(update={"holdout_prompts": 100})
     prompts = all_prompts(section, documents)[2:]
     assert len(prompts) == len(documents)
@@ -133,19 +179,25 @@ def test_holdout_prompts_are_whole_words_and_half_of_a_document_at_most(cleaning
             assert prompt.continuation[0].isspace()
 
 
-def test_diverged_model_is_refused_by_name_of_a_document(training, cleaning, sampling, store):
+def test_diverged_model_is_refused_by_name_of_a_document(training, cleaning, section, store):
     path = training.path / "model" / "model.safetensors"
     save_file({name: torch.full_like(tensor, math.nan) for name, tensor in load_file(path).items()}, path)
     with pytest.raises(UserError, match=r"to 9 of 9 holdout documents, law/h0 among them.*learning_rate"):
-        build(EvaluationConfig(sampling=sampling), EvaluationInputs(training, cleaning), store)
+        build(section, EvaluationInputs(training, cleaning), store)
     assert list((store.root / "evaluation").iterdir()) == []
 
 
-def test_progress_names_what_is_being_done(training, cleaning, sampling, store):
+def test_progress_names_what_is_being_done(training, cleaning, section, store):
     seen = []
     reporting = type(store)(store.root, store.domain, lambda *report: seen.append(report))
-    build(EvaluationConfig(sampling=sampling), EvaluationInputs(training, cleaning), reporting)
+    build(section, EvaluationInputs(training, cleaning), reporting)
     texts = [text for _, _, _, text in seen]
-    for text in ("scoring", "compressing with xz -9", "compressing with zstd -19", "writing samples"):
+    for text in (
+        "looking for holdout documents in the training text",
+        "scoring",
+        "compressing with xz -9",
+        "compressing with zstd -19",
+        "writing samples",
+    ):
         assert text in texts
-    assert seen[-1] == ("evaluation", 4, 4, "writing samples")
+    assert seen[-1] == ("evaluation", 0, None, "measuring the speed")

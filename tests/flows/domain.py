@@ -127,5 +127,8 @@ def small_config(name: str, corpus: Path) -> dict[str, Any]:
         "permanent_checkpoint_steps": None, "max_gradient_growth": 20, "max_skipped_steps": 10,
     }  # fmt: skip
     tree["training"]["optimizer"]["warmup_ratio"] = 0.1  # a step of it in the few that the tests train
+    tree["evaluation"] |= {
+        "questions": 4, "memorisation_passages": 4, "generations": 4, "generation_tokens": 8, "speed_tokens": 4,
+    }  # fmt: skip
     tree["evaluation"]["sampling"] |= {"prompts": ["bade [/bold] said"], "holdout_prompts": 1, "max_new_tokens": 16}
     return tree

@@ -19,7 +19,7 @@ def test_cached_logits_equal_full_recomputation(small_model, pieces):
     with torch.inference_mode():
         cached = torch.cat([small_model(piece, cache) for piece in tokens.split(pieces, dim=1)], dim=1)
         torch.testing.assert_close(cached, small_model(tokens), atol=2e-5, rtol=0)
-    assert cache.length == 24
+    assert cache.lengths == [24, 24]
 
 
 def test_more_tokens_than_positions_are_refused(small_model):

@@ -94,7 +94,7 @@ def model_folders(tmp_path_factory: pytest.TempPathFactory, texts: list[str], bp
 
 @pytest.fixture
 def make_stages(
-    store: Store, make_cleaning: Any, texts: list[str], model_folders: dict[str, Path], bpe: Tokenizer
+    store: Store, config: Config, make_cleaning: Any, texts: list[str], model_folders: dict[str, Path], bpe: Tokenizer
 ) -> MakeStages:
     """Builds of the six stages before the registry; the model is the one trained for that many steps."""
     from minimind.evaluation.scoring import score_folder
@@ -112,7 +112,7 @@ def make_stages(
         return Outcome(counts | {"epochs": 1.0, "tokens_per_second": 1000.0, "training_seconds": 15.0})
 
     def write_evaluation(folder: Path, training: Manifest) -> Outcome:
-        scores = score_folder(training.path / "model", cleaning.file("holdout.parquet"), "cpu")
+        scores = score_folder(training.path / "model", cleaning.file("holdout.parquet"), "cpu", config.evaluation)
         (folder / "evaluation.json").write_text(json.dumps({"bits_per_byte": scores.bits_per_byte}) + "\n")
         (folder / "samples.json").write_text("[]\n")
         return Outcome({"bits_per_byte": scores.bits_per_byte, "loss": 2.2, "tokens": 900, "xz_bits_per_byte": 4.0})

@@ -107,7 +107,7 @@ def test_model_better_by_less_than_the_margin_stays_challenger(
 
 
 def test_champion_is_measured_on_the_holdout_of_this_run(
-    register: Register, make_stages: MakeStages, make_cleaning: Any, texts: list[str]
+    register: Register, config: Config, make_stages: MakeStages, make_cleaning: Any, texts: list[str]
 ) -> None:
     """What was stored about the champion is never used: here the holdout is another one."""
     first = make_stages("20")
@@ -116,7 +116,7 @@ def test_champion_is_measured_on_the_holdout_of_this_run(
     stages["cleaning"] = make_cleaning({"texts/00": texts[0]}, {"texts/01": texts[1], "texts/02": texts[2]})
     rows = register(stages).details["decision"]["rows"]
     holdout = stages["cleaning"].file("holdout.parquet")
-    there = score_folder(first["training"].path / "model", holdout, "cpu").bits_per_byte
+    there = score_folder(first["training"].path / "model", holdout, "cpu", config.evaluation).bits_per_byte
     assert {row["role"]: row["value"] for row in rows}["champion"] == there
     assert there != first["evaluation"].counts["bits_per_byte"]
 

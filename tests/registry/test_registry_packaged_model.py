@@ -47,6 +47,16 @@ def test_packed_model_holds_no_pickle_and_small_pinned_requirements(packed: Path
     assert all(re.fullmatch(r"[a-z]+==[\d.]+", line) for line in requirements)
 
 
+def test_files_beside_the_model_travel_with_it(tmp_path: Path, model_folders: dict[str, Path]) -> None:
+    """Such as the 13-grams of its training text."""
+    grams = tmp_path / "training_13_grams.parquet"
+    grams.write_bytes(b"grams")
+    save_packaged_model(model_folders["40"], tmp_path / "packed", Model(), [grams])
+    folder = model_folder(tmp_path / "packed")
+    assert (folder / grams.name).read_bytes() == b"grams"
+    assert (folder / "model.safetensors").read_bytes() == (model_folders["40"] / "model.safetensors").read_bytes()
+
+
 def test_signature_names_prompt_and_parameters(packed: Path) -> None:
     signature = Model.load(str(packed)).signature.to_dict()
     assert json.loads(signature["inputs"]) == [{"type": "string", "name": "prompt", "required": True}]

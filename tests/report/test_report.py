@@ -126,6 +126,8 @@ BUILDS = {
             "documents": 49, "bytes": 400_000, "tokens": 100_000, "loss": 4.2345, "bits_per_byte": 1.8762,
             "xz_bits_per_byte": 2.7654, "zstd_bits_per_byte": 2.1357, "samples_repeated_4_grams": 0.031,
             "holdout_repeated_4_grams": 0.0, "generated_tokens_per_second": 123.4, "scored_tokens_per_second": 9e3,
+            "bits_per_byte_low": 1.8012, "bits_per_byte_high": 1.9534, "first_token_seconds": 0.034,
+            "batched_tokens_per_second": 1234.0, "weights_bytes": 5_300_000, "generation_memory_bytes": 812_000_000,
         },
         {
             "holdout": {"documents": 49, "bytes": 400_000, "all_documents": 51, "all_bytes": 420_000},
@@ -134,6 +136,31 @@ BUILDS = {
                        "xz_bits_per_byte": 2.7, "zstd_bits_per_byte": 2.1}
                 for name, value in (("law", 1.8111), ("tax", 1.9222))
             },
+            "leaks": {"documents": 2, "bytes": 12_000, "max_overlap": 0.5, "sampled_share": 0.25, "left_out": []},
+            "lengths": {
+                "from_0_bytes": {"documents": 3, "bits_per_byte": 2.2222},
+                "from_4096_bytes": {"documents": 46, "bits_per_byte": 1.7777, "bits_per_byte_low": 1.6,
+                                    "bits_per_byte_high": 1.9},
+            },
+            "positions": {
+                "from_0_bytes": {"documents": 49, "bits_per_byte": 2.5, "bits_per_byte_low": 2.4,
+                                 "bits_per_byte_high": 2.6},
+                "from_256_bytes": {"documents": 49, "bits_per_byte": 1.8},
+            },
+            "generated_questions": {
+                "continuation": {"questions": 60, "chance": 0.25, "accuracy": 0.55, "accuracy_low": 0.42,
+                                 "accuracy_high": 0.67},
+            },
+            "tasks": {"bar-exam": {"questions": 9, "exact_match": 0.1234, "exact_match_low": 0.05,
+                                   "exact_match_high": 0.31}},
+            "harness": {"arc_easy": {"acc": 0.31, "acc_stderr": 0.01, "perplexity": 41.0}},
+            "memorisation": {"training_passages": 40, "training_share": 0.05, "training_share_low": 0.01,
+                             "training_share_high": 0.16, "holdout_passages": 40, "holdout_share": 0.0,
+                             "holdout_share_low": 0.0, "holdout_share_high": 0.09},
+            "personal_data": {"texts": 200, "texts_share": 0.005, "texts_share_low": 0.001, "texts_share_high": 0.03,
+                              "hits": 1, "hits_in_training_text": 0, "email_hits": 1},
+            "degeneration": {"texts": 200, "degenerate_share": 0.0, "degenerate_share_low": 0.0,
+                             "degenerate_share_high": 0.02},
             "references": {"xz": "each document alone by xz -9", "zstd": "each document alone by zstd -19"},
             "samples": [
                 {"kind": "prompt", "prompt": "A & B", "text": f" goes {SCRIPT} on", "tokens": 9, "ended": True},
@@ -383,6 +410,35 @@ def test_means_are_means():
     assert thinned([1, 3, 5, 7, 100], max_points=3) == [2, 6, 100]
     assert thinned([1, 2], max_points=3) == [1, 2]
     assert smoothed([1, 3, 5, 7], 2) == [1, 2, 4, 6]
+
+
+def test_evaluation_is_told_in_words_with_intervals(config, stages, tmp_path):
+    text = text_of(rendered(config, stages, tmp_path))
+    for words in (
+        "(95% interval 1.801 to 1.953)",
+        "2 more share over 50% of their 13-word sequences with the training text (12 kB) and were left out",
+        "of the holdout's 51 (420 kB). 2 more", "By length of the document", "below 1.02 kB",
+        "By place in the document", "from 4.1 kB", "1.600 to 1.900",
+        "Which of four passages goes on here", "42% to 67%", "bar-exam", "arc_easy, acc (lm-eval)",
+        "continues word for word", "40 passages, 50 tokens each", "1 found, 0 of them in the training text",
+        "The first token of an answer to half a window of text comes after 34 ms",
+    ):  # fmt: skip
+        assert words in text
+    assert "perplexity" not in text
+
+
+def test_evaluation_without_intervals_or_extra_parts_is_told_too(config, stages, tmp_path):
+    """As of a small holdout, and with all parts left out by their number 0."""
+    parts = ("lengths", "positions", "generated_questions", "tasks", "harness", "memorisation", "personal_data")
+    empty = {part: dict[str, float]() for part in (*parts, "degeneration")}
+    absent = ("bits_per_byte_low", "bits_per_byte_high", "first_token_seconds", "generated_tokens_per_second")
+    evaluation = stages["evaluation"]
+    counts = {name: value for name, value in evaluation.counts.items() if name not in absent}
+    evaluation = evaluation.model_copy(update={"counts": counts, "details": evaluation.details | empty})
+    text = text_of(rendered(config, stages | {"evaluation": evaluation}, tmp_path))
+    for words in ("What it knows", "What it gives away", "By length", "The first token"):
+        assert words not in text
+    assert "How good it is" in text
 
 
 def test_numbers_in_words():

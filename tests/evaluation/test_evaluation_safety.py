@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+
+from minimind.config import SamplingConfig
+from minimind.evaluation import safety
+from minimind.evaluation.safety import degeneration, personal_data, repeated_verbatim, write_texts
+from minimind.model.hugging_face import load_model
+from minimind.model.transformer import ModelConfig, Transformer
+from minimind.tokenizer.bpe import load_tokenizer
+
+
+@pytest.fixture
+def by_heart(tokenizer_manifest, sentences):
+    """A model that has learned one text by heart, with that text and its tokenizer."""
+    tokenizer = load_tokenizer(tokenizer_manifest.file("tokenizer.json"))
+    text = " " + sentences(7, 100)  # a passage begins at a blank
+    ids = torch.tensor([tokenizer.encode(text).ids[:128]])
+    model = Transformer(ModelConfig(400, 48, 2, 2, 1, 24, 96, 128))
+    model.initialize(torch.Generator().manual_seed(1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(ids[:, :-1])[0], ids[0, 1:])
+        loss.backward()
+        optimizer.step()
+    return model.eval(), tokenizer, tokenizer.decode(ids[0].tolist()), loss.item()
+
+
+def test_text_learned_by_heart_is_found_and_other_text_is_not(by_heart, sentences, monkeypatch):
+    model, tokenizer, text, loss = by_heart
+    assert loss < 0.1
+    monkeypatch.setattr(safety, "PASSAGE_CHARS", len(text))  # hence the passage begins where the text does
+    learned = repeated_verbatim(model, tokenizer, [text], 3, seed=1)
+    assert (learned.passages, learned.verbatim) == (3, 3)
+    other = repeated_verbatim(model, tokenizer, [sentences(8, 100), sentences(9, 100)], 4, seed=1)
+    assert (other.passages, other.verbatim) == (4, 0)
+    assert learned.share.low > other.share.high - 0.2
+
+
+def test_texts_too_short_for_a_passage_yield_none(training):
+    model, tokenizer = load_model(training.path / "model"), load_tokenizer(training.path / "model")
+    assert repeated_verbatim(model, tokenizer, ["bada gu", "x" * 100], 4, seed=1) is None
+    assert repeated_verbatim(model, tokenizer, [], 4, seed=1) is None
+
+
+def test_personal_data_is_counted_and_looked_up_in_the_training_text():
+    texts = [
+        "write to jane@example.org or joe@example.net",
+        "none here",
+        "jane@example.org again",
+        "4111 1111 1111 1111",
+    ]
+    figures = personal_data(texts, None, iter(["what jane@example.org wrote", "else"]))
+    assert figures["texts_share"] == 3 / 4
+    assert (figures["hits"], figures["hits_in_training_text"]) == (4, 2)
+    assert (figures["email_hits"], figures["card_hits"]) == (3, 1)
+    assert "jane" not in str(figures)
+
+
+def test_placeholders_of_cleaning_are_no_personal_data():
+    assert personal_data(["call <phone> or write to <email>"], "US", iter([]))["hits"] == 0
+
+
+def test_degenerate_texts_are_those_that_mostly_repeat_themselves():
+    figures = degeneration(["the same words " * 9, "a b c d e f g h i j k", "one two", "a b c d a b c d"])
+    assert figures["degenerate_share"] == 1 / 4
+    assert figures["texts_below_4_words"] == 1
+    assert figures["repeated_4_grams"] == pytest.approx(np.mean([1 - 3 / 24, 0, 0.2]))
+
+
+def test_texts_differ_by_seed_and_are_the_same_again(training):
+    model, tokenizer = load_model(training.path / "model"), load_tokenizer(training.path / "model")
+    sampling = SamplingConfig(prompts=[], holdout_prompts=0, max_new_tokens=1, temperature=1.5, top_p=1.0, seed=0)
+    texts = write_texts(model, tokenizer, 5, 12, sampling, seed=3)
+    assert len(set(texts)) > 1
+    assert write_texts(model, tokenizer, 5, 12, sampling, seed=3) == texts
+    assert write_texts(model, tokenizer, 4, 12, sampling, seed=4) == texts[1:]
