@@ -12,6 +12,7 @@ are written when all is there.
 import argparse
 import json
 import statistics
+import tempfile
 import time
 from itertools import combinations
 from pathlib import Path
@@ -81,9 +82,10 @@ def prepare(given: argparse.Namespace) -> tuple[dict[str, Manifest], Store]:
     found = {stage: store.newest(stage) for stage in ("cleaning", "tokenizer", "shards")}
     if any(manifest is None for manifest in found.values()):
         given.working.mkdir(parents=True, exist_ok=True)
-        corpus = Corpus(given.name, given.corpora, given.working, given.every)
-        found["tokenizer"] = published_tokenizer(corpus.tokenizer(VOCABULARY, TRAINING_BYTES), store)
-        found["cleaning"] = published_cleaning(corpus, store)
+        with tempfile.TemporaryDirectory(dir=given.working) as temporary:
+            corpus = Corpus(given.name, given.corpora, Path(temporary), given.every)
+            found["tokenizer"] = published_tokenizer(corpus.tokenizer(VOCABULARY, TRAINING_BYTES), store)
+            found["cleaning"] = published_cleaning(corpus, store)
         section = ShardsConfig(tokens_per_shard=50_000_000, source_weights={})
         found["shards"] = build(section, ShardsInputs(found["cleaning"], found["tokenizer"]), store)
     return {stage: manifest for stage, manifest in found.items() if manifest}, store
