@@ -157,7 +157,8 @@ class Months:
         training, shards = self.train(arm, seed)
         cpu, seconds = children_cpu_seconds() - cpu, time.perf_counter() - started
         whole = not training.reused and not training.counts["resumed"]
-        scores = score_folder(training.path / "model", self.cleanings[1].file("holdout.parquet"), "cpu")
+        holdout = self.cleanings[1].file("holdout.parquet")
+        scores = score_folder(training.path / "model", holdout, "cpu", self.config(seed).evaluation)
         curve = [
             {"tokens": line["tokens"], "bits_per_byte": line["holdout_bits_per_byte"]}
             for line in read_metrics(training.file("metrics.jsonl"))

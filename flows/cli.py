@@ -297,6 +297,95 @@ def generate(
 
 @app.command()
 @told_plainly
+def compare(
+    name: Annotated[str, typer.Argument(help="The registered model, which has the domain's name", show_default=False)],
+    versions: Annotated[
+        str,
+        typer.Option(
+            metavar="N,M", help="Two or more; the others are held against the first. Default: the champion, the newest"
+        ),
+    ] = "",
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare registered versions on the same documents; writes comparison.html.
+
+    Examples:
+
+        minimind compare software-licences
+
+        minimind compare legal-en --versions 3,4 --json
+    """
+    from flows.comparing import compare
+
+    compare(name, [number.strip() for number in versions.split(",") if number.strip()], store, as_json)
+
+
+@app.command()
+@told_plainly
+def seeds(
+    config: ConfigArgument,
+    n: Annotated[int, typer.Option("--n", min=2, help="Trainings, the config's own seed among them")] = 3,
+    budget: Annotated[
+        str | None, typer.Option(help="Of each training. Default: the config's, 20 minutes at most", show_default=False)
+    ] = None,
+    overrides: OverridesOption = None,
+    sources: SourcesOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train one config with several seeds, and keep how much they differ for every later comparison.
+
+    Examples:
+
+        minimind seeds configs/demo.yaml --n 3
+
+        minimind seeds configs/legal-en.yaml --n 4 --budget 10m
+    """
+    from flows.seeding import measure
+
+    measure(config, overrides or [], sources or [], n, budget, store, as_json)
+
+
+@app.command()
+@told_plainly
+def promote(
+    name: Annotated[str, typer.Argument(help="The registered model", show_default=False)],
+    version: Annotated[str, typer.Argument(help="The version to use from now on", show_default=False)],
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a version champion, whatever the gate has said of it.
+
+    Examples:
+
+        minimind promote legal-en 4
+    """
+    from flows.promotion import promote
+
+    promote(name, version, store, as_json)
+
+
+@app.command()
+@told_plainly
+def rollback(
+    name: Annotated[str, typer.Argument(help="The registered model", show_default=False)],
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the champion before this one champion again.
+
+    Examples:
+
+        minimind rollback legal-en
+    """
+    from flows.promotion import rollback
+
+    rollback(name, store, as_json)
+
+
+@app.command()
+@told_plainly
 def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Versions, device, memory, disk and servers, and what is wrong with them.
 

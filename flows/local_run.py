@@ -4,10 +4,11 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import httpx
 
@@ -25,26 +26,35 @@ def run(
     """Retrains and prints the summary, for people or as JSON."""
     load_config(config, overrides, sources)  # a wrong YAML is said before anything starts
     root = store_root(store)
-    check_tracking_server()
-    with redirect_stdout(sys.stderr), shown_progress(), prefect_server(root):
+
+    def call() -> dict[str, Any]:
         from flows.retrain import RetrainRequest, retrain
 
         request = RetrainRequest(
             config=str(config), overrides=overrides, sources=sources, until=until, refresh=refresh, store=str(root)
         )
-        signal.signal(signal.SIGTERM, stop_politely)
-        try:
-            result = retrain(request)
-        except httpx.TransportError as error:
-            raise ServerError(
-                f"the Prefect server went away in the middle ({error}); run again: finished stages are kept"
-            ) from None
+        return retrain(request)
+
+    result = called(root, call)
     if as_json:
         print(json.dumps(result))
     else:
         from flows.summary import print_summary
 
         print_summary(result, root)
+
+
+def called(root: Path, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a flow returns that `call` imports and calls: in this process, its progress shown on stderr."""
+    check_tracking_server()
+    with redirect_stdout(sys.stderr), shown_progress(), prefect_server(root):
+        signal.signal(signal.SIGTERM, stop_politely)
+        try:
+            return call()
+        except httpx.TransportError as error:
+            raise ServerError(
+                f"the Prefect server went away in the middle ({error}); run again: finished stages are kept"
+            ) from None
 
 
 def stop_politely(number: int, frame: FrameType | None) -> None:

@@ -85,6 +85,8 @@ def print_model(console: Console, result: dict[str, Any]) -> None:
     model = result["model"]
     aliases = ", ".join(model["aliases"]) or "no alias"
     console.print(f"\n[bold]Registered[/] {model['name']} version {model['version']} ({aliases})")
+    for reason in model["reasons"]:
+        console.print(Text(f"  {reason}", "dim"), soft_wrap=True)
     console.print(Text.assemble(("Report ", "bold"), result["report"]), soft_wrap=True)
 
 

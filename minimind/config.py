@@ -511,8 +511,17 @@ class EvaluationConfig(Section):
 
 
 class RegistryConfig(Section):
-    min_improvement: Annotated[float, Field(ge=0, lt=1)]  # share of the champion's bits per byte
+    """The gate: a version becomes champion if every rule holds. docs/comparison.md says how each is measured."""
+
     experiment: str  # MLflow experiment; runs of one domain sit in one
+    promote_when: Literal["better", "not_worse"]  # than the champion; not_worse: fresh text at equal quality
+    min_improvement: Annotated[float, Field(ge=0, lt=1)]  # share of the champion's bits per byte; for `better`
+    # share of the champion's bits per byte by which any source may be worse, and for `not_worse` the whole holdout
+    max_regression: Annotated[float, Field(ge=0)]
+    # relative standard deviation of bits per byte between seeds; measured: by `minimind seeds`
+    seed_spread: Annotated[float, Field(gt=0, lt=1)] | Literal["measured"]
+    max_figures: dict[str, float]  # a figure of the evaluation -> the most that it may be
+    required_tasks: dict[str, Annotated[float, Field(ge=0)]]  # such a figure -> how much the champion's may exceed it
 
 
 class Config(Section):

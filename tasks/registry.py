@@ -1,4 +1,6 @@
-"""Model + evaluation -> registered version, champion or challenger."""
+"""Model + evaluation -> registered version, champion or challenger; the decision is an event of Prefect."""
+
+from prefect.events import emit_event
 
 from minimind.registry.build import RegistryInputs, build
 from minimind.store import Manifest
@@ -9,4 +11,23 @@ from tasks.stage import Run, stage_task
 def registry(run: Run) -> Manifest:
     """Registers the model in MLflow and decides whether it replaces the champion."""
     inputs = RegistryInputs(run.config, run.built, run.tracking_uri)
-    return build(run.config.registry, inputs, run.store)
+    manifest = build(run.config.registry, inputs, run.store)
+    if not manifest.reused:
+        announce(manifest)
+    return manifest
+
+
+def announce(manifest: Manifest) -> None:
+    """`minimind.model.promoted` or `minimind.model.refused` of the resource `minimind.model.NAME`, for automations."""
+    details, decision = manifest.details, manifest.details["decision"]
+    if decision["outcome"] == "already_champion":
+        return
+    emit_event(
+        event=f"minimind.model.{'promoted' if decision['outcome'] in ('first', 'promoted') else 'refused'}",
+        resource={
+            "prefect.resource.id": f"minimind.model.{details['name']}",
+            "prefect.resource.name": details["name"],
+            "minimind.version": details["version"],
+        },
+        payload={"uri": details["uri"], "version": details["version"], "decision": decision},
+    )

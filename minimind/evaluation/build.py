@@ -177,7 +177,9 @@ def _results(
             source: _figures(scores.of_source(source), _of_source(references, scores, source), seed)
             for source in sorted(set(scores.sources))
         },
-        "lengths": {name: _figures(scores.of(rows), {}, seed) for name, rows in classes.items() if rows.any()},
+        "lengths": {
+            name: _figures(scores.of(np.flatnonzero(rows)), {}, seed) for name, rows in classes.items() if rows.any()
+        },
         "positions": {
             f"from_{start}_bytes": {
                 "documents": int((scores.position_bytes[:, number] > 0).sum()),

@@ -25,6 +25,10 @@ class Interval(NamedTuple):
     def known(self) -> bool:
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
+    def as_json(self) -> list[float | None]:
+        """Value, low, high; None for the two where there is no interval."""
+        return [*self] if self.known else [self.value, None, None]
+
 
 def resampled_counts(documents: int, draws: int, seed: int) -> NDArray[np.int64]:
     """How often each document stands in each draw of as many documents with replacement, [draws, documents]."""

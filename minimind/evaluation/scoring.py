@@ -1,9 +1,9 @@
 """How well a model predicts the holdout: by document, by place in the document, and by source and length."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -26,12 +26,11 @@ LOGITS_AT_ONCE = {"cpu": 2**22, "cuda": 2**28}  # fp32: 16 MB and 1 GB; on a CPU
 BATCHES_PER_REPORT = 16
 
 Progress = Callable[[float, float], None]  # bytes of text scored, bytes of all
-Rows = NDArray[np.bool_]  # which documents
 
 
 @dataclass(frozen=True)
-class Scores:
-    """One entry a document, in the holdout's order. Tokens are those predicted: all but the leading end of text.
+class DocumentScores:
+    """One entry a document. Tokens are those predicted: all but the leading end of text.
 
     Bytes are those of the text, so that special tokens, which stand for none, are in no denominator.
     """
@@ -40,14 +39,7 @@ class Scores:
     sources: list[str]
     text_bytes: NDArray[np.int64]
     tokens: NDArray[np.int64]
-    position_nats: NDArray[np.float64]  # documents POSITIONS: -ln p, summed over the tokens that begin there
-    position_bytes: NDArray[np.int64]  # documents POSITIONS: of those tokens; text_bytes in sum
-
-    @cached_property
-    def nats(self) -> NDArray[np.float64]:
-        """-ln p, summed over the document's tokens."""
-        nats: NDArray[np.float64] = self.position_nats.sum(axis=1)
-        return nats
+    nats: NDArray[np.float64]  # -ln p, summed over the document's tokens
 
     @property
     def loss(self) -> float:
@@ -57,6 +49,25 @@ class Scores:
     @property
     def bits_per_byte(self) -> float:
         return bits_per_byte(float(self.nats.sum()), float(self.text_bytes.sum()))
+
+    def of(self, rows: NDArray[np.int64]) -> Self:
+        """The documents in these rows, in this order."""
+        cut: dict[str, Any] = {}
+        for field in fields(self):
+            values = getattr(self, field.name)
+            cut[field.name] = [values[row] for row in rows] if isinstance(values, list) else values[rows]
+        return replace(self, **cut)
+
+    def of_source(self, source: str) -> Self:
+        return self.of(np.flatnonzero(np.array(self.sources) == source))
+
+
+@dataclass(frozen=True)
+class Scores(DocumentScores):
+    """The same with the places in the document, in the holdout's order."""
+
+    position_nats: NDArray[np.float64]  # documents POSITIONS: of the tokens that begin there; nats in sum
+    position_bytes: NDArray[np.int64]  # documents POSITIONS: of those tokens; text_bytes in sum
 
     def interval(self, seed: int) -> Interval:
         """Bits per byte with their 95% interval, by a bootstrap over documents."""
@@ -68,40 +79,39 @@ class Scores:
         nats, sizes = self.position_nats[rows, position], self.position_bytes[rows, position]
         return ratio_interval(nats / np.log(2), sizes, seed)
 
-    def of(self, rows: Rows) -> "Scores":
-        chosen = np.flatnonzero(rows)
-        return Scores(
-            [self.document_ids[row] for row in chosen],
-            [self.sources[row] for row in chosen],
-            self.text_bytes[chosen],
-            self.tokens[chosen],
-            self.position_nats[chosen],
-            self.position_bytes[chosen],
-        )
-
-    def of_source(self, source: str) -> "Scores":
-        return self.of(np.array(self.sources) == source)
-
     def length_class(self) -> NDArray[np.int64]:
         """Of each document, which of LENGTHS it belongs to."""
         return np.searchsorted(LENGTHS, self.text_bytes, side="right") - 1
 
 
 def score_folder(model_folder: Path, holdout: Path, device: str, section: EvaluationConfig) -> Scores:
-    """Scores of an exported model, its own tokenizer included, on a holdout.parquet.
+    """Scores of an exported model, its own tokenizer included, on a holdout.parquet, as `score_unseen` gives them.
 
-    Documents that stand in the model's own training text are left out, where its 13-grams lie in its folder (those of a
-    registered version do). A device is `cpu`, `cuda` or `auto`. Raises ModelNotFoundError for a folder that holds no
-    model, and UserError where nothing is left.
+    A device is `cpu`, `cuda` or `auto`. Raises ModelNotFoundError for a folder that holds no model.
     """
-    model, documents = load_model(model_folder, choose_device(device)), read_holdout(holdout, section.max_bytes)
+    model = load_model(model_folder, choose_device(device))
+    return score_unseen(model, model_folder, read_holdout(holdout, section.max_bytes), section)
+
+
+def score_unseen(
+    model: Transformer,
+    model_folder: Path,
+    holdout: Holdout,
+    section: EvaluationConfig,
+    progress: Progress = lambda done, total: None,
+) -> Scores:
+    """Scores on the documents that do not stand in the model's own training text.
+
+    They are told by its 13-grams, where these lie in its folder (those of a registered version do). Raises UserError
+    where nothing is left.
+    """
     filter_file = model_folder / overlap.FILE_NAME
     if filter_file.exists():
-        leaked = overlap.leaked(documents.documents, overlap.read_filter(filter_file), section.max_overlap)
-        documents = documents.without(leaked)
-    if not documents.documents:
+        leaked = overlap.leaked(holdout.documents, overlap.read_filter(filter_file), section.max_overlap)
+        holdout = holdout.without(leaked)
+    if not holdout.documents:
         raise UserError(f"every holdout document stands in the training text of the model in {model_folder}")
-    return score(model, load_tokenizer(model_folder), documents, section.stride_ratio)
+    return score(model, load_tokenizer(model_folder), holdout, section.stride_ratio, progress)
 
 
 def choose_device(wanted: str) -> str:
@@ -165,6 +175,7 @@ def _scores(
         sources=[document.source for document in documents],
         text_bytes=np.array([document.text_bytes for document in documents]),
         tokens=tokens,
+        nats=nats.sum(axis=1),
         position_nats=nats,
         position_bytes=sizes,
     )

@@ -3,24 +3,28 @@
 import errno
 import json
 import logging
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minimind.config import Config, RegistryConfig
 from minimind.errors import UserError
 from minimind.evaluation import overlap
-from minimind.evaluation.scoring import score_folder
+from minimind.evaluation.compare import compare, compare_by_source, paired, read_scores
+from minimind.evaluation.scoring import DocumentScores, score_folder
+from minimind.evaluation.seed_spread import Known, known_spread, shaping
 from minimind.model.hugging_face import load_model
 from minimind.registry import lineage
 from minimind.registry.forwarding import MetricForwarder
+from minimind.registry.gate import Decision, Measured, decide
 from minimind.registry.model_card import model_card
 from minimind.registry.packaged_model import download, save_packaged_model
-from minimind.registry.promotion import ChampionUnreadableError, Decision, aliases_of, champion_of, promote
+from minimind.registry.promotion import aliases_of, champion_of, is_taken_out, settle
 from minimind.registry.tracking import connect, find_experiment, refusals_said
 from minimind.store import Manifest, Outcome, Recipe, Store, recipe, sha256_of_json
 from minimind.tokenizer.bpe import load_tokenizer
@@ -53,11 +57,12 @@ def build(section: RegistryConfig, inputs: RegistryInputs, store: Store) -> Mani
     _refuse_diverged(inputs.stages["evaluation"])
     with refusals_said(inputs.tracking_uri):
         client = connect(inputs.tracking_uri)
-        made = _recipe(section, inputs, _database_of(client, section, inputs, store))
+        spread = _spread(section, inputs, store)
+        made = _recipe(section, inputs, _database_of(client, section, inputs, store), spread)
         found = store.find(made.stage, made.fingerprint)
         return store.build(
             made,
-            partial(_register, client, section, inputs, store),
+            partial(_register, client, section, inputs, store, spread),
             refresh=found is not None and not _still_true(client, found),
         )
 
@@ -77,16 +82,25 @@ def _database_of(client: "MlflowClient", section: RegistryConfig, inputs: Regist
     return sha256_of_json([found.experiment_id, found.creation_time])
 
 
-def _recipe(section: RegistryConfig, inputs: RegistryInputs, database: str) -> Recipe:
-    """What decides: the model, its score, the holdout, the name, the run and MLflow's database; not who is champion."""
+def _spread(section: RegistryConfig, inputs: RegistryInputs, store: Store) -> Known:
+    config, cleaning = inputs.config, inputs.stages["cleaning"]
+    recipe = shaping(config.training.model_dump(mode="json"), config.tokenizer.model_dump(mode="json"))
+    return known_spread(section.seed_spread, store.root, config.name, recipe, cleaning.counts.get("train_bytes"))
+
+
+def _recipe(section: RegistryConfig, inputs: RegistryInputs, database: str, spread: Known) -> Recipe:
+    """What decides: the model, its scores, the holdout, the name, the run, MLflow's database, the spread between seeds;
+    not who is champion."""
     training, evaluation, cleaning = (inputs.stages[stage] for stage in ("training", "evaluation", "cleaning"))
     files = {
         **training.matching("model/"),
         **evaluation.matching("evaluation.json"),
+        **evaluation.matching("documents.parquet"),
         **cleaning.matching("holdout.parquet"),
         "name": sha256_of_json(inputs.config.name),
         "run": training.fingerprint,
         "MLflow database": database,
+        "seed spread": sha256_of_json([spread.said, spread.spread and asdict(spread.spread)]),
     }
     parents = {stage: manifest.fingerprint for stage, manifest in inputs.stages.items()}
     return recipe("registry", section, files, ("mlflow",), parents)
@@ -120,7 +134,7 @@ def _still_true(client: "MlflowClient", found: Manifest) -> bool:
 
 
 def _register(
-    client: "MlflowClient", section: RegistryConfig, inputs: RegistryInputs, store: Store, folder: Path
+    client: "MlflowClient", section: RegistryConfig, inputs: RegistryInputs, store: Store, spread: Known, folder: Path
 ) -> Outcome:
     name, training = inputs.config.name, inputs.stages["training"]
     store.report("registry", 0, 4, "sending the metrics")
@@ -131,13 +145,11 @@ def _register(
         store.report("registry", 2, 4, "registering the model")
         version = _find_or_create_version(client, run_id, section, inputs, store)
         store.report("registry", 3, 4, "measuring the champion")
-        decision = promote(
+        decision = settle(
             client,
             name,
             version,
-            inputs.stages["evaluation"].counts["bits_per_byte"],
-            section.min_improvement,
-            partial(_score_champion, client, inputs, store),
+            lambda champion: decide(section, _measure(client, inputs, store, spread, version, champion)),
         )
         aliases = aliases_of(client, name, version)
     _note_decision(client, name, version, decision)
@@ -146,6 +158,7 @@ def _register(
     store.report("registry", 4, 4, f"version {version}: {decision.outcome.replace('_', ' ')}")
     logger.info("registry: %s version %s, %s: %s", name, version, decision.outcome, "; ".join(decision.reasons))
     (folder / "decision.json").write_text(json.dumps(asdict(decision), indent=1, ensure_ascii=False) + "\n")
+    client.log_artifact(run_id, str(folder / "decision.json"))
     details = {
         "name": name,
         "version": version,
@@ -252,14 +265,65 @@ def _find_or_log_model(
     return str(logged.model_id), str(logged.artifact_location)
 
 
-def _score_champion(client: "MlflowClient", inputs: RegistryInputs, store: Store, version: str) -> float:
-    """Bits per byte of a registered version on this run's holdout, by its own tokenizer. A stored score is never used.
+class ChampionUnreadableError(Exception):
+    """The champion cannot be measured; the message says why."""
+
+
+def _measure(
+    client: "MlflowClient", inputs: RegistryInputs, store: Store, spread: Known, version: str, champion: str | None
+) -> Measured:
+    """The new version beside the champion, on the documents that both are scored on. A champion's score is never taken
+    from before: the holdout may be another one."""
+    name, evaluation = inputs.config.name, inputs.stages["evaluation"]
+    unreadable, whole, sources, champion_figures = None, None, {}, {}
+    if champion is not None and champion != version:
+        champion_figures = _figures_of(client, name, champion)
+        try:
+            scores = _score_champion(client, inputs, store, champion)
+        except ChampionUnreadableError as error:
+            unreadable = str(error)
+        else:
+            before, now = paired(scores, read_scores(evaluation.file("documents.parquet")))
+            whole = compare(before, now, spread.spread)
+            sources = compare_by_source(before, now, spread.spread)
+    return Measured(
+        version=version,
+        bits_per_byte=evaluation.counts["bits_per_byte"],
+        figures=evaluation.counts,
+        taken_out=is_taken_out(client, name, version),
+        champion=champion,
+        unreadable=unreadable,
+        whole=whole,
+        sources=sources,
+        champion_figures=champion_figures,
+        spread=spread,
+    )
+
+
+def _figures_of(client: "MlflowClient", name: str, version: str) -> dict[str, float]:
+    """The figures of a version's own evaluation, as its run has them; none where the run is gone."""
+    from mlflow.exceptions import MlflowException
+
+    run_id = client.get_model_version(name, version).run_id
+    try:
+        return dict(client.get_run(run_id).data.metrics) if run_id else {}
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return {}
+
+
+def _score_champion(client: "MlflowClient", inputs: RegistryInputs, store: Store, version: str) -> DocumentScores:
+    """A registered version's scores on this run's holdout, by its own tokenizer.
 
     Raises ChampionUnreadableError where its files are gone or broken; not where MLflow does not answer.
     """
     folder = _champion_folder(client, inputs, store, version)
     holdout = inputs.stages["cleaning"].file("holdout.parquet")
-    return float(score_folder(folder, holdout, inputs.config.training.device, inputs.config.evaluation).bits_per_byte)
+    scores = score_folder(folder, holdout, inputs.config.training.device, inputs.config.evaluation)
+    if not math.isfinite(scores.bits_per_byte):
+        raise ChampionUnreadableError(f"it scores {scores.bits_per_byte} bits per byte")
+    return scores
 
 
 def _champion_folder(client: "MlflowClient", inputs: RegistryInputs, store: Store, version: str) -> Path:
@@ -294,14 +358,16 @@ def _note_decision(client: "MlflowClient", name: str, version: str, decision: De
     """Puts the decision on the version; `already_champion` leaves the one that made it champion."""
     if decision.outcome == "already_champion":
         return
-    tags: dict[str, Any] = {
+    tags = {
         "minimind.decision": decision.outcome,
+        "minimind.gate": "passed" if decision.promoted else "refused",
         "minimind.decision_reasons": "; ".join(decision.reasons),
+        "minimind.decision_rules": json.dumps(decision.rules),
+        "minimind.bits_per_byte": f"{decision.bits_per_byte:.6f}",
     }
     if decision.previous_champion:
         tags["minimind.measured_against_version"] = decision.previous_champion
-    for row in decision.rows:
-        key = "bits_per_byte" if row.role == "this version" else "champion_bits_per_byte"
-        tags[f"minimind.{key}"] = f"{row.value:.6f}"
+    if decision.champion_bits_per_byte is not None:
+        tags["minimind.champion_bits_per_byte"] = f"{decision.champion_bits_per_byte:.6f}"
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)

@@ -24,6 +24,7 @@ START_TAG = "minimind.start_sha256"  # of the files that training started from
 MAX_PARAMETER_CHARS = 6000  # MLflow's limit
 MAX_DIGEST_CHARS = 36  # MLflow's limit
 TRAINING_COSTS = ("tokens", "steps", "epochs", "parameters", "holdout_loss", "tokens_per_second", "training_seconds")
+CORPUS_SIZES = ("train_documents", "train_bytes", "holdout_documents", "holdout_bytes")
 
 Stages = Mapping[str, Manifest]
 
@@ -88,14 +89,16 @@ def _shortened(text: str) -> str:
 
 
 def final_metrics(stages: Stages) -> dict[str, float]:
-    """The figures of a retraining by the names of the manifests: scores of the evaluation, costs of the training.
+    """The figures of a retraining by the names of the manifests: scores of the evaluation, costs of the training,
+    sizes of the corpus.
 
     `loss` and `bits_per_byte` are the evaluation's, on the holdout; `tokens` are those trained on. What a training
     measured over its steps bears `training/` before its name.
     """
     evaluation, training = stages["evaluation"].counts, stages["training"].counts
     costs = {name: training[name] for name in TRAINING_COSTS if name in training}
-    return {name: float(value) for name, value in {**evaluation, **costs}.items()}
+    sizes = {name: value for name, value in stages["cleaning"].counts.items() if name in CORPUS_SIZES}
+    return {name: float(value) for name, value in {**evaluation, **costs, **sizes}.items()}
 
 
 def dataset_inputs(stages: Stages, domain: str) -> list["DatasetInput"]:

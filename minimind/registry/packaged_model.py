@@ -4,7 +4,8 @@ import importlib.metadata
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,31 @@ def find_version(client: "MlflowClient", model: str) -> "ModelVersion":
         if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
             raise
         raise ModelNotFoundError(f"{model} does not exist: {what_exists(client, name)}") from error
+
+
+@contextmanager
+def opened(uri: str, store_root: Path) -> Iterator["MlflowClient"]:
+    """A client of an MLflow that is there and answers; what it raises within becomes a UserError of one sentence.
+
+    Raises ModelNotFoundError rather than to set up a database.
+    """
+    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise ModelNotFoundError(f"no model is registered in {uri} yet; `minimind run` makes one")
+    initialise(uri, store_root)
+    with refusals_said(uri):
+        yield connect(uri)
+
+
+def refuse_unknown(client: "MlflowClient", name: str) -> None:
+    """Raises ModelNotFoundError unless a model of this name is registered."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+            raise
+        raise ModelNotFoundError(f"no model is called {name!r}: {what_exists(client, name)}") from error
 
 
 def what_exists(client: "MlflowClient", name: str) -> str:

@@ -1,116 +1,139 @@
 """Which version of a model is the champion. Aliases are moved here and nowhere else.
 
-The rule: `champion` is the version in use, `challenger` the last one that was measured against it and did not replace
-it. A name without a champion gets one; any other new version becomes challenger, is measured beside the champion on
-one holdout, and takes its place only if it is better by the margin. A promoted version is no challenger any more.
+`champion` is the version in use, `challenger` the last one that was held against it and did not replace it. The alias
+is the truth, and moving it is one request that MLflow carries out whole or not at all. Beside it the registered model
+keeps a tag with the champions in their order, so that a move can be taken back; where the two differ, after a kill or a
+change in MLflow's pages, the tag is put right at the next move.
+
+Moves of one name exclude each other by a lock in the store (`champion-NAME`).
 """
 
-import math
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from minimind.errors import UserError
+from minimind.registry.gate import Decision
+from minimind.registry.packaged_model import find_version, opened, refuse_unknown
+from minimind.registry.tracking import quick_requests
+from minimind.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+CHAMPIONS_TAG = "minimind.champions"  # of the registered model: the versions in the order in which they became it
+TAKEN_OUT_TAG = "minimind.taken_out"  # of a version that a person took out of use: no run promotes it again
+MAX_CHAMPIONS = 500  # remembered
 
-Outcome = Literal["first", "promoted", "kept_champion", "already_champion"]
-ScoreChampion = Callable[[str], float]  # version -> bits per byte on this run's holdout
-
-
-class ChampionUnreadableError(Exception):
-    """The champion cannot be measured; the message says why."""
+Judge = Callable[[str | None], Decision]  # the champion's version, None if there is none
 
 
-@dataclass(frozen=True)
-class Measure:
-    """One row of the decision's table: what was measured of whom, what was allowed at most, and whether it held."""
+def settle(client: "MlflowClient", name: str, version: str, judge: Judge) -> Decision:
+    """Has it judged whether `version` takes over, and moves the aliases; doing it again changes nothing.
 
-    measure: str
-    role: Literal["this version", "champion"]
-    version: str
-    value: float
-    limit: float | None  # None: nothing to hold it against
-    holds: bool | None
-
-
-@dataclass(frozen=True)
-class Decision:
-    outcome: Outcome
-    reasons: list[str]
-    rows: list[Measure]
-    champion: str  # the version that is champion afterwards
-    previous_champion: str | None  # the version that was champion before
-
-
-def promote(
-    client: "MlflowClient",
-    name: str,
-    version: str,
-    bits_per_byte: float,
-    min_improvement: float,
-    score_champion: ScoreChampion,
-) -> Decision:
-    """Decides about `version` and moves the aliases; doing it again changes nothing.
-
-    To be called with the lock of the name held. Where somebody else moves the champion's alias while the champion is
-    measured, it is decided anew.
+    To be called with the lock of the name held.
+    Where somebody else moves the champion's alias while the champion is measured, it is judged anew.
     """
     while True:
         champion = champion_of(client, name)
-        if champion is not None and champion != version:
+        if champion != version:
             _set_alias(client, name, CHALLENGER, version)
-        decision = decide(version, champion, bits_per_byte, min_improvement, score_champion)
+        decision = judge(champion)
         if champion_of(client, name) == champion:
             break
-    _set_alias(client, name, CHAMPION, decision.champion)
     if decision.champion == version:
-        _drop_alias(client, name, CHALLENGER, version)
+        _make_champion(client, name, version)
     return decision
 
 
-def decide(
-    version: str, champion: str | None, bits_per_byte: float, min_improvement: float, score_champion: ScoreChampion
-) -> Decision:
-    """The decision in words and numbers; lower bits per byte are better."""
-    measured = Measure("bits per byte", "this version", version, bits_per_byte, None, None)
+def promote(name: str, version: str, uri: str, store: Store) -> str | None:
+    """Makes a version champion because a person says so; the champion before, if it was another one.
+
+    No run makes that one champion again. Raises ModelNotFoundError if there is no such version, ServerError if MLflow
+    does not answer; calling it again then completes what was begun.
+    """
+    with store.lock(f"champion-{name}"), quick_requests(), opened(uri, store.root) as client:
+        return _promote(client, name, version)
+
+
+def rollback(name: str, uri: str, store: Store) -> tuple[str, str]:
+    """Makes the champion before this one champion again: (the version in use now, the one taken out of use).
+
+    Raises UserError if there was none, ModelNotFoundError if it, or the name, is not there any more.
+    """
+    with store.lock(f"champion-{name}"), quick_requests(), opened(uri, store.root) as client:
+        return _rollback(client, name)
+
+
+def _promote(client: "MlflowClient", name: str, version: str) -> str | None:
+    find_version(client, f"models:/{name}/{version}")
+    before = champion_of(client, name)
+    if before is not None and before != version:
+        client.set_model_version_tag(name, before, TAKEN_OUT_TAG, "true")
+    if is_taken_out(client, name, version):
+        client.delete_model_version_tag(name, version, TAKEN_OUT_TAG)
+    _make_champion(client, name, version)
+    return before if before != version else None
+
+
+def _rollback(client: "MlflowClient", name: str) -> tuple[str, str]:
+    refuse_unknown(client, name)
+    champion = champion_of(client, name)
     if champion is None:
-        return Decision("first", ["no version of this name was champion"], [measured], version, None)
-    if champion == version:
-        return Decision("already_champion", [f"version {version} is the champion already"], [measured], version, None)
-    try:
-        champions = score_champion(champion)
-        if not math.isfinite(champions):
-            raise ChampionUnreadableError(f"it scores {champions} bits per byte")
-    except ChampionUnreadableError as error:
-        reason = f"the champion, version {champion}, could not be measured and does not block: {error}"
-        return Decision("promoted", [reason], [measured], version, champion)
-    limit = champions * (1 - min_improvement)
-    better = bits_per_byte <= limit and bits_per_byte < champions
-    rows = [
-        Measure("bits per byte", "this version", version, bits_per_byte, limit, better),
-        Measure("bits per byte", "champion", champion, champions, None, None),
-    ]
-    reason = _in_words(version, champion, bits_per_byte, champions, min_improvement)
-    if better:
-        return Decision("promoted", [reason], rows, version, champion)
-    return Decision("kept_champion", [reason], rows, champion, champion)
+        raise UserError(f"{name} has no champion, so there is nothing to take back; `minimind promote` names one")
+    earlier = _champions(client, name, champion)[:-1]
+    if not earlier:
+        raise UserError(f"version {champion} of {name} has no earlier champion; `minimind promote` names another")
+    find_version(client, f"models:/{name}/{earlier[-1]}")  # it may have been deleted
+    client.set_model_version_tag(name, champion, TAKEN_OUT_TAG, "true")
+    if is_taken_out(client, name, earlier[-1]):
+        client.delete_model_version_tag(name, earlier[-1], TAKEN_OUT_TAG)
+    client.set_registered_model_alias(name, CHAMPION, earlier[-1])
+    _remember(client, name, earlier)
+    _drop_alias(client, name, CHALLENGER, earlier[-1])
+    return earlier[-1], champion
 
 
-def _in_words(version: str, champion: str, value: float, champions: float, min_improvement: float) -> str:
-    change = (champions - value) / champions
-    found = f"{abs(change):.2%} {'better' if change > 0 else 'worse'}" if change else "just as good"
-    return (
-        f"version {version} has {value:.4f} bits per byte on this run's holdout, the champion (version {champion}) "
-        f"{champions:.4f}: {found}, and {min_improvement:.2%} better was asked for"
-    )
+def _make_champion(client: "MlflowClient", name: str, version: str) -> None:
+    """The tag first: if the alias does not follow, the tag is known to be ahead of it."""
+    champion = champion_of(client, name)
+    champions = _champions(client, name, champion)
+    if champion != version:
+        _remember(client, name, [*champions, version])
+        client.set_registered_model_alias(name, CHAMPION, version)
+    _drop_alias(client, name, CHALLENGER, version)
+
+
+def _champions(client: "MlflowClient", name: str, champion: str | None) -> list[str]:
+    """The champions in their order, the present one last: the tag, put right by the alias."""
+    found: list[str] = json.loads(client.get_registered_model(name).tags.get(CHAMPIONS_TAG, "[]"))
+    if champion is None:
+        return found
+    while champion in found and found[-1] != champion:
+        found.pop()
+    return found if found and found[-1] == champion else [*found, champion]
+
+
+def _remember(client: "MlflowClient", name: str, champions: list[str]) -> None:
+    client.set_registered_model_tag(name, CHAMPIONS_TAG, json.dumps(champions[-MAX_CHAMPIONS:]))
+
+
+def previous_champion(client: "MlflowClient", name: str) -> str | None:
+    """The champion before the present one; None if there was none."""
+    champion = champion_of(client, name)
+    earlier = _champions(client, name, champion)[:-1] if champion else []
+    return earlier[-1] if earlier else None
 
 
 def champion_of(client: "MlflowClient", name: str) -> str | None:
     """The champion's version; None if there is none."""
     version = client.get_registered_model(name).aliases.get(CHAMPION)
     return None if version is None else str(version)
+
+
+def is_taken_out(client: "MlflowClient", name: str, version: str) -> bool:
+    return TAKEN_OUT_TAG in client.get_model_version(name, version).tags
 
 
 def aliases_of(client: "MlflowClient", name: str, version: str) -> list[str]:

@@ -133,6 +133,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.{digits}f}%"
 
 
+def percent_exactly(share: float) -> str:
+    """Such as `-1.23%`: what is compared with a limit is not rounded to whole numbers."""
+    return f"{share:.2%}".replace("-0.00%", "0.00%")
+
+
 def words(name: str) -> str:
     return name.replace("_", " ")
 

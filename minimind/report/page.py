@@ -29,7 +29,7 @@ FILTERS = {
 def render_report(config: Config, stages: Mapping[str, Manifest], path: Path) -> None:
     """Writes the page to `path`, its folder included; a part whose stage is missing is left out."""
     ordered = {stage: stages[stage] for stage in STAGES if stage in stages}
-    _write(
+    write_page(
         path,
         "page.html.jinja",
         config=config,
@@ -51,7 +51,7 @@ def render_report(config: Config, stages: Mapping[str, Manifest], path: Path) ->
 def render_audit(config: Config, stages: Mapping[str, Manifest], path: Path) -> None:
     """Writes the cleaning's part as a page of its own, from the corpus and the cleaning."""
     ordered = {stage: stages[stage] for stage in STAGES if stage in stages}
-    _write(
+    write_page(
         path,
         "audit.html.jinja",
         config=config,
@@ -62,7 +62,8 @@ def render_audit(config: Config, stages: Mapping[str, Manifest], path: Path) -> 
     )
 
 
-def _write(path: Path, template: str, **parts: Any) -> None:
+def write_page(path: Path, template: str, **parts: Any) -> None:
+    """Renders a template of this folder with the style sheet, and puts it in its place as a whole."""
     style = Markup((FOLDER / "page.css").read_text())
     page = _environment().get_template(template).render(style=style, **parts)
     path.parent.mkdir(parents=True, exist_ok=True)

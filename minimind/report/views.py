@@ -15,6 +15,7 @@ from minimind.report.figures import (
     duration,
     line_chart,
     percent,
+    percent_exactly,
     plain,
     short,
     smoothed,
@@ -60,6 +61,7 @@ def _heading(config: Config, stages: Stages) -> tuple[str, str]:
             "promoted": (f"{version} is the new champion", "good"),
             "already_champion": (f"{version} is the champion already", "good"),
             "kept_champion": (f"{version} did not replace the champion", "held"),
+            "not_promoted": (f"{version} may not become champion", "held"),
         }.get(details["decision"]["outcome"], (f"{version} is registered", "held"))
     if "evaluation" in stages:
         return "A model, measured and not registered", "held"
@@ -104,14 +106,12 @@ def scores(stages: Stages) -> View | None:
         return None
     scored = stages["evaluation"].counts
     version = f", version {stages['registry'].details['version']}" if "registry" in stages else ""
-    promoted = "registry" in stages and stages["registry"].details["decision"]["outcome"] == "promoted"
-    champion = "Champion until now" if promoted else "Champion"
     rows: list[View] = [_bar(f"This model{version}", "", scored["bits_per_byte"], "model")]
-    rows += [
-        _bar(f"{champion}, version {row['version']}", "measured now, on the same documents", row["value"], "champion")
-        for row in _measured(stages)
-        if row["role"] == "champion" and row["measure"] == "bits per byte"
-    ]
+    decided = _decided(stages)
+    if decided.get("champion_bits_per_byte") is not None:
+        champion = "Champion until now" if decided["outcome"] == "promoted" else "Champion"
+        label = f"{champion}, version {decided['previous_champion']}"
+        rows.append(_bar(label, "measured now, on the same documents", decided["champion_bits_per_byte"], "champion"))
     rows += [
         _bar(label, note, scored[f"{name}_bits_per_byte"], "reference") for name, (label, note) in REFERENCES.items()
     ]
@@ -127,15 +127,27 @@ def _bar(label: str, note: str, value: float, style: str) -> View:
     return {"label": label, "note": note, "value": value, "style": style}
 
 
-def _measured(stages: Stages) -> list[View]:
+def _decided(stages: Stages) -> View:
     registry = stages.get("registry")
-    return list(registry.details["decision"].get("rows", [])) if registry else []
+    return dict(registry.details["decision"]) if registry else {}
 
 
 def decision(stages: Stages) -> View | None:
-    """The table of what was measured for the promotion; None where there was nobody to measure against."""
-    rows = _measured(stages)
-    return {"rows": rows} if len(rows) > 1 else None
+    """The table of the gate's rules; None where there was nobody to measure against and no limit to keep."""
+    decided = _decided(stages)
+    rules = decided.get("rules", [])
+    if len(rules) < 2:
+        return None
+    return {"rows": [_rule(rule) for rule in rules], "seed_spread": decided["seed_spread"]}
+
+
+def _rule(rule: Mapping[str, Any]) -> View:
+    shown = {
+        key: "–" if rule[key] is None else percent_exactly(rule[key]) if rule["unit"] == "share" else plain(rule[key])
+        for key in ("value", "limit")
+    }
+    asked = "over" if rule["sign"] == "above" else rule["sign"]
+    return {**rule, "value": shown["value"], "limit": f"{asked} {shown['limit']}"}
 
 
 def numbers(stages: Stages) -> list[tuple[str, str, str]]:

@@ -115,6 +115,7 @@ def small_config(name: str, corpus: Path) -> dict[str, Any]:
     tree: dict[str, Any] = yaml.safe_load((PROJECT / "configs" / "demo.yaml").read_text())
     tree["name"] = tree["registry"]["experiment"] = name
     tree["corpus"]["sources"] = [{"kind": "local_files", "name": "texts", "paths": [str(corpus)]}]
+    tree["registry"]["max_figures"] = {}
     tree["cleaning"]["quality"] = "none"
     tree["cleaning"]["language"]["expected"] = []
     tree["cleaning"]["split"] = {"holdout_share": 0.1, "min_documents": 5, "min_bytes": 5000}

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,7 +23,7 @@ from minimind.store import Manifest, Outcome, Recipe, Store
 from minimind.tokenizer.bpe import save_tokenizer, train_bpe
 
 Stages = dict[str, Manifest]
-MakeStages = Callable[[str], Stages]
+MakeStages = Callable[..., Stages]
 PROJECT = Path(__file__).parents[2]
 
 
@@ -52,7 +54,8 @@ def uri(store: Store, empty_database: Path) -> str:
 @pytest.fixture(scope="session")
 def config() -> Config:
     tree: dict[str, Any] = yaml.safe_load((PROJECT / "configs" / "demo.yaml").read_text())
-    tree |= {"name": "tests", "registry": {"experiment": "tests", "min_improvement": 0.01}}
+    tree["name"] = tree["registry"]["experiment"] = "tests"
+    tree["registry"] |= {"min_improvement": 0.01, "seed_spread": 0.001, "max_figures": {}}
     tree["training"]["device"] = "cpu"
     return validate_config(tree, "tests")
 
@@ -96,10 +99,13 @@ def model_folders(tmp_path_factory: pytest.TempPathFactory, texts: list[str], bp
 def make_stages(
     store: Store, config: Config, make_cleaning: Any, texts: list[str], model_folders: dict[str, Path], bpe: Tokenizer
 ) -> MakeStages:
-    """Builds of the six stages before the registry; the model is the one trained for that many steps."""
+    """Builds of the six stages before the registry; the model is the one trained for that many steps.
+
+    Measured on the cleaning's holdout, if one is given.
+    """
     from minimind.evaluation.scoring import score_folder
 
-    cleaning = make_cleaning(
+    usual = make_cleaning(
         {f"texts/{number:02}": text for number, text in enumerate(texts[:12])},
         {f"texts/{number:02}": text for number, text in enumerate(texts[12:], 12)},
     )
@@ -111,22 +117,26 @@ def make_stages(
         counts = {"steps": 30, "tokens": 15360, "parameters": 6000, "loss": 2.0, "holdout_loss": 2.1, "resumed": 0}
         return Outcome(counts | {"epochs": 1.0, "tokens_per_second": 1000.0, "training_seconds": 15.0})
 
-    def write_evaluation(folder: Path, training: Manifest) -> Outcome:
+    def write_evaluation(folder: Path, training: Manifest, cleaning: Manifest) -> Outcome:
         scores = score_folder(training.path / "model", cleaning.file("holdout.parquet"), "cpu", config.evaluation)
         (folder / "evaluation.json").write_text(json.dumps({"bits_per_byte": scores.bits_per_byte}) + "\n")
         (folder / "samples.json").write_text("[]\n")
+        columns = ("document_id", scores.document_ids), ("source", scores.sources), ("text_bytes", scores.text_bytes)
+        columns += ("tokens", scores.tokens), ("nats", scores.nats)
+        pq.write_table(pa.table(dict(columns)), folder / "documents.parquet")
         return Outcome({"bits_per_byte": scores.bits_per_byte, "loss": 2.2, "tokens": 900, "xz_bits_per_byte": 4.0})
 
     def small(stage: str) -> Manifest:
         details = {"sources": {"texts": {"documents": 20, "bytes": 1, "licenses": {"CC0-1.0": 20}}}}
         return store.build(Recipe(stage, {}, {}, {}, {}), lambda folder: Outcome({"files": 1}, details))
 
-    def make(steps: str) -> Stages:
+    def make(steps: str, cleaning: Manifest = usual) -> Stages:
         training = store.build(
             Recipe("training", {"trained": steps}, {}, {}, {}), lambda folder: write_training(folder, steps)
         )
         evaluation = store.build(
-            Recipe("evaluation", {"trained": steps}, {}, {}, {}), lambda folder: write_evaluation(folder, training)
+            Recipe("evaluation", {"trained": steps, "holdout": cleaning.fingerprint}, {}, {}, {}),
+            lambda folder: write_evaluation(folder, training, cleaning),
         )
         earlier = {stage: small(stage) for stage in ("corpus", "tokenizer", "shards")}
         return {"cleaning": cleaning, "training": training, "evaluation": evaluation, **earlier}

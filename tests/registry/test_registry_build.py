@@ -9,16 +9,18 @@ import pytest
 from metric_lines import arrived, expected, lines
 from mlflow import MlflowClient
 
-from minimind.config import Config
+from minimind.config import Config, RegistryConfig
 from minimind.errors import ModelNotFoundError, ServerError, UserError
 from minimind.evaluation.scoring import score_folder
-from minimind.registry import promotion, tracking
+from minimind.registry import build as registry
+from minimind.registry import tracking
 from minimind.registry.build import RegistryInputs, build
+from minimind.registry.gate import Decision, Measured
 from minimind.registry.packaged_model import resolve_model
 from minimind.store import Manifest, Store
 
 Stages = dict[str, Manifest]
-MakeStages = Callable[[str], Stages]
+MakeStages = Callable[..., Stages]
 Register = Callable[..., Manifest]
 
 
@@ -77,7 +79,10 @@ def test_better_model_takes_the_champions_place(
     assert manifest.details["decision"]["outcome"] == "promoted"
     assert manifest.details["aliases"] == ["champion"]
     assert aliases(client) == {"champion": "2"}
-    assert "the champion (version 1)" in manifest.details["decision"]["reasons"][0]
+    assert "the champion, version 1" in manifest.details["decision"]["reasons"][0]
+    tags = client.get_model_version("tests", "2").tags
+    assert tags["minimind.gate"] == "passed"
+    assert {row["verdict"] for row in json.loads(tags["minimind.decision_rules"])} == {"passed"}
     assert register(make_stages("40")).reused
 
 
@@ -88,7 +93,9 @@ def test_worse_model_stays_challenger(register: Register, make_stages: MakeStage
     assert manifest.details["decision"]["champion"] == "1"
     assert manifest.details["aliases"] == ["challenger"]
     assert aliases(client) == {"champion": "1", "challenger": "2"}
-    assert "worse" in client.get_model_version("tests", "2").tags["minimind.decision_reasons"]
+    tags = client.get_model_version("tests", "2").tags
+    assert "more bits per byte than the champion" in tags["minimind.decision_reasons"]
+    assert tags["minimind.gate"] == "refused"
     assert register(make_stages("20")).reused
 
 
@@ -99,10 +106,9 @@ def test_model_better_by_less_than_the_margin_stays_challenger(
     strict = config.model_copy(update={"registry": config.registry.model_copy(update={"min_improvement": 0.5})})
     register(make_stages("20"))
     manifest = register(make_stages("21"), config=strict)
-    mine, champions = manifest.details["decision"]["rows"]
-    assert mine["value"] < champions["value"]
-    assert mine["limit"] == pytest.approx(champions["value"] / 2)
-    assert mine["holds"] is False
+    improvement = next(rule for rule in manifest.details["decision"]["rules"] if rule["sign"] == "at least")
+    assert 0 < improvement["value"] < 0.5
+    assert (improvement["limit"], improvement["verdict"]) == (0.5, "refused")
     assert aliases(client) == {"champion": "1", "challenger": "2"}
 
 
@@ -112,12 +118,11 @@ def test_champion_is_measured_on_the_holdout_of_this_run(
     """What was stored about the champion is never used: here the holdout is another one."""
     first = make_stages("20")
     register(first)
-    stages = make_stages("40")
-    stages["cleaning"] = make_cleaning({"texts/00": texts[0]}, {"texts/01": texts[1], "texts/02": texts[2]})
-    rows = register(stages).details["decision"]["rows"]
+    stages = make_stages("40", make_cleaning({"texts/00": texts[0]}, {"texts/01": texts[1], "texts/02": texts[2]}))
+    decision = register(stages).details["decision"]
     holdout = stages["cleaning"].file("holdout.parquet")
     there = score_folder(first["training"].path / "model", holdout, "cpu", config.evaluation).bits_per_byte
-    assert {row["role"]: row["value"] for row in rows}["champion"] == there
+    assert decision["champion_bits_per_byte"] == pytest.approx(there, abs=1e-12)
     assert there != first["evaluation"].counts["bits_per_byte"]
 
 
@@ -162,15 +167,14 @@ def test_champion_that_changes_while_it_is_measured_is_decided_anew(
     for steps in ("0", "20"):
         register(make_stages(steps))
     client.set_registered_model_alias("tests", "champion", "1")
-    decide, seen = promotion.decide, []
+    decide, seen = registry.decide, []
 
-    def slow(version: str, champion: str | None, *rest: Any) -> promotion.Decision:
-        seen.append(champion)
-        decision = decide(version, champion, *rest)
+    def slow(section: RegistryConfig, measured: Measured) -> Decision:
+        seen.append(measured.champion)
         client.set_registered_model_alias("tests", "champion", "2")
-        return decision
+        return decide(section, measured)
 
-    monkeypatch.setattr(promotion, "decide", slow)
+    monkeypatch.setattr(registry, "decide", slow)
     manifest = register(make_stages("40"))
     assert seen == ["1", "2"]
     assert manifest.details["decision"]["previous_champion"] == "2"

@@ -65,15 +65,21 @@ def with_dynamics(text, layers=8):
 
 DECISION = {
     "outcome": "promoted",
-    "reasons": ["version 3 has 1.8762 bits per byte, the champion 1.9876"],
-    "rows": [
-        {"measure": "bits per byte", "role": "this version", "version": "3", "value": 1.8762, "limit": 1.95,
-         "holds": True},
-        {"measure": "bits per byte", "role": "champion", "version": "2", "value": 1.9876, "limit": None,
-         "holds": None},
+    "reasons": ["version 3 needs 5.60% fewer bits per byte than the champion"],
+    "rules": [
+        {"rule": "fewer bits per byte than the champion", "value": 0.056, "sign": "at least", "limit": 0.01,
+         "unit": "share", "remark": "", "verdict": "passed"},
+        {"rule": "more bits per byte than the champion on tax", "value": 0.0312, "sign": "at most", "limit": 0.05,
+         "unit": "share", "remark": "9 documents", "verdict": "passed"},
+        {"rule": "memorised share", "value": None, "sign": "at most", "limit": 0.125, "unit": "number", "remark": "",
+         "verdict": "not measured"},
     ],
     "champion": "3",
     "previous_champion": "2",
+    "bits_per_byte": 1.8762,
+    "champion_bits_per_byte": 1.9876,
+    "change": [-0.056, -0.07, -0.04],
+    "seed_spread": "1.00% between seeds, as registry.seed_spread states",
 }  # fmt: skip
 
 BUILDS = {
@@ -235,7 +241,7 @@ def test_report_tells_the_numbers_of_every_stage(config, stages, tmp_path):
     for told in (
         "Version 3 is the new champion", "models:/demo/3", "@champion", "1.31M parameters", "819k tokens",
         "1.876", "2.136", "2.765", "1.988", "12% fewer than zstd -19", "32% fewer than xz -9",  # the scores
-        "1.8762", "1.9500", "1.9876",  # the decision
+        "5.60%", "at least 1.00%", "3.12%", "not measured", "at most 0.125", "1.00% between seeds",  # the decision
         "1,234", "−200", "−34", "min words 30", "951", "49",  # the funnel and the sources
         "3.99 bytes", "4,096", "2.1M", "Rechtsverordnung",
         "4.234", "1.811", "1.922", "123", "fixed sample of the holdout's 51",
@@ -316,15 +322,17 @@ def test_report_of_no_stage_at_all_is_still_a_page(config, tmp_path):
         ("first", "Version 3 is the first champion"),
         ("kept_champion", "Version 3 did not replace the champion"),
         ("already_champion", "Version 3 is the champion already"),
+        ("not_promoted", "Version 3 may not become champion"),
     ],
 )
 def test_headline_is_the_decision(config, stages, tmp_path, outcome, heading):
-    rows = DECISION["rows"][:1] if outcome == "first" else DECISION["rows"]
-    decision = DECISION | {"outcome": outcome, "rows": rows}
+    decision = DECISION | {"outcome": outcome}
+    if outcome == "first":
+        decision |= {"rules": [], "champion_bits_per_byte": None, "previous_champion": None}
     registry = stages["registry"].model_copy(update={"details": stages["registry"].details | {"decision": decision}})
     page = rendered(config, stages | {"registry": registry}, tmp_path)
     assert heading in page
-    assert ('class="held"' in page) == (outcome == "kept_champion")
+    assert ('class="held"' in page) == (outcome in ("kept_champion", "not_promoted"))
 
 
 def test_model_worse_than_the_references_is_called_so(config, stages, tmp_path):

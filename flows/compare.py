@@ -1,0 +1,37 @@
+"""Registered versions of one domain beside each other."""
+
+import os
+from typing import Annotated, Any
+
+from prefect import flow
+from pydantic import BaseModel, ConfigDict, Field
+
+from flows.progress import listener
+from flows.settings import store_root
+from minimind.registry import tracking
+from minimind.store import Store
+from tasks.comparison import comparison, comparison_page
+
+
+class CompareRequest(BaseModel):
+    """What to compare. Prefect shows this as a form and refuses what does not fit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(description="The registered model, which has the domain's name")]
+    versions: Annotated[
+        list[str],
+        Field(description="Two or more, the first is what the others are held against; none: newest, champion"),
+    ] = []
+    store: Annotated[str | None, Field(description="The store's folder; else MINIMIND_STORE, else ./store")] = None
+
+
+@flow(name="compare", flow_run_name="{request.name}", persist_result=True, result_serializer="json")
+def compare(request: CompareRequest) -> dict[str, Any]:
+    """Scores the versions on the same documents, then writes the page."""
+    root = store_root(request.store)
+    store, uri = Store(root, request.name, listener.get()), tracking.tracking_uri(root, os.environ)
+    with store.in_use():
+        compared = comparison(request.name, request.versions, uri, store)
+        page = comparison_page(compared, uri, store)
+    return {**compared, "page": str(page)}

@@ -1,0 +1,165 @@
+"""The gate: every rule of the YAML with what was measured, its limit and the verdict. It decides, and moves nothing."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from minimind.config import RegistryConfig
+from minimind.evaluation.compare import Difference, in_words
+from minimind.evaluation.seed_spread import Known
+
+Outcome = Literal["first", "promoted", "kept_champion", "not_promoted", "already_champion"]
+RuleVerdict = Literal["passed", "refused", "not measured"]
+Unit = Literal["share", "number"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of the decision's table. A rule whose figure is missing does not hold."""
+
+    rule: str  # what is measured, in words
+    value: float | None  # None: not measured
+    sign: Literal["at least", "above", "at most"]
+    limit: float
+    unit: Unit
+    remark: str = ""
+
+    @property
+    def verdict(self) -> RuleVerdict:
+        if self.value is None:
+            return "not measured"
+        holds = {
+            "at least": self.value >= self.limit,
+            "above": self.value > self.limit,
+            "at most": self.value <= self.limit,
+        }
+        return "passed" if holds[self.sign] else "refused"
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"verdict": self.verdict}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of the new version, and of the champion beside it on the same documents."""
+
+    version: str
+    bits_per_byte: float
+    figures: Mapping[str, float]  # of its evaluation
+    taken_out: bool  # whether a person took this very version out of use
+    champion: str | None  # None: there is none
+    unreadable: str | None  # why the champion cannot be measured
+    whole: Difference | None  # None: no champion, or one that cannot be measured
+    sources: Mapping[str, Difference]
+    champion_figures: Mapping[str, float]  # of the champion's own evaluation
+    spread: Known
+
+
+@dataclass(frozen=True)
+class Decision:
+    outcome: Outcome
+    reasons: list[str]
+    rules: list[dict[str, Any]]  # of Rule, with `verdict`
+    champion: str | None  # the version that is champion afterwards
+    previous_champion: str | None  # the version that was champion before, where it is another
+    bits_per_byte: float
+    champion_bits_per_byte: float | None  # of the champion before, on the same documents
+    change: list[float | None] | None  # share of the champion's bits per byte; from, to: None if not known
+    seed_spread: str  # in words
+
+    @property
+    def promoted(self) -> bool:
+        return self.outcome in ("first", "promoted")
+
+
+def decide(section: RegistryConfig, measured: Measured) -> Decision:
+    """Promoted if all rules hold; a first version, or one whose champion is unreadable, has no rival to be held to."""
+    if measured.champion == measured.version:
+        return _decision("already_champion", [f"version {measured.version} is the champion already"], [], measured)
+    rules = all_rules(section, measured)
+    failed = [rule for rule in rules if rule.verdict != "passed"]
+    reasons = [_about_champion(measured), *(_why(rule) for rule in failed)]
+    if failed:
+        return _decision("kept_champion" if measured.champion else "not_promoted", reasons, rules, measured)
+    return _decision("promoted" if measured.champion else "first", reasons, rules, measured)
+
+
+def all_rules(section: RegistryConfig, measured: Measured) -> list[Rule]:
+    rules = [Rule("taken out of use by hand", float(measured.taken_out), "at most", 0, "number")]
+    if measured.whole is not None:
+        rules += _rules_of_bits(section, measured.whole, measured.spread)
+        rules += [
+            Rule(f"more bits per byte than the champion on {source}", one.change.value, "at most",
+                 section.max_regression, "share", f"{one.documents} documents")
+            for source, one in measured.sources.items()
+        ]  # fmt: skip
+        rules += [_task_rule(name, most, measured) for name, most in section.required_tasks.items()]
+    return rules + [
+        Rule(name.replace("_", " "), measured.figures.get(name), "at most", most, "number")
+        for name, most in section.max_figures.items()
+    ]
+
+
+def _rules_of_bits(section: RegistryConfig, whole: Difference, spread: Known) -> list[Rule]:
+    """`better` asks for more than chance in favour; `not_worse` for no more than chance against."""
+    change = whole.change
+    if section.promote_when == "better":
+        surely = -change.high if whole.effect.known and whole.knows_seeds else None
+        return [
+            Rule("fewer bits per byte than the champion", -change.value, "at least", section.min_improvement, "share"),
+            Rule("of that, beyond the noise of documents and seeds", surely, "above", 0, "share", spread.said),
+        ]
+    surely = change.low if whole.effect.known else None
+    return [
+        Rule("more bits per byte than the champion", change.value, "at most", section.max_regression, "share"),
+        Rule("of that, beyond the noise", surely, "at most", 0, "share", spread.said),
+    ]
+
+
+def _task_rule(name: str, most: float, measured: Measured) -> Rule:
+    mine, champions = measured.figures.get(name), measured.champion_figures.get(name)
+    below = None if mine is None or champions is None else champions - mine
+    said = ", ".join(
+        f"{who} {'not measured' if value is None else format(value, '.4g')}"
+        for who, value in (("this version", mine), ("champion", champions))
+    )
+    return Rule(f"{name.replace('_', ' ')} below the champion's", below, "at most", most, "number", said)
+
+
+def _about_champion(measured: Measured) -> str:
+    if measured.champion is None:
+        return "no version of this name was champion"
+    if measured.whole is None:
+        return (
+            f"the champion, version {measured.champion}, could not be measured and does not block: "
+            f"{measured.unreadable}"
+        )
+    return in_words(measured.whole, f"version {measured.version}", f"the champion, version {measured.champion},")
+
+
+def _why(rule: Rule) -> str:
+    remark = f" ({rule.remark})" if rule.remark else ""
+    if rule.value is None:
+        return f"{rule.rule}: not measured, {rule.sign} {in_unit(rule.limit, rule.unit)} was asked for{remark}"
+    measured, limit = in_unit(rule.value, rule.unit), in_unit(rule.limit, rule.unit)
+    return f"{rule.rule}: {measured}, {rule.sign} {limit} was asked for{remark}"
+
+
+def in_unit(value: float, unit: Unit | str) -> str:
+    return f"{value:.2%}" if unit == "share" else f"{value:.4g}"
+
+
+def _decision(outcome: Outcome, reasons: list[str], rules: list[Rule], measured: Measured) -> Decision:
+    takes_over = outcome in ("first", "promoted")
+    whole = measured.whole
+    return Decision(
+        outcome=outcome,
+        reasons=reasons,
+        rules=[rule.as_json() for rule in rules],
+        champion=measured.version if takes_over else measured.champion,
+        previous_champion=measured.champion if measured.champion != measured.version else None,
+        bits_per_byte=measured.bits_per_byte,
+        champion_bits_per_byte=whole.baseline if whole else None,
+        change=whole.change.as_json() if whole else None,
+        seed_spread=measured.spread.said,
+    )

@@ -1,0 +1,70 @@
+import pytest
+
+from minimind.evaluation.seed_spread import Measurement, keep_measurement, known_spread, shaping
+
+TRAINING = {"preset": "tiny", "sizes": None, "budget": "10m", "seed": 1, "threads": 2, "optimizer": {"beta1": 0.9}}
+RECIPE = shaping(TRAINING, {"vocabulary_size": 4096})
+
+
+def measurement(**changed):
+    values = {
+        "recipe": RECIPE, "trained_budget": "1,000 tokens", "small": False, "train_bytes": 1_000_000,
+        "holdout_sha256": "0" * 64, "seeds": [1, 2, 3], "bits_per_byte": [1.0, 1.1, 0.9],
+        "by_source": {"law": [1.0, 1.1, 0.9]}, "created_at": "2026-01-01T00:00:00+00:00",
+    }  # fmt: skip
+    return Measurement(**values | changed)
+
+
+def test_kept_spread_is_found_for_the_same_recipe(tmp_path):
+    keep_measurement(tmp_path, "laws", measurement())
+    known = known_spread("measured", tmp_path, "laws", RECIPE, 1_500_000)
+    assert known.spread.share == pytest.approx(0.1)
+    assert known.spread.seeds == 3
+    assert known.said == "10.00% between seeds, measured with 3"
+
+
+def test_seed_and_machine_are_no_part_of_the_recipe_and_the_budget_is():
+    assert shaping(TRAINING | {"seed": 7, "threads": 8}, {"vocabulary_size": 4096}) == RECIPE
+    assert shaping(TRAINING | {"budget": "2h"}, {"vocabulary_size": 4096}) != RECIPE
+    assert shaping(TRAINING, {"vocabulary_size": 6400}) != RECIPE
+
+
+def test_sizes_count_however_they_are_given():
+    from minimind.config import PRESETS
+
+    written_out = TRAINING | {"preset": None, "sizes": PRESETS["tiny"].model_dump()}
+    assert shaping(written_out, {"vocabulary_size": 4096}) == RECIPE
+
+
+def test_outdated_spread_is_said_with_what_changed_and_not_used(tmp_path):
+    keep_measurement(tmp_path, "laws", measurement())
+    other = shaping(TRAINING | {"budget": "2h"}, {"vocabulary_size": 6400})
+    known = known_spread("measured", tmp_path, "laws", other, 1_000_000)
+    assert known.spread is None
+    assert "outdated: measured for another budget, vocabulary_size on 2026-01-01" in known.said
+
+
+@pytest.mark.parametrize("train_bytes", [400_000, 2_100_000])
+def test_spread_of_a_far_smaller_or_larger_corpus_is_outdated(tmp_path, train_bytes):
+    keep_measurement(tmp_path, "laws", measurement())
+    known = known_spread("measured", tmp_path, "laws", RECIPE, train_bytes)
+    assert known.spread is None
+    assert "1.0 MB of training text" in known.said
+
+
+def test_missing_spread_is_said_and_a_stated_one_taken(tmp_path):
+    known = known_spread("measured", tmp_path, "laws", RECIPE, None)
+    assert known.spread is None
+    assert "run `minimind seeds CONFIG`" in known.said
+    stated = known_spread(0.017, tmp_path, "laws", RECIPE, None)
+    assert (stated.spread.share, stated.spread.seeds) == (0.017, None)
+
+
+def test_spread_measured_in_small_says_so(tmp_path):
+    keep_measurement(tmp_path, "laws", measurement(small=True))
+    assert "trained in small (1,000 tokens)" in known_spread("measured", tmp_path, "laws", RECIPE, None).said
+
+
+def test_damaged_file_counts_as_missing(tmp_path):
+    keep_measurement(tmp_path, "laws", measurement()).write_text("{")
+    assert known_spread("measured", tmp_path, "laws", RECIPE, None).spread is None

@@ -1,0 +1,248 @@
+"""Registered versions beside each other, the models real and small; packaged by hand, which spares MLflow's seconds."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mlflow import MlflowClient
+from requests import ConnectionError as AwayError
+from tokenizers import Tokenizer
+
+from minimind.config import Config
+from minimind.errors import ModelNotFoundError, ServerError, UserError
+from minimind.evaluation.scoring import score_folder
+from minimind.model.hugging_face import export_model
+from minimind.model.transformer import ModelConfig, Transformer
+from minimind.registry import lineage, tracking
+from minimind.registry.comparison import compare_versions, log_comparison
+from minimind.store import Manifest, Store
+from minimind.tokenizer.bpe import save_tokenizer, train_bpe
+
+Enlist = Callable[..., str]
+MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+@pytest.fixture
+def client(uri: str) -> MlflowClient:
+    return tracking.connect(uri)
+
+
+@pytest.fixture
+def enlist(
+    client: MlflowClient, config: Config, tmp_path: Path, make_stages: Callable[..., dict[str, Manifest]]
+) -> Enlist:
+    """Registers a model folder as `minimind run` does, but for the code packed beside it; its version."""
+    stages = make_stages("20")
+    client.create_registered_model("tests")
+    experiment = client.create_experiment("tests", artifact_location=str(tmp_path / "artifacts"))
+
+    def enlist(folder: Path, seed_spread: float | str = 0.001, cleaning: Manifest | None = None, **tags: str) -> str:
+        made = stages | ({"cleaning": cleaning} if cleaning else {})
+        run = client.create_run(experiment).info.run_id
+        registry = config.registry.model_copy(update={"seed_spread": seed_spread})
+        client.log_text(run, lineage.resolved_yaml(config.model_copy(update={"registry": registry})), "config.yaml")
+        for key, value in lineage.final_metrics(made).items():
+            client.log_metric(run, key, value)
+        packed = tmp_path / run
+        (packed / "artifacts" / "model").mkdir(parents=True)
+        for name in MODEL_FILES:
+            shutil.copy(folder / name, packed / "artifacts" / "model" / name)
+        tags = lineage.lineage_tags(made, "tests") | {key.replace("_", ".", 1): value for key, value in tags.items()}
+        version = client.create_model_version("tests", source=str(packed), run_id=run, tags=tags)
+        return str(version.version)
+
+    return enlist
+
+
+@pytest.fixture
+def pair(enlist: Enlist, model_folders: dict[str, Path], client: MlflowClient) -> None:
+    """Version 1, champion, and the better version 2."""
+    enlist(model_folders["20"])
+    enlist(model_folders["40"])
+    client.set_registered_model_alias("tests", "champion", "1")
+
+
+def holdout_of(store: Store) -> Path:
+    (cleaning,) = store.manifests("cleaning")
+    return cleaning.file("holdout.parquet")
+
+
+@pytest.mark.usefixtures("pair")
+def test_newest_version_is_held_against_the_champion_on_the_same_documents(
+    uri: str, store: Store, model_folders: dict[str, Path], config: Config
+) -> None:
+    found = compare_versions("tests", [], uri, store)
+    scores = [score_folder(model_folders[steps], holdout_of(store), "cpu", config.evaluation) for steps in ("20", "40")]
+    assert (found["baseline"], found["candidate"], found["verdict"]) == ("1", "2", "better")
+    assert [row["bits_per_byte"] for row in found["versions"]] == pytest.approx([one.bits_per_byte for one in scores])
+    effect = scores[1].bits_per_byte - scores[0].bits_per_byte
+    assert found["effect"]["bits_per_byte"] == pytest.approx(effect)
+    assert found["effect"]["percent"] == pytest.approx(100 * effect / scores[0].bits_per_byte)
+    low, high = found["interval"]["percent"]
+    assert low < found["effect"]["percent"] < high < 0
+    assert found["interval"]["covers"] == ["documents", "seeds"]
+    assert found["documents"] == found["by_source"]["texts"]["documents"] == found["holdout"]["documents"] == 8
+    assert found["sentence"].startswith("version 2 needs ")
+    assert json.loads(json.dumps(found)) == found
+    best = found["changed_documents"]["better"][0]
+    assert best["candidate"] < best["baseline"]
+    assert best["text"]
+    assert [sample["prompt"] for sample in found["samples"]][:2] == [
+        prompt.rstrip(" ") for prompt in config.evaluation.sampling.prompts
+    ]
+    assert all([text["version"] for text in sample["texts"]] == ["1", "2"] for sample in found["samples"])
+    assert [row["version"] for row in found["history"]] == ["1", "2"]
+    assert found["history"][0]["train_bytes"] > 0
+
+
+@pytest.mark.usefixtures("pair")
+def test_order_of_the_versions_says_what_is_held_against_what(uri: str, store: Store) -> None:
+    found = compare_versions("tests", ["2", "1"], uri, store)
+    assert (found["baseline"], found["candidate"], found["verdict"]) == ("2", "1", "worse")
+
+
+@pytest.mark.usefixtures("pair")
+def test_newest_champion_is_held_against_the_one_it_replaced(uri: str, store: Store) -> None:
+    from minimind.registry.promotion import promote
+
+    promote("tests", "2", uri, store)
+    found = compare_versions("tests", [], uri, store)
+    assert (found["baseline"], found["candidate"]) == ("1", "2")
+    assert [row["champion"] for row in found["versions"]] == [False, True]
+
+
+def test_three_versions_with_different_tokenizers_are_compared(
+    enlist: Enlist, model_folders: dict[str, Path], texts: list[str], tmp_path: Path, uri: str, store: Store
+) -> None:
+    other: Tokenizer = train_bpe(texts, 280)
+    sizes = ModelConfig(
+        vocabulary_size=280, hidden_size=16, layers=1, heads=2, kv_heads=1, head_size=8, intermediate_size=32,
+        max_positions=64,
+    )  # fmt: skip
+    model = Transformer(sizes)
+    model.initialize(torch.Generator().manual_seed(3))
+    export_model(model, tmp_path / "other" / "model")
+    save_tokenizer(other, tmp_path / "other" / "model")
+    for folder in (model_folders["20"], model_folders["40"], tmp_path / "other" / "model"):
+        enlist(folder)
+    found = compare_versions("tests", ["1", "2", "3"], uri, store)
+    assert [one["verdict"] for one in found["comparisons"]] == ["better", "worse"]
+    assert found["comparisons"][-1]["effect"] == found["effect"]
+    assert {one["documents"] for one in found["comparisons"]} == {8}
+
+
+def test_unknown_spread_leaves_the_verdict_open_and_is_said(
+    enlist: Enlist, model_folders: dict[str, Path], uri: str, store: Store
+) -> None:
+    for steps in ("20", "40"):
+        enlist(model_folders[steps], seed_spread="measured")
+    found = compare_versions("tests", ["1", "2"], uri, store)
+    assert (found["verdict"], found["interval"]["covers"]) == ("unclear", ["documents"])
+    assert "not measured" in found["seed_spread"]
+
+
+@pytest.mark.usefixtures("pair")
+def test_comparison_leaves_its_figures_on_the_runs_by_stable_names(
+    uri: str, store: Store, client: MlflowClient, tmp_path: Path
+) -> None:
+    found = compare_versions("tests", [], uri, store)
+    (tmp_path / "comparison.html").write_text("<!doctype html>")
+    for _ in range(2):
+        assert log_comparison(found, tmp_path / "comparison.html", uri) is None
+    runs = [client.get_run(row["run_id"]) for row in found["versions"]]
+    for run, row in zip(runs, found["versions"], strict=True):
+        assert run.data.metrics["compared/bits_per_byte"] == row["bits_per_byte"]
+        assert run.data.metrics["compared/bits_per_byte/texts"] == pytest.approx(row["bits_per_byte"])
+        assert run.data.tags["minimind.compared_versions"] == "1,2"
+        assert run.data.tags["minimind.compared_holdout_sha256"] == found["holdout"]["sha256"]
+    assert runs[1].data.metrics["compared/change_percent"] == found["effect"]["percent"]
+    assert "compared/change_percent" not in runs[0].data.metrics
+    artifacts = {file.path for file in client.list_artifacts(runs[1].info.run_id)}
+    assert {"comparison.html", "comparison.json"} <= artifacts
+
+
+@pytest.mark.usefixtures("pair")
+@pytest.mark.parametrize(
+    ("name", "versions", "error", "said"),
+    [
+        ("other", [], ModelNotFoundError, "no model is called 'other': the registered models are tests"),
+        ("tests", ["1", "9"], ModelNotFoundError, "models:/tests/9 does not exist: tests has the versions 1, 2"),
+        ("tests", ["1", "x"], ModelNotFoundError, "names no version"),
+        ("tests", ["2", "2"], UserError, "needs two different ones"),
+        ("tests", ["1", "laws/2"], UserError, "laws/2 is no version of tests; only versions of one domain"),
+    ],
+)
+def test_versions_that_cannot_be_compared_are_one_sentence(
+    name: str, versions: list[str], error: type[Exception], said: str, uri: str, store: Store
+) -> None:
+    with pytest.raises(error, match=said):
+        compare_versions(name, versions, uri, store)
+
+
+def test_only_version_has_nothing_to_be_compared_with(
+    enlist: Enlist, model_folders: dict[str, Path], uri: str, store: Store, client: MlflowClient
+) -> None:
+    enlist(model_folders["20"])
+    client.set_registered_model_alias("tests", "champion", "1")
+    with pytest.raises(UserError, match="version 1 of tests has no champion to be compared with"):
+        compare_versions("tests", [], uri, store)
+
+
+def test_version_of_another_domain_or_of_nobody_is_refused(
+    enlist: Enlist, model_folders: dict[str, Path], uri: str, store: Store, client: MlflowClient
+) -> None:
+    enlist(model_folders["20"])
+    enlist(model_folders["40"], minimind_domain="laws")
+    client.create_model_version("tests", source="/nowhere")
+    with pytest.raises(UserError, match="version 2 of tests was trained for the domain laws"):
+        compare_versions("tests", ["1", "2"], uri, store)
+    with pytest.raises(UserError, match="version 3 of tests was not registered by `minimind run`"):
+        compare_versions("tests", ["1", "3"], uri, store)
+
+
+def test_holdout_that_is_empty_or_gone_is_refused(
+    enlist: Enlist, model_folders: dict[str, Path], make_cleaning: Any, uri: str, store: Store
+) -> None:
+    enlist(model_folders["20"])
+    empty = make_cleaning({"texts/00": "one"}, {})
+    enlist(model_folders["40"], cleaning=empty)
+    with pytest.raises(UserError, match="the holdout of version 2 of tests has no document"):
+        compare_versions("tests", ["1", "2"], uri, store)
+    shutil.rmtree(empty.path)
+    with pytest.raises(UserError, match=r"the holdout of version 2 of tests \(cleaning .*\) is not in"):
+        compare_versions("tests", ["1", "2"], uri, store)
+
+
+@pytest.mark.usefixtures("pair")
+def test_model_whose_files_are_gone_is_named(uri: str, store: Store, client: MlflowClient) -> None:
+    folder = Path(client.get_model_version("tests", "1").source)
+    for damage in (
+        lambda: (folder / "artifacts" / "model" / "model.safetensors").write_bytes(b"0" * 100),
+        lambda: shutil.rmtree(folder),
+    ):
+        damage()
+        with pytest.raises(ModelNotFoundError, match="version 1 of tests cannot be loaded"):
+            compare_versions("tests", [], uri, store)
+
+
+@pytest.mark.usefixtures("pair")
+@pytest.mark.parametrize("call", ["get_registered_model", "search_model_versions", "get_run", "download_artifacts"])
+def test_mlflow_that_goes_away_is_one_sentence(
+    call: str, uri: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*arguments: Any, **options: Any) -> Any:
+        raise AwayError("Connection refused")
+
+    monkeypatch.setattr(MlflowClient, call, away)
+    with pytest.raises(ServerError, match="connection refused"):
+        compare_versions("tests", [], uri, store)
+
+
+def test_nothing_registered_yet_is_said_and_makes_no_database(store: Store) -> None:
+    with pytest.raises(ModelNotFoundError, match="`minimind run` makes one"):
+        compare_versions("tests", [], tracking.tracking_uri(store.root, {}), store)
+    assert not (store.root / "mlflow.db").exists()

@@ -1,0 +1,183 @@
+"""Aliases moved by hand: back and forth, twice, side by side, and with an MLflow that goes away in the middle."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from requests import ConnectionError as AwayError
+
+from minimind.errors import ModelNotFoundError, ServerError, UserError
+from minimind.registry import promotion, tracking
+from minimind.registry.gate import Decision
+from minimind.registry.promotion import previous_champion, promote, rollback, settle
+from minimind.store import Store
+
+Judge = Callable[[str | None], Decision]
+
+
+@pytest.fixture
+def client(uri: str) -> MlflowClient:
+    """With five versions of `tests`, none of them champion."""
+    client = tracking.connect(uri)
+    client.create_registered_model("tests")
+    for _ in range(5):
+        client.create_model_version("tests", source="/nowhere")
+    return client
+
+
+def champion(client: MlflowClient) -> str | None:
+    return promotion.champion_of(client, "tests")
+
+
+def aliases(client: MlflowClient) -> dict[str, str]:
+    return {name: str(version) for name, version in client.get_registered_model("tests").aliases.items()}
+
+
+def saying(version: str, promoted: bool) -> Judge:
+    """A gate that says so."""
+
+    def judge(before: str | None) -> Decision:
+        outcome = "promoted" if promoted else "kept_champion"
+        return Decision(outcome, [], [], version if promoted else before, before, 2.0, None, None, "")
+
+    return judge
+
+
+def test_rollback_goes_back_step_by_step_and_then_says_so(client: MlflowClient, uri: str, store: Store) -> None:
+    for version in ("1", "2", "3"):
+        settle(client, "tests", version, saying(version, promoted=True))
+    assert rollback("tests", uri, store) == ("2", "3")
+    assert rollback("tests", uri, store) == ("1", "2")
+    assert aliases(client) == {"champion": "1"}
+    with pytest.raises(UserError, match="version 1 of tests has no earlier champion"):
+        rollback("tests", uri, store)
+    assert champion(client) == "1"
+
+
+def test_promotion_by_hand_can_be_taken_back(client: MlflowClient, uri: str, store: Store) -> None:
+    settle(client, "tests", "1", saying("1", promoted=True))
+    settle(client, "tests", "2", saying("2", promoted=False))
+    assert promote("tests", "2", uri, store) == "1"
+    assert aliases(client) == {"champion": "2"}
+    assert rollback("tests", uri, store) == ("1", "2")
+    assert champion(client) == "1"
+
+
+def test_promoting_twice_changes_nothing(client: MlflowClient, uri: str, store: Store) -> None:
+    settle(client, "tests", "1", saying("1", promoted=True))
+    assert promote("tests", "3", uri, store) == "1"
+    assert promote("tests", "3", uri, store) is None
+    assert previous_champion(client, "tests") == "1"
+
+
+def test_what_a_person_took_out_of_use_is_remembered_until_a_person_brings_it_back(
+    client: MlflowClient, uri: str, store: Store
+) -> None:
+    settle(client, "tests", "1", saying("1", promoted=True))
+    settle(client, "tests", "2", saying("2", promoted=True))
+    assert not promotion.is_taken_out(client, "tests", "1"), "the gate has replaced it, not a person"
+    rollback("tests", uri, store)
+    assert promotion.is_taken_out(client, "tests", "2")
+    promote("tests", "2", uri, store)
+    assert not promotion.is_taken_out(client, "tests", "2")
+    assert promotion.is_taken_out(client, "tests", "1")
+
+
+def test_alias_that_was_moved_in_the_pages_is_the_truth(client: MlflowClient, uri: str, store: Store) -> None:
+    for version in ("1", "2"):
+        settle(client, "tests", version, saying(version, promoted=True))
+    client.set_registered_model_alias("tests", "champion", "5")
+    assert previous_champion(client, "tests") == "2"
+    assert rollback("tests", uri, store) == ("2", "5")
+    client.set_registered_model_alias("tests", "champion", "1")
+    with pytest.raises(UserError, match="no earlier champion"):
+        rollback("tests", uri, store)
+
+
+def test_two_promotions_at_once_leave_one_champion_and_a_history(client: MlflowClient, uri: str, store: Store) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        befores = list(pool.map(lambda version: promote("tests", version, uri, store), ["1", "2"]))
+    assert sorted(before or "" for before in befores) in (["", "1"], ["", "2"])
+    assert champion(client) in ("1", "2")
+    assert previous_champion(client, "tests") in ({"1", "2"} - {str(champion(client))})
+
+
+MOVES: dict[str, Callable[[str, Store], Any]] = {
+    "promote": lambda uri, store: promote("tests", "3", uri, store),
+    "rollback": lambda uri, store: rollback("tests", uri, store),
+}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    "call",
+    ["get_registered_model", "set_model_version_tag", "set_registered_model_tag", "set_registered_model_alias",
+     "delete_registered_model_alias"],
+)  # fmt: skip
+@pytest.mark.parametrize("move", MOVES)
+def test_mlflow_that_goes_away_in_the_middle_is_one_sentence_and_moves_the_alias_wholly_or_not(
+    move: str, call: str, when: str, client: MlflowClient, uri: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the same command again, once MLflow is back, ends where an undisturbed one would have."""
+    for version in ("1", "2"):
+        settle(client, "tests", version, saying(version, promoted=True))
+    settle(client, "tests", "3", saying("3", promoted=False))
+    original, target = getattr(MlflowClient, call), {"promote": "3", "rollback": "1"}[move]
+
+    def away(*arguments: Any, **options: Any) -> Any:
+        if when == "after":
+            original(*arguments, **options)
+        raise AwayError("Connection refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, call, away)
+        if (move, call) == ("rollback", "delete_registered_model_alias"):
+            MOVES[move](uri, store)  # version 1 is no challenger: the call is not needed
+        else:
+            with pytest.raises(ServerError, match="connection refused"):
+                MOVES[move](uri, store)
+    assert champion(client) in ("2", target)
+    if champion(client) == "2" or move == "promote":
+        MOVES[move](uri, store)
+    assert champion(client) == target
+    assert previous_champion(client, "tests") == {"promote": "2", "rollback": None}[move]
+    assert promotion.is_taken_out(client, "tests", "2")
+    assert ("challenger" in aliases(client)) == (move == "rollback")
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "said"),
+    [
+        ("tests", "9", "has the versions 1, 2, 3, 4, 5"),
+        ("tests", "latest", "names no version"),
+        ("other", "1", "the registered models are tests"),
+    ],
+)
+def test_unknown_version_is_told_with_what_there_is(
+    name: str, version: str, said: str, client: MlflowClient, uri: str, store: Store
+) -> None:
+    with pytest.raises(ModelNotFoundError, match=said):
+        promote(name, version, uri, store)
+    assert champion(client) is None
+
+
+def test_rollback_of_what_is_not_there_is_one_sentence(client: MlflowClient, uri: str, store: Store) -> None:
+    with pytest.raises(ModelNotFoundError, match="no model is called 'other': the registered models are tests"):
+        rollback("other", uri, store)
+    with pytest.raises(UserError, match="tests has no champion"):
+        rollback("tests", uri, store)
+    for version in ("1", "2"):
+        settle(client, "tests", version, saying(version, promoted=True))
+    client.delete_model_version("tests", "1")
+    with pytest.raises(ModelNotFoundError, match="models:/tests/1 does not exist"):
+        rollback("tests", uri, store)
+    assert champion(client) == "2"
+    assert not promotion.is_taken_out(client, "tests", "2")
+
+
+def test_looking_for_a_champion_makes_no_database(store: Store) -> None:
+    with pytest.raises(ModelNotFoundError, match="no model is registered"):
+        rollback("tests", tracking.tracking_uri(store.root, {}), store)
+    assert not (store.root / "mlflow.db").exists()
