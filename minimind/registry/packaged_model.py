@@ -4,10 +4,12 @@ import importlib.metadata
 import shutil
 import tempfile
 import warnings
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minimind.errors import ModelNotFoundError
+from minimind.registry.completion import DEFAULTS, Limits
 from minimind.registry.tracking import connect, initialise, quieten, refusals_said
 from minimind.store import LIBRARY, Store, sha256_of_json
 
@@ -17,7 +19,15 @@ if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
 
 LIBRARIES = ("torch", "tokenizers", "safetensors", "numpy", "mlflow")
-PACKED_CODE = ("__init__.py", "errors.py", "model", "tokenizer/__init__.py", "tokenizer/bpe.py")
+PACKED_CODE = (
+    "__init__.py",
+    "errors.py",
+    "model",
+    "registry/__init__.py",
+    "registry/completion.py",
+    "tokenizer/__init__.py",
+    "tokenizer/bpe.py",
+)
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 LOCAL_COPIES = "models"  # folder in the store, for what had to be downloaded
 
@@ -45,27 +55,32 @@ def save_packaged_model(model_folder: Path, destination: Path, description: "Mod
             artifacts={"model": str(model_folder)},
             code_paths=[str(code)],
             signature=signature(),
-            input_example=(pd.DataFrame({"prompt": ["Once upon a time"]}), default_parameters()),
+            input_example=(pd.DataFrame({"prompt": ["Once upon a time"]}), DEFAULTS),
+            model_config=asdict(Limits()),
             pip_requirements=requirements(),
         )
 
 
 def signature() -> "ModelSignature":
-    """In: a column `prompt`, and parameters of the draw with defaults. Out: the continuations."""
+    """In: a column `prompt`, and parameters of the draw with defaults. Out: the continuations.
+
+    A prompt is declared as anything, and has to be a text: of a declared string MLflow would make "5" out of 5 and
+    "None" out of null. Out come objects where log-probabilities are asked for; MLflow does not look.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType
 
-    types = {int: "long", float: "double"}
-    parameters = [ParamSpec(name, types[type(value)], value) for name, value in default_parameters().items()]
+    types = {bool: "boolean", int: "long", float: "double", list: "string"}
+    parameters = [
+        ParamSpec(name, types[type(value)], value, (-1,) if isinstance(value, list) else None)
+        for name, value in DEFAULTS.items()
+    ]
     return ModelSignature(
-        inputs=Schema([ColSpec("string", "prompt")]),
+        inputs=Schema([ColSpec(AnyType(), "prompt")]),
         outputs=Schema([ColSpec("string")]),
         params=ParamSchema(parameters),
     )
-
-
-def default_parameters() -> dict[str, Any]:
-    return {"max_new_tokens": 128, "temperature": 0.8, "top_p": 0.95, "seed": 0}
 
 
 def requirements() -> list[str]:
