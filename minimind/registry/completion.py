@@ -171,7 +171,7 @@ def _completion(tokenizer: Tokenizer, generation: Generation, stops: Sequence[st
         ids.pop()
     return Completion(
         text=text,
-        finish_reason="stop" if generation.ended else "length",
+        finish_reason="stop" if generation.ended or text != whole else "length",
         tokens=[tokenizer.decode([token]) for token in ids],
         token_ids=ids,
         log_probabilities=generation.log_probabilities[: len(ids)],

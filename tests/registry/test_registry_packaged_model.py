@@ -151,6 +151,13 @@ def test_every_form_of_a_batch_gets_the_same_completions(client: TestClient, mod
     assert answers(client, [], **PARAMETERS) == []
 
 
+def test_parquet_is_continued_with_the_defaults(client: TestClient, tmp_path: Path) -> None:
+    pd.DataFrame({"prompt": ["bade ", "fu"]}).to_parquet(tmp_path / "prompts")
+    headers = {"Content-Type": "application/vnd.apache.parquet"}
+    answer = client.post("/invocations", content=(tmp_path / "prompts").read_bytes(), headers=headers)
+    assert (answer.status_code, answer.json()) == (200, {"predictions": answers(client, ["bade ", "fu"])})
+
+
 def test_a_text_ends_before_a_stop_text(client: TestClient) -> None:
     whole = answers(client, ["bade"], max_new_tokens=40)[0]
     stops = [whole[20:23], whole[30:32]]
