@@ -66,6 +66,10 @@ class ModelNotFoundError(UserError):
     """No such model, version, alias or folder."""
 
 
+class RequestError(UserError):
+    """A served model is asked for what it does not do; says everything that is wrong."""
+
+
 class TrainingError(MinimindError):
     """The training process ended without a model; carries the end of its log."""
 

@@ -6,10 +6,12 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minimind.errors import ModelNotFoundError
+from minimind.registry.completion import DEFAULTS, Limits
 from minimind.registry.tracking import connect, initialise, quieten, refusals_said
 from minimind.store import LIBRARY, Store, sha256_of_json
 
@@ -19,7 +21,15 @@ if TYPE_CHECKING:
     from mlflow.models import Model, ModelSignature
 
 LIBRARIES = ("torch", "tokenizers", "safetensors", "numpy", "mlflow")
-PACKED_CODE = ("__init__.py", "errors.py", "model", "tokenizer/__init__.py", "tokenizer/bpe.py")
+PACKED_CODE = (
+    "__init__.py",
+    "errors.py",
+    "model",
+    "registry/__init__.py",
+    "registry/completion.py",
+    "tokenizer/__init__.py",
+    "tokenizer/bpe.py",
+)
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 LOCAL_COPIES = "models"  # folder in the store, for what had to be downloaded
 
@@ -49,7 +59,8 @@ def save_packaged_model(
             artifacts={"model": str(model_folder)},
             code_paths=[str(code)],
             signature=signature(),
-            input_example=(pd.DataFrame({"prompt": ["Once upon a time"]}), default_parameters()),
+            input_example=(pd.DataFrame({"prompt": ["Once upon a time"]}), DEFAULTS),
+            model_config=asdict(Limits()),
             pip_requirements=requirements(),
         )
     for file in beside:
@@ -57,21 +68,25 @@ def save_packaged_model(
 
 
 def signature() -> "ModelSignature":
-    """In: a column `prompt`, and parameters of the draw with defaults. Out: the continuations."""
+    """In: a column `prompt`, and parameters of the draw with defaults. Out: the continuations.
+
+    A prompt is declared as anything, and has to be a text: of a declared string MLflow would make "5" out of 5 and
+    "None" out of null. Out come objects where log-probabilities are asked for; MLflow does not look.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType
 
-    types = {int: "long", float: "double"}
-    parameters = [ParamSpec(name, types[type(value)], value) for name, value in default_parameters().items()]
+    types = {bool: "boolean", int: "long", float: "double", list: "string"}
+    parameters = [
+        ParamSpec(name, types[type(value)], value, (-1,) if isinstance(value, list) else None)
+        for name, value in DEFAULTS.items()
+    ]
     return ModelSignature(
-        inputs=Schema([ColSpec("string", "prompt")]),
+        inputs=Schema([ColSpec(AnyType(), "prompt")]),  # type: ignore[no-untyped-call]
         outputs=Schema([ColSpec("string")]),
         params=ParamSchema(parameters),
     )
-
-
-def default_parameters() -> dict[str, Any]:
-    return {"max_new_tokens": 128, "temperature": 0.8, "top_p": 0.95, "seed": 0}
 
 
 def requirements() -> list[str]:
