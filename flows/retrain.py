@@ -105,7 +105,7 @@ def _describe_model(built: dict[str, Manifest]) -> dict[str, Any] | None:
         return None
     details = built["registry"].details
     registered = {key: details[key] for key in ("name", "version", "uri", "aliases")}
-    return registered | {"path": str(built["training"].path / "model"), "decision": details["decision"]["outcome"]}
+    return registered | {"path": str(built["registry"].path / "model"), "decision": details["decision"]["outcome"]}
 
 
 def _describe_metrics(built: dict[str, Manifest]) -> dict[str, float | None] | None:

@@ -34,6 +34,8 @@ def run(*arguments: str) -> tuple[int, str, str]:
         ["documents"],
         ["new"],
         ["generate"],
+        ["lineage"],
+        ["reproduce"],
         ["doctor"],
         ["up"],
         ["down"],
@@ -49,8 +51,8 @@ def test_every_command_explains_itself(command: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [["run"], ["clean"], ["documents"], ["new"], ["generate"], ["doctor"], ["up"], ["down"], ["store"],
-     ["store", "ls"], ["store", "why"], ["store", "prune"]],
+    [["run"], ["clean"], ["documents"], ["new"], ["generate"], ["lineage"], ["reproduce"], ["doctor"],
+     ["up"], ["down"], ["store"], ["store", "ls"], ["store", "why"], ["store", "prune"]],
 )  # fmt: skip
 def test_every_command_has_examples(command: list[str]) -> None:
     _, out, _ = run(*command, "--help")

@@ -162,7 +162,8 @@ class Gathering:
             if not counts.documents:
                 left_out = f" but {counts.excluded:,} of corpus.exclude_ids" if counts.excluded else ""
                 raise CorpusTooSmallError(
-                    f"source {name} gave no document{left_out}; give it files with text, or remove it from corpus.sources{listed}"
+                    f"source {name} gave no document{left_out}; give it files with text, or remove it from "
+                    f"corpus.sources{listed}"
                 )
         if count:
             logger.warning("corpus: %s cannot be read and %s left out:%s", count, "is" if count == 1 else "are", listed)

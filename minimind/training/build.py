@@ -33,6 +33,7 @@ class TrainingInputs:
     shards: Manifest
     tokenizer: Manifest
     watch: Callable[[Path, str], None] = _unwatched  # called about once a second with the run's folder
+    plan: Plan | None = None  # of a training that is reproduced; None: made of the section
 
 
 def build(section: TrainingConfig, inputs: TrainingInputs, store: Store) -> Manifest:
@@ -41,7 +42,7 @@ def build(section: TrainingConfig, inputs: TrainingInputs, store: Store) -> Mani
     Fingerprinted by the plan, so that a time budget that comes to the same steps finds the same build. A killed or
     interrupted training is continued from its last checkpoint, to the same bytes.
     """
-    plan = make_plan(section, inputs.shards, store)
+    plan = inputs.plan or make_plan(section, inputs.shards, store)
     tokenizer_files = {name: inputs.tokenizer.files[name].sha256 for name in TOKENIZER_FILES}
     made_from = recipe(
         "training",
