@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from flows.settings import store_root
+from flows.store_views import ANY_WIDTH
 from flows.summary import program
 from minimind.audit.holding import builds_holding
 from minimind.audit.visible import on_one_line
@@ -27,6 +29,7 @@ from minimind.registry.recorded import (
     read_recorded,
     version_named,
 )
+from minimind.report.figures import plural
 from minimind.store import Manifest, Store, number_in_words, sha256_of_json
 
 SHORT = 12  # digits of a sha256
@@ -41,7 +44,8 @@ def show_lineage(model: str, option: Path | None, as_json: bool) -> None:
     if as_json:
         print(json.dumps(as_object(recorded, store)))
     else:
-        Console(highlight=False).print(draw(recorded, store), soft_wrap=True)
+        width = None if sys.stdout.isatty() else ANY_WIDTH  # rich breaks lines beside the branches of its tree
+        Console(highlight=False, width=width).print(draw(recorded, store))
 
 
 def show_document(document_id: str, model: str | None, option: Path | None, as_json: bool) -> None:
@@ -76,14 +80,11 @@ def show_document(document_id: str, model: str | None, option: Path | None, as_j
         console.print("\nIts text is still in the store:")
         for each in holding:
             console.print(Text(f"  {each.manifest.path}  {', '.join(each.files)}"), soft_wrap=True)
-    told = shlex.quote(document_id)
-    console.print(
-        Text(
-            f"\nTo keep it out of the next model, put it under corpus.exclude_ids and run again; then\n"
-            f"`{program()} store prune --document {told}` removes the builds that hold it."
-        ),
-        soft_wrap=True,
-    )
+    if holding or any(row.fate for row in found):
+        console.print("\nTo keep it out of the next model, put it under corpus.exclude_ids and run again.")
+    if holding:
+        command = f"{program()} store prune --document {shlex.quote(document_id)}"
+        console.print(Text(f"`{command}` then removes the builds that hold it."), soft_wrap=True)
 
 
 def in_words(row: DocumentInVersion) -> str:
@@ -198,9 +199,10 @@ def source_in_words(row: dict[str, Any]) -> str:
     commonest = Counter(row["licenses"]).most_common()
     told = ", ".join(f"{on_one_line(name, 60)} ({count:,})" for name, count in commonest[:LICENCES])
     more = f" and {len(commonest) - LICENCES} more" if len(commonest) > LICENCES else ""
-    left_out = f", {row['excluded']:,} kept out by exclude_ids" if row["excluded"] else ""
-    files = f" from {row['files']:,} files, sha256 of all {row['sha256'][:SHORT]}" if row["files"] else ""
-    return f"{row['source']}: {row['documents']:,} documents{left_out}{files}; licences {told or 'unknown'}{more}"
+    left_out = f"; {row['excluded']:,} kept out by corpus.exclude_ids" if row["excluded"] else ""
+    files = f" from {plural(row['files'], 'file')}, sha256 of all {row['sha256'][:SHORT]}" if row["files"] else ""
+    documents = plural(row["documents"], "document")
+    return f"{row['source']}: {documents}{files}; licences {told or 'unknown'}{more}{left_out}"
 
 
 def as_object(recorded: Recorded, store: Store) -> dict[str, Any]:

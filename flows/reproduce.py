@@ -260,7 +260,7 @@ def compare(before: Manifest, rebuilt: Manifest) -> Verdict:
     changed = differing_files(before, rebuilt)
     changes = as_recipe(rebuilt).differences(before)
     if not changed:
-        note = f"though made with other {changes[0].split()[0]} ({listed(changes)})" if changes else ""
+        note = f"though changed: {listed(changes)}" if changes else ""
         return Verdict(rebuilt.stage, SAME, note, seconds=rebuilt.seconds)
     cause = listed(changes) if changes else machine_change(before, rebuilt)
     if "bits_per_byte" in before.counts:

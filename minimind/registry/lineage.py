@@ -44,7 +44,7 @@ def lineage_tags(stages: Stages, domain: str) -> dict[str, str]:
         MODEL_TAG: model_digest(training),
         "minimind.domain": domain,
         "minimind.git_commit": commit.removesuffix(DIRTY),
-        "minimind.git_dirty": str(commit.endswith(DIRTY)).lower(),
+        "minimind.git_dirty": str(commit.endswith(DIRTY)).lower() if training.git_commit else "unknown",
         "minimind.lock_sha256": training.lock_sha256 or "unknown",
         "minimind.device": f"{training.config.get('device', 'unknown')} {training.config.get('hardware', '')}".strip(),
         "minimind.seconds": f"{sum(manifest.seconds for manifest in stages.values()):.3f}",

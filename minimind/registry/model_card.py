@@ -58,7 +58,7 @@ def _what_it_is(stages: Stages) -> str:
     training = stages["training"]
     model = training.config.get("model", {})
     sizes = f" of {training.counts['parameters'] / 1e6:,.2f}M parameters" if "parameters" in training.counts else ""
-    sentences = [f"A decoder{sizes}, trained from scratch on the documents below and nothing else."]
+    sentences = [f"A decoder{sizes}, trained on the documents below."]
     if model:
         sentences.append(
             f"{model['layers']} layers, {model['hidden_size']} wide, a vocabulary of {model['vocabulary_size']:,} "
@@ -87,7 +87,9 @@ def _figures(stages: Stages) -> str:
         ("Holdout, nats per token", with_interval(evaluation, "loss", ".4f")),
     ]  # fmt: skip
     table = _table(("", ""), [(name, value) for name, value in rows if value is not None])
-    parts = [f"## How good it is\n\nIntervals are of 95%, over documents.\n\n{table}"]
+    measured = any(name.endswith("_low") for name in evaluation)
+    intervals = "Intervals are of 95%, over documents.\n\n" if measured else ""
+    parts = [f"## How good it is\n\n{intervals}{table}"]
     for beginning, heading in SECTIONS.items():
         found = [
             (name.removeprefix(beginning).replace("_", " "), with_interval(evaluation, name, ".4g") or "")
