@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def show_document(document_id: str, model: str | None, option: Path | None, as_j
         rows = [
             {"model": f"models:/{row.name}/{row.version}", "aliases": row.aliases, "known": row.known,
              **(row.fate._asdict() if row.fate else {"fate": "excluded" if row.excluded else None}),
-             "epochs": row.epochs}
+             "epochs": row.epochs, "trained_ancestor": taught_by(row, found)}
             for row in found
         ]  # fmt: skip
         builds = [
@@ -75,7 +75,8 @@ def show_document(document_id: str, model: str | None, option: Path | None, as_j
     console.print(Text(on_one_line(document_id, 500), "bold"), soft_wrap=True)
     for row in found:
         aliases = "".join(f" @{alias}" for alias in row.aliases)
-        console.print(Text(f"  models:/{row.name}/{row.version}{aliases}: {in_words(row)}"), soft_wrap=True)
+        heir = f"; but it went on from version {ancestor}, which was" if (ancestor := taught_by(row, found)) else ""
+        console.print(Text(f"  models:/{row.name}/{row.version}{aliases}: {in_words(row)}{heir}"), soft_wrap=True)
     if holding:
         console.print("\nIts text is still in the store:")
         for each in holding:
@@ -85,6 +86,21 @@ def show_document(document_id: str, model: str | None, option: Path | None, as_j
     if holding:
         command = f"{program()} store prune --document {shlex.quote(document_id)}"
         console.print(Text(f"`{command}` then removes the builds that hold it."), soft_wrap=True)
+
+
+def taught_by(row: DocumentInVersion, found: Sequence[DocumentInVersion]) -> str | None:
+    """The nearest version that the training of this one went on from and that was trained on the document."""
+    by_version = {(other.name, other.version): other for other in found}
+    if row.fate and row.fate.fate == "trained":
+        return None
+    ancestor = row
+    for _ in found:
+        if (parent := by_version.get((ancestor.name, ancestor.parent or ""))) is None:
+            return None
+        ancestor = parent
+        if ancestor.fate and ancestor.fate.fate == "trained":
+            return ancestor.version
+    return None
 
 
 def in_words(row: DocumentInVersion) -> str:

@@ -179,6 +179,8 @@ def go_on_from(ledger: str, store: Store, own: Store) -> None:
 
 def rebuild_tokenizer(recorded: Recorded, built: Mapping[str, Manifest], store: Store, own: Store) -> Manifest:
     before = recorded.stages["tokenizer"]
+    if any(name.startswith("kept ") for name in before.inputs):
+        raise NotRebuiltError("it was kept from another model, not learned from these documents")
     return build_tokenizer(section(TokenizerConfig, before.config, before), TokenizerInputs(built["cleaning"]), own)
 
 
@@ -190,6 +192,9 @@ def rebuild_shards(recorded: Recorded, built: Mapping[str, Manifest], store: Sto
 
 def rebuild_training(recorded: Recorded, built: Mapping[str, Manifest], store: Store, own: Store) -> Manifest:
     before = recorded.stages["training"]
+    if start := before.details.get("started_from"):
+        told = " ".join(f"{key} {value}" for key, value in start.items())
+        raise NotRebuiltError(f"it went on from another model ({told}), and a chain of trainings is not made again")
     if recorded.plan is None:
         raise NotRebuiltError("its plan is not among the version's files")
     inputs = TrainingInputs(built["shards"], built["tokenizer"], plan=plan_here(recorded.plan, before))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LINEAGE = "lineage"  # folder of a run
 FILES, PLAN, CONFIG = f"{LINEAGE}/files.jsonl", f"{LINEAGE}/plan.json", "config.yaml"
+PARENT_TAG = "minimind.parent_version"
 FATES_PATH = f"{LINEAGE}/{FATES}"
 MADE_FROM = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation")
 
@@ -149,6 +150,7 @@ class DocumentInVersion:
     fate: Fate | None = None  # None: it was not in the corpus
     excluded: bool = False  # by corpus.exclude_ids
     epochs: float | None = None  # of training; below 1, not all documents were seen
+    parent: str | None = None  # version of the same name that its training went on from
 
 
 def look_up_document(client: "MlflowClient", document_id: str, model: str | None) -> list[DocumentInVersion]:
@@ -178,4 +180,5 @@ def _in_version(client: "MlflowClient", version: "ModelVersion", document_id: st
             fate=find_fate(files[FATES_PATH], document_id),
             excluded=document_id in corpus.config.get("exclude_ids", []),
             epochs=training.counts.get("epochs"),
+            parent=dict(version.tags).get(PARENT_TAG),
         )

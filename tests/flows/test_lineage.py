@@ -172,9 +172,27 @@ def test_builds_that_hold_a_document_are_named(traced: Traced) -> None:
     told = traced.ask("lineage", "traced", "--document", document_id)
     assert told["versions"] == [
         {"model": "models:/traced/1", "aliases": ["champion"], "known": True, "fate": "trained", "step": None,
-         "reason": None, "kept_document_id": None, "epochs": traced.built["training"].counts["epochs"]}
+         "reason": None, "kept_document_id": None, "epochs": traced.built["training"].counts["epochs"],
+         "trained_ancestor": None}
     ]  # fmt: skip
     assert [build["stage"] for build in told["builds"]] == ["corpus", "cleaning", "shards"]
+
+
+def test_version_that_went_on_from_a_trained_one_is_told_apart() -> None:
+    from flows.lineage import taught_by
+    from minimind.registry.document_fates import Fate
+    from minimind.registry.recorded import DocumentInVersion
+
+    fates = {"1": "trained", "2": "removed", "3": "holdout"}
+    rows = [
+        DocumentInVersion("laws", version, [], True, Fate(fate, None, None, None), parent=parent)  # type: ignore[arg-type]
+        for (version, fate), parent in zip(fates.items(), (None, "1", "2"), strict=True)
+    ]
+    rows += [
+        DocumentInVersion("laws", "4", [], True, None, excluded=True),
+        DocumentInVersion("other", "2", [], True, parent="1"),
+    ]
+    assert [taught_by(row, rows) for row in rows] == [None, "1", "1", None, None]
 
 
 def test_document_that_nobody_knows_is_said(traced: Traced) -> None:
