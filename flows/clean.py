@@ -47,7 +47,7 @@ def clean(
     if as_json:
         print(json.dumps(as_result(corpus, cleaning, page)))
     else:
-        print_audit(cleaning, page, config, root)
+        print_audit(corpus, cleaning, page, config, root)
 
 
 def as_result(corpus: Manifest, cleaning: Manifest, page: Path) -> dict[str, object]:
@@ -68,11 +68,11 @@ def as_result(corpus: Manifest, cleaning: Manifest, page: Path) -> dict[str, obj
     }
 
 
-def print_audit(cleaning: Manifest, page: Path, config: Path, root: Path) -> None:
+def print_audit(corpus: Manifest, cleaning: Manifest, page: Path, config: Path, root: Path) -> None:
     console = Console(highlight=False)
     if cleaning.reused:
         console.print("\n[bold]Nothing new:[/] this cleaning was in the store.")
-    print_funnel(console, cleaning)
+    print_funnel(console, cleaning, corpus)
     print_sources(console, cleaning)
     console.print()
     console.print(Text.assemble(("Audit ", "bold"), str(page)), soft_wrap=True)

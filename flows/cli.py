@@ -386,6 +386,70 @@ def rollback(
 
 @app.command()
 @told_plainly
+def lineage(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="NAME (its champion), NAME@ALIAS, NAME/3 or models:/NAME/3", show_default=False),
+    ] = None,
+    document: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Which versions were trained on this document; of MODEL, or of all models"),
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a registered model was made from, down to the sources; or what became of a document in each version.
+
+    Examples:
+
+        minimind lineage contracts
+
+        minimind lineage models:/contracts/3 --json
+
+        minimind lineage --document contracts/2019/114.docx
+    """
+    from flows.lineage import show_document, show_lineage
+
+    if document is not None:
+        show_document(document, model, store, as_json)
+    elif model is not None:
+        show_lineage(model, store, as_json)
+    else:
+        raise UserError("name a model, as in `minimind lineage NAME`, or a document with --document")
+
+
+@app.command()
+@told_plainly
+def reproduce(
+    model: Annotated[
+        str, typer.Argument(help="NAME (its champion), NAME@ALIAS, NAME/3 or models:/NAME/3", show_default=False)
+    ],
+    until: Annotated[
+        str | None, typer.Option(metavar="STAGE", help=f"Stop after one of: {', '.join(STAGE_NAMES[:-1])}")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave what was built in the store, for a closer look")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a registered model again from its raw corpus and plan, and say of each stage whether its bytes are the same.
+
+    Takes as long as the training took. Exit code 0 if all is the same, 1 if not.
+
+    Examples:
+
+        minimind reproduce contracts
+
+        minimind reproduce models:/contracts/3 --until shards
+    """
+    from flows.reproduce import reproduce
+
+    if until is not None and until not in STAGE_NAMES[:-1]:
+        raise UserError(f"--until {until!r} is no stage; the stages are {', '.join(STAGE_NAMES[:-1])}")
+    raise typer.Exit(0 if reproduce(model, until, keep, store, as_json) else 1)
+
+
+@app.command()
+@told_plainly
 def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Versions, device, memory, disk and servers, and what is wrong with them.
 
@@ -492,6 +556,13 @@ def store_prune(
     unfinished: Annotated[
         bool, typer.Option("--unfinished", help="Interrupted trainings too, which a run would otherwise continue")
     ] = False,
+    document: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="Every build that holds this document, too; its models cannot be reproduced then"
+        ),
+    ] = None,
+    domain: Annotated[str | None, typer.Option(help="Whose document, if several domains have one of this id")] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -502,10 +573,12 @@ def store_prune(
         minimind store prune --dry-run
 
         minimind store prune --unfinished
+
+        minimind store prune --document contracts/2019/114.docx
     """
     from flows.store_views import prune_builds
 
-    prune_builds(dry_run, unfinished, store, as_json)
+    prune_builds(dry_run, unfinished, document, domain, store, as_json)
 
 
 if __name__ == "__main__":

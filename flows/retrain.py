@@ -123,7 +123,7 @@ def _describe_model(built: dict[str, Manifest]) -> dict[str, Any] | None:
     details = built["registry"].details
     registered = {key: details[key] for key in ("name", "version", "uri", "aliases")}
     decided = {"decision": details["decision"]["outcome"], "reasons": details["decision"]["reasons"]}
-    return registered | {"path": str(built["training"].path / "model"), **decided}
+    return registered | {"path": str(built["registry"].path / "model"), **decided}
 
 
 def _describe_metrics(built: dict[str, Manifest]) -> dict[str, float | None] | None:

@@ -13,6 +13,8 @@ from flows.settings import store_root
 from minimind.errors import UserError
 from minimind.store import STAGES, Manifest, Prunable, Recipe, Store, prunable, size_of
 
+REPRODUCTION = ".reproduction-"  # before the name of the store in which a model is made again
+
 ANY_WIDTH = 1_000  # a terminal breaks lines that are too long for it, a pipe takes them as they are
 
 
@@ -80,13 +82,15 @@ def as_recipe(manifest: Manifest) -> Recipe:
     return Recipe(manifest.stage, manifest.config, manifest.inputs, manifest.code, manifest.libraries, manifest.parents)
 
 
-def prune_builds(dry_run: bool, unfinished: bool, option: Path | None, as_json: bool) -> None:
+def prune_builds(
+    dry_run: bool, unfinished: bool, document: str | None, domain: str | None, option: Path | None, as_json: bool
+) -> None:
     store = existing_store(option)
     if dry_run:
-        folders, texts = prunable(store, unfinished), texts_of_no_corpus(store, remove=False)
+        folders, texts = removable(store, unfinished, document, domain), texts_of_no_corpus(store, remove=False)
     else:
         with store.unused():
-            folders = prunable(store, unfinished)
+            folders = removable(store, unfinished, document, domain)
             for row in folders:
                 shutil.rmtree(row.path)
             texts = texts_of_no_corpus(store, remove=True)
@@ -100,6 +104,22 @@ def prune_builds(dry_run: bool, unfinished: bool, option: Path | None, as_json: 
         print(f"{row.path}  {row.bytes / 1e6:,.1f} MB  {row.reason}")
     total = f"{sum(row.bytes for row in rows) / 1e6:,.1f} MB in {len(rows)} folders"
     print(f"{total} may go; `minimind store prune` removes them" if dry_run else f"removed {total}", file=sys.stderr)
+
+
+def removable(store: Store, unfinished: bool, document: str | None, domain: str | None) -> list[Prunable]:
+    """What no run needs; with a document, also the builds that hold it, though a registered model was made of them."""
+    rows = prunable(store, unfinished)
+    rows += [
+        Prunable(path, size_of(path), "a reproduction that was kept, or did not finish")
+        for path in sorted(store.root.glob(f"{REPRODUCTION}*"))
+    ]
+    if document is None:
+        return rows
+    from minimind.audit.holding import builds_to_erase
+
+    listed = {row.path for row in rows}
+    holding = [found for found in builds_to_erase(store, document, domain) if found.path not in listed]
+    return rows + [Prunable(found.path, size_of(found.path), f"holds {document}") for found in holding]
 
 
 def as_rows(rows: list[Prunable]) -> list[dict[str, str | int]]:

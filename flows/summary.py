@@ -23,7 +23,7 @@ def print_summary(result: dict[str, Any], root: Path) -> None:
     }
     print_stages(console, result)
     if "cleaning" in built:
-        print_funnel(console, built["cleaning"])
+        print_funnel(console, built["cleaning"], built["corpus"])
     if "evaluation" in built:
         print_scores(console, built)
         print_sample(console, built["evaluation"])
@@ -41,11 +41,13 @@ def print_stages(console: Console, result: dict[str, Any]) -> None:
         console.print(f"\n[bold]Reused:[/] {', '.join(reused)}.")
 
 
-def print_funnel(console: Console, cleaning: Manifest) -> None:
+def print_funnel(console: Console, cleaning: Manifest, corpus: Manifest) -> None:
     counts = cleaning.counts
     table = Table(title="Documents", title_justify="left", show_edge=False, pad_edge=False)
     for column in ("", "documents", "MB"):
         table.add_column(column, justify="left" if not column else "right")
+    if excluded := corpus.counts.get("excluded"):
+        table.add_row("kept out by corpus.exclude_ids", f"{excluded:,}")
     table.add_row("read", f"{counts['documents_in']:,.0f}", f"{counts['bytes_in'] / 1e6:,.2f}")
     for row in cleaning.details["funnel"]:
         if row["documents"]:

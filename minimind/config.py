@@ -137,6 +137,7 @@ class CorpusConfig(Section):
     max_expanded_bytes: Annotated[int, Field(ge=1)]  # of one file, with all that is packed inside it
     parallel_downloads: Annotated[int, Field(ge=1, le=64)]  # files fetched at once
     requests_per_second: Annotated[float, Field(gt=0)]  # to one host
+    exclude_ids: list[str]  # documents to keep out, by their whole id as `minimind documents` shows it: source/id
     sources: Annotated[list[Source], Field(min_length=1)]
 
     @field_validator("sources")

@@ -117,7 +117,8 @@ class Manifest(BaseModel):
     code: dict[str, str]
     libraries: dict[str, str]
     parents: dict[str, str]
-    git_commit: str | None
+    git_commit: str | None  # with `-dirty` where files differed from it
+    lock_sha256: str | None = None  # of requirements.lock; None outside a checkout, and in builds of earlier versions
     machine: dict[str, Any]
 
     _path: Path = PrivateAttr(default=Path())
@@ -254,6 +255,7 @@ class Store:
             libraries=dict(recipe.libraries),
             parents=dict(recipe.parents),
             git_commit=git_commit(),
+            lock_sha256=lock_sha256(),
             machine=describe_machine(),
         )
         (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1) + "\n")
@@ -565,6 +567,13 @@ def git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return described.stdout.strip() or None
+
+
+@cache
+def lock_sha256() -> str | None:
+    """Of the lock file that the environment was set up from; None where the project is no checkout."""
+    path = LIBRARY.parent / "requirements.lock"
+    return sha256_of_file(path) if path.is_file() else None
 
 
 @cache

@@ -38,6 +38,8 @@ def run(*arguments: str) -> tuple[int, str, str]:
         ["seeds"],
         ["promote"],
         ["rollback"],
+        ["lineage"],
+        ["reproduce"],
         ["doctor"],
         ["up"],
         ["down"],
@@ -54,7 +56,7 @@ def test_every_command_explains_itself(command: list[str]) -> None:
 @pytest.mark.parametrize(
     "command",
     [["run"], ["clean"], ["documents"], ["new"], ["generate"], ["compare"],
-     ["seeds"], ["promote"], ["rollback"], ["doctor"], ["up"], ["down"], ["store"],
+     ["seeds"], ["promote"], ["rollback"], ["lineage"], ["reproduce"], ["doctor"], ["up"], ["down"], ["store"],
      ["store", "ls"], ["store", "why"], ["store", "prune"]],
 )  # fmt: skip
 def test_every_command_has_examples(command: list[str]) -> None:

@@ -112,7 +112,7 @@ def write(folder: Path, section: CorpusConfig, readers: dict[str, Reader], store
     progress = Progress(store)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".spill-") as scratch:
         writer = DocumentWriter(folder, Path(scratch))
-        gathering = Gathering(writer, progress)
+        gathering = Gathering(writer, progress, section.exclude_ids)
         for name, reader in readers.items():
             gathering.take(name, reader)
         gathering.check(section.max_unreadable_share)

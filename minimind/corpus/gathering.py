@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,7 @@ IN_WORDS: dict[Unit, str] = {"file": "files", "member": "members of archives", "
 class SourceCounts:
     documents: int = 0
     bytes: int = 0
+    excluded: int = 0
     licenses: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     repaired: Counter[str] = field(default_factory=Counter)  # documents, by what was done
@@ -34,7 +36,7 @@ class SourceCounts:
 class Gathering:
     """Takes every item of every source, writes the documents, and counts all that is not one."""
 
-    def __init__(self, writer: DocumentWriter, progress: Progress) -> None:
+    def __init__(self, writer: DocumentWriter, progress: Progress, exclude_ids: Iterable[str] = ()) -> None:
         self._writer = writer
         self.files: list[dict[str, Any]] = []
         self._progress = progress
@@ -43,12 +45,18 @@ class Gathering:
         self._unreadable_units: Counter[Unit] = Counter()
         self._members = 0
         self._ids: set[bytes] = set()
+        self._excluded = {digest_of(document_id): document_id for document_id in exclude_ids}
+        self._found_excluded: set[bytes] = set()
         self._file_documents = 0
         self._file_licenses: set[str | None] = set()
 
     @property
     def documents(self) -> int:
         return sum(counts.documents for counts in self._sources.values())
+
+    @property
+    def excluded(self) -> int:
+        return sum(counts.excluded for counts in self._sources.values())
 
     def take(self, name: str, reader: Reader) -> None:
         counts = self._sources[name] = SourceCounts()
@@ -68,8 +76,12 @@ class Gathering:
                 self._progress.report(*reader.progress(), f"{name}: {counts.documents:,} documents")
 
     def _add(self, document: Document, counts: SourceCounts) -> None:
-        """Counts and writes the document; one whose id has been seen is unreadable."""
+        """Counts and writes the document; one whose id has been seen is unreadable, an excluded one is only counted."""
         digest = digest_of(document.document_id)
+        if digest in self._excluded:
+            self._found_excluded.add(digest)
+            counts.excluded += 1
+            return
         if digest in self._ids:
             where = document.metadata.get("path") or document.metadata.get("origin", document.source)
             problem = f"its id {document.document_id!r} stands in an earlier document; make ids unique in a source"
@@ -91,7 +103,8 @@ class Gathering:
     def _add_batch(self, batch: DocumentBatch, counts: SourceCounts) -> None:
         """The like for documents that nothing has been done to."""
         digests = set(map(digest_of, batch.rows["document_id"].to_pylist()))
-        if len(batch) < FEW_DOCUMENTS or len(digests) < len(batch) or not self._ids.isdisjoint(digests):
+        one_by_one = not (self._ids.isdisjoint(digests) and digests.isdisjoint(self._excluded))
+        if len(batch) < FEW_DOCUMENTS or len(digests) < len(batch) or one_by_one:
             for document in batch.documents():
                 self._add(document, counts)
             return
@@ -147,11 +160,20 @@ class Gathering:
                 )
         for name, counts in self._sources.items():
             if not counts.documents:
+                left_out = f" but {counts.excluded:,} of corpus.exclude_ids" if counts.excluded else ""
                 raise CorpusTooSmallError(
-                    f"source {name} gave no document; give it files with text, or remove it from corpus.sources{listed}"
+                    f"source {name} gave no document{left_out}; give it files with text, or remove it from "
+                    f"corpus.sources{listed}"
                 )
         if count:
             logger.warning("corpus: %s cannot be read and %s left out:%s", count, "is" if count == 1 else "are", listed)
+        if self._excluded:
+            logger.info("corpus: %s of corpus.exclude_ids kept out", f"{self.excluded:,}")
+        if missed := self._excluded_in_vain():
+            logger.warning(
+                "corpus: no document has the id %s of corpus.exclude_ids; ids are written in full, as source/id",
+                ", ".join(map(repr, missed)),
+            )
         for name, counts in self._sources.items():
             if counts.repaired:
                 done = "; ".join(f"{what}: {documents:,}" for what, documents in sorted(counts.repaired.items()))
@@ -162,8 +184,11 @@ class Gathering:
         return [
             ("file", len(self.files)),
             ("member", self._members),
-            ("line", self.documents + self._unreadable_units["line"]),
+            ("line", self.documents + self.excluded + self._unreadable_units["line"]),
         ]
+
+    def _excluded_in_vain(self) -> list[str]:
+        return sorted(name for digest, name in self._excluded.items() if digest not in self._found_excluded)
 
     def outcome(self) -> Outcome:
         counts = {
@@ -171,18 +196,21 @@ class Gathering:
             "bytes": sum(counts.bytes for counts in self._sources.values()),
             "files": len(self.files),
             "unreadable": self._unreadable_units.total(),
+            "excluded": self.excluded,
         }
         details = {
             "sources": {
                 name: {
                     "documents": counts.documents,
                     "bytes": counts.bytes,
+                    "excluded": counts.excluded,
                     "licenses": dict(sorted(counts.licenses.items())),
                     "skipped": dict(sorted(counts.skipped.items())),
                     "repaired": dict(sorted(counts.repaired.items())),
                 }
                 for name, counts in self._sources.items()
             },
+            "excluded_in_vain": self._excluded_in_vain(),
             "unreadable": [
                 {"path": item.path, "line": item.line, "problem": item.problem} for item in self._unreadable
             ],

@@ -4,6 +4,8 @@ import errno
 import json
 import logging
 import math
+import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,7 +24,7 @@ from minimind.model.hugging_face import load_model
 from minimind.registry import lineage
 from minimind.registry.forwarding import MetricForwarder
 from minimind.registry.gate import Decision, Measured, decide
-from minimind.registry.model_card import model_card
+from minimind.registry.model_card import CARD, model_card
 from minimind.registry.packaged_model import download, save_packaged_model
 from minimind.registry.promotion import aliases_of, champion_of, is_taken_out, settle
 from minimind.registry.tracking import connect, find_experiment, refusals_said
@@ -48,8 +50,9 @@ class RegistryInputs:
 def build(section: RegistryConfig, inputs: RegistryInputs, store: Store) -> Manifest:
     """Registers the model, once however often it is called, and settles who is champion.
 
-    `decision.json`; counts: version; details: name, version, uri, aliases, run_id, decision. A stored build is used
-    again only if MLflow still says what it says. Raises ServerError if MLflow does not answer.
+    `decision.json`, and `model/` as transformers loads it, with its card; counts: version; details: name, version,
+    uri, aliases, run_id, decision. A stored build is used again only if MLflow still says what it says. Raises
+    ServerError if MLflow does not answer.
     """
     inputs = RegistryInputs(
         inputs.config, {stage: inputs.stages[stage] for stage in EARLIER_STAGES}, inputs.tracking_uri
@@ -157,6 +160,7 @@ def _register(
     client.set_terminated(run_id, "FINISHED")
     store.report("registry", 4, 4, f"version {version}: {decision.outcome.replace('_', ' ')}")
     logger.info("registry: %s version %s, %s: %s", name, version, decision.outcome, "; ".join(decision.reasons))
+    _export(training.path / "model", folder / "model", model_card(inputs.config, inputs.stages))
     (folder / "decision.json").write_text(json.dumps(asdict(decision), indent=1, ensure_ascii=False) + "\n")
     client.log_artifact(run_id, str(folder / "decision.json"))
     details = {
@@ -169,6 +173,20 @@ def _register(
         "decision": asdict(decision),
     }
     return Outcome({"version": int(version)}, details)
+
+
+def _export(trained: Path, destination: Path, card: str) -> None:
+    """The trained files and the card, which could not lie with them: a training is published before it is measured.
+
+    The files are hard links where the disk has such, so that they take no room twice.
+    """
+    destination.mkdir()
+    for path in sorted(trained.iterdir()):
+        try:
+            os.link(path, destination / path.name)
+        except OSError:
+            shutil.copyfile(path, destination / path.name)
+    (destination / CARD).write_text(card)
 
 
 def _describe_run(client: "MlflowClient", run_id: str, inputs: RegistryInputs) -> None:
@@ -184,15 +202,13 @@ def _describe_run(client: "MlflowClient", run_id: str, inputs: RegistryInputs) -
     client.log_batch(run_id, metrics=metrics, tags=tags)
     client.log_inputs(run_id, lineage.dataset_inputs(stages, inputs.config.name))
     client.log_text(run_id, lineage.resolved_yaml(inputs.config), "config.yaml")
-    client.log_text(run_id, model_card(inputs.config, stages), "README.md")
+    client.log_text(run_id, model_card(inputs.config, stages), CARD)
     for file in ("evaluation.json", "samples.json"):
         if file in stages["evaluation"].files:
             client.log_artifact(run_id, str(stages["evaluation"].file(file)))
-    for name, path in lineage.lineage_files(stages).items():
-        with tempfile.TemporaryDirectory() as temporary:
-            renamed = Path(temporary) / name
-            renamed.symlink_to(path.resolve())
-            client.log_artifact(run_id, str(renamed), "lineage")
+    with tempfile.TemporaryDirectory() as temporary:
+        lineage.write_lineage(stages, inputs.config, Path(temporary))
+        client.log_artifacts(run_id, temporary, "lineage")
 
 
 def _log_parameters(client: "MlflowClient", run_id: str, parameters: Mapping[str, str]) -> None:
@@ -259,6 +275,7 @@ def _find_or_log_model(
         evaluation = inputs.stages["evaluation"]
         beside = [evaluation.file(name) for name in evaluation.files if name == overlap.FILE_NAME]
         save_packaged_model(inputs.stages["training"].path / "model", packed, description, beside)
+        (packed / "artifacts" / "model" / CARD).write_text(model_card(inputs.config, inputs.stages))
         client.log_model_artifacts(logged.model_id, str(packed))
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)

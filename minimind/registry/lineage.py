@@ -1,6 +1,10 @@
-"""Where a registered model comes from: tags, parameters, data sets and files that its run and version carry."""
+"""Where a registered model comes from: tags, parameters, data sets and files that its run and version carry.
+
+`recorded.py` reads them back.
+"""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +14,7 @@ import yaml
 from minimind.cleaning.split import corpus_digest
 from minimind.config import Config
 from minimind.masking import masked, masked_tree
+from minimind.registry.document_fates import FATES, write_fates
 from minimind.registry.tracking import FINGERPRINT_TAG
 from minimind.store import Manifest, sha256_of_json
 
@@ -23,6 +28,7 @@ PARENT_TAG = "minimind.parent_version"  # of the version that training started f
 START_TAG = "minimind.start_sha256"  # of the files that training started from
 MAX_PARAMETER_CHARS = 6000  # MLflow's limit
 MAX_DIGEST_CHARS = 36  # MLflow's limit
+DIRTY = "-dirty"  # behind a commit, as git says it
 TRAINING_COSTS = ("tokens", "steps", "epochs", "parameters", "holdout_loss", "tokens_per_second", "training_seconds")
 CORPUS_SIZES = ("train_documents", "train_bytes", "holdout_documents", "holdout_bytes")
 
@@ -37,15 +43,21 @@ def model_digest(training: Manifest) -> str:
 def lineage_tags(stages: Stages, domain: str) -> dict[str, str]:
     """Fingerprints of all stages, commit, plan, data: enough to find everything again in the store."""
     training, cleaning = stages["training"], stages["cleaning"]
+    commit = training.git_commit or "unknown"
     tags = {f"minimind.{stage}_fingerprint": manifest.fingerprint for stage, manifest in stages.items()}
     tags |= {
         FINGERPRINT_TAG: training.fingerprint,
         MODEL_TAG: model_digest(training),
         CORPUS_TAG: corpus_digest(stages["corpus"].matching("documents-", ".parquet")),
         "minimind.domain": domain,
-        "minimind.git_commit": training.git_commit or "unknown",
+        "minimind.git_commit": commit.removesuffix(DIRTY),
+        "minimind.git_dirty": str(commit.endswith(DIRTY)).lower() if training.git_commit else "unknown",
+        "minimind.lock_sha256": training.lock_sha256 or "unknown",
         "minimind.device": f"{training.config.get('device', 'unknown')} {training.config.get('hardware', '')}".strip(),
+        "minimind.seconds": f"{sum(manifest.seconds for manifest in stages.values()):.3f}",
     }
+    if (money := cost(training)) is not None:
+        tags |= {"minimind.cost": f"{money:.6g}", "minimind.price_per_hour": f"{price_per_hour(training):g}"}
     named = {"plan": (training, "plan.json"), "train": (cleaning, "train.parquet")}
     named |= {"holdout": (cleaning, "holdout.parquet"), "ledger": (cleaning, "ledger.parquet")}
     for key, (manifest, file) in named.items():
@@ -57,11 +69,28 @@ def lineage_tags(stages: Stages, domain: str) -> dict[str, str]:
     return tags
 
 
-def lineage_files(stages: Stages) -> dict[str, Path]:
-    """Name under `lineage/` in MLflow -> file: every stage's manifest, the plan and the split ledger."""
+def cost(training: Manifest) -> float | None:
+    """What the training cost at the config's price: hours that it took, over all its starts, times the price."""
+    price, seconds = price_per_hour(training), training.counts.get("training_seconds")
+    return None if price is None or seconds is None else price * seconds / 3600
+
+
+def price_per_hour(training: Manifest) -> float | None:
+    """`training.price_per_hour` of the section that the training was made with; None where it has none."""
+    price: float | None = training.details.get("section", {}).get("price_per_hour")
+    return price
+
+
+def write_lineage(stages: Stages, config: Config, folder: Path) -> None:
+    """What lies under `lineage/` in MLflow: each stage's manifest, the files read with their checksums and licences,
+    the plan, the split ledger, and what became of each document."""
     files = {f"{stage}.json": manifest.path / "manifest.json" for stage, manifest in stages.items()}
-    wanted = [("training", "plan.json"), ("cleaning", "ledger.parquet")]
-    return files | {file: stages[stage].file(file) for stage, file in wanted if file in stages[stage].files}
+    for stage, file in (("corpus", "files.jsonl"), ("training", "plan.json"), ("cleaning", "ledger.parquet")):
+        if file in stages[stage].files:
+            files[file] = stages[stage].file(file)
+    for name, path in files.items():
+        shutil.copyfile(path, folder / name)
+    write_fates(stages["cleaning"], config.shards.source_weights, folder / FATES)
 
 
 def resolved_yaml(config: Config) -> str:
@@ -98,6 +127,9 @@ def final_metrics(stages: Stages) -> dict[str, float]:
     evaluation, training = stages["evaluation"].counts, stages["training"].counts
     costs = {name: training[name] for name in TRAINING_COSTS if name in training}
     sizes = {name: value for name, value in stages["cleaning"].counts.items() if name in CORPUS_SIZES}
+    costs["seconds"] = sum(manifest.seconds for manifest in stages.values())
+    if (money := cost(stages["training"])) is not None:
+        costs["cost"] = money
     return {name: float(value) for name, value in {**evaluation, **costs, **sizes}.items()}
 
 

@@ -28,7 +28,7 @@ def cleaning_part(stages: Stages, opens: bool) -> View | None:
     cleaning = stages["cleaning"]
     return {
         "opens": opens,
-        "funnel": funnel(cleaning),
+        "funnel": funnel(cleaning, stages.get("corpus")),
         "lengths": lengths(cleaning),
         "sources": sources(cleaning, stages.get("corpus")),
         "languages": languages(cleaning),
@@ -67,9 +67,10 @@ def audit_heading(cleaning: Manifest) -> View:
 # --- how much ---------------------------------------------------------------------------------------------------------
 
 
-def funnel(cleaning: Manifest) -> View:
+def funnel(cleaning: Manifest, corpus: Manifest | None) -> View:
     """What was read, what each step removed and why, what is left for training and for the holdout."""
     counts = cleaning.counts
+    excluded = corpus.counts.get("excluded", 0) if corpus else 0
     total, left = counts["documents_in"], counts["documents_in"]
     steps = []
     removed_rows = [row for row in cleaning.details["funnel"] if row["reason"] not in ("read", "kept")]
@@ -89,11 +90,13 @@ def funnel(cleaning: Manifest) -> View:
         left -= removed
     return {
         "counts": counts,
+        "excluded": excluded,
         "steps": steps,
         "kept_percent": _share(counts["documents"], total),
         "train_percent": _share(counts["train_documents"], total),
         "holdout_percent": _share(counts["holdout_documents"], total),
-        "alt": f"{plural(total, 'document')} read; "
+        "alt": (f"{plural(excluded, 'document')} kept out; " if excluded else "")
+        + f"{plural(total, 'document')} read; "
         + "".join(f"{step['name']} removed {count(step['removed'])}; " for step in steps)
         + f"{count(counts['train_documents'])} kept for training, {count(counts['holdout_documents'])} as holdout.",
     }

@@ -58,6 +58,20 @@ def plan_training(
     return kept_plan(task, key) if task.needs_measuring else planned(task)
 
 
+def plan_again(plan: Plan, shards: Manifest) -> PlannedTraining:
+    """A recorded plan; nothing is measured and nothing foreseen."""
+    return PlannedTraining(
+        plan=plan,
+        preset=None,
+        parameters=parameters_of(plan.model),
+        epochs=plan.tokens / ShardReader(shards.path, "train").tokens,
+        speed=None,
+        seconds=None,
+        bits_per_byte=None,
+        reasons=(),
+    )
+
+
 def check_corpus(section: TrainingConfig, train: ShardReader, holdout: ShardReader) -> None:
     if train.tokens < section.batch_tokens:
         raise CorpusTooSmallError(

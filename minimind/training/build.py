@@ -15,7 +15,7 @@ from minimind.errors import DivergenceError
 from minimind.model.hugging_face import load_model
 from minimind.shards.reader import vocabulary_size
 from minimind.store import Manifest, Outcome, Store, recipe
-from minimind.training.budget import make_options, plan_training
+from minimind.training.budget import make_options, plan_again, plan_training
 from minimind.training.checkpoint import remove_rolling
 from minimind.training.forecast import PlannedTraining, as_text
 from minimind.training.launch import run_training_process
@@ -40,6 +40,7 @@ class TrainingInputs:
     tokenizer: Manifest
     watch: Callable[[Path, str], None] = _unwatched  # called about once a second with the run's folder
     start: Start | None = None  # None: from scratch
+    plan: Plan | None = None  # of a training that is reproduced; None: made of the section
 
 
 def build(section: TrainingConfig, inputs: TrainingInputs, store: Store) -> Manifest:
@@ -53,7 +54,9 @@ def build(section: TrainingConfig, inputs: TrainingInputs, store: Store) -> Mani
     if start:
         tokenizer = inputs.tokenizer.files["tokenizer.json"].sha256
         check_tokenizer(start, tokenizer, vocabulary_size(inputs.shards.path))
-    planned = plan_training(section, inputs.shards, store, start)
+    planned = (
+        plan_again(inputs.plan, inputs.shards) if inputs.plan else plan_training(section, inputs.shards, store, start)
+    )
     plan = planned.plan
     parents = {"shards": inputs.shards.fingerprint, "tokenizer": inputs.tokenizer.fingerprint}
     if start and start.training:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from minimind.errors import DiskFullError, SourceError
+from minimind.errors import CorpusTooSmallError, DiskFullError, SourceError
 from minimind.store import Store
 
 
@@ -104,10 +104,11 @@ def test_manifest_and_file_list_tell_what_was_read(laws, build_corpus, read):
     manifest = build_corpus(laws / "**")
     rows = read(manifest)
     text_bytes = sum(len(row["text"].encode()) for row in rows)
-    assert manifest.counts == {"documents": 33, "bytes": text_bytes, "files": 31, "unreadable": 0}
+    assert manifest.counts == {"documents": 33, "bytes": text_bytes, "files": 31, "unreadable": 0, "excluded": 0}
     assert manifest.details["sources"]["own"] == {
         "documents": 33,
         "bytes": text_bytes,
+        "excluded": 0,
         "licenses": {"not stated": 33},
         "skipped": {},
         "repaired": {},
@@ -115,6 +116,35 @@ def test_manifest_and_file_list_tell_what_was_read(laws, build_corpus, read):
     files = [json.loads(line) for line in manifest.file("files.jsonl").read_text().splitlines()]
     assert sum(file["documents"] for file in files) == 33
     assert set(files[0]) == {"source", "path", "bytes", "sha256", "documents", "license"}
+
+
+def test_excluded_documents_are_counted_and_read_by_no_later_stage(laws, build_corpus, texts):
+    manifest = build_corpus(laws / "**", exclude_ids=["own/a/0.txt", "own/j2"])
+    assert not {"own/a/0.txt", "own/j2"} & texts(manifest).keys()
+    assert (manifest.counts["documents"], manifest.counts["excluded"]) == (31, 2)
+    assert manifest.details["sources"]["own"]["excluded"] == 2
+    assert manifest.details["excluded_in_vain"] == []
+
+
+def test_excluded_documents_are_found_in_batches_of_many_rows(tmp_path, build_corpus, texts):
+    path = tmp_path / "many.jsonl"
+    path.write_text("".join(json.dumps({"id": f"{n:04}", "text": f"Law {n}."}) + "\n" for n in range(600)))
+    manifest = build_corpus(path, exclude_ids=["own/0007"])
+    assert manifest.counts["excluded"] == 1
+    assert texts(manifest).keys() == {f"own/{n:04}" for n in range(600) if n != 7}
+
+
+def test_excluded_id_that_no_document_has_is_said(laws, build_corpus, caplog):
+    manifest = build_corpus(laws / "**", exclude_ids=["0.txt", "own/j2"])
+    assert "no document has the id '0.txt'" in caplog.text
+    assert "own/j2" not in caplog.text
+    assert manifest.details["excluded_in_vain"] == ["0.txt"]
+
+
+def test_source_of_excluded_documents_alone_is_refused_with_the_reason(tmp_path, build_corpus):
+    (tmp_path / "a.txt").write_text("A law.")
+    with pytest.raises(CorpusTooSmallError, match=r"no document but 1 of corpus\.exclude_ids"):
+        build_corpus(tmp_path / "a.txt", exclude_ids=["own/a.txt"])
 
 
 def test_nothing_but_the_two_kinds_of_files_is_published(laws, build_corpus):

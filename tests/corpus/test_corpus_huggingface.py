@@ -55,7 +55,7 @@ from minimind.store import Store
 
 told = {}
 limits = {"max_unreadable_share": 0.5, "max_download_bytes": 1, "max_expanded_bytes": 1}
-limits |= {"parallel_downloads": 1, "requests_per_second": 1.0}
+limits |= {"parallel_downloads": 1, "requests_per_second": 1.0, "exclude_ids": []}
 for name, source in json.loads(sys.argv[1]).items():
     section = CorpusConfig.model_validate(limits | {"sources": [source]})
     try:

@@ -53,7 +53,7 @@ def test_json_lines_give_all_fields(tmp_path, build_corpus, read, name):
             "metadata": {"path": name, "origin": "gazette", "date": "2024-05-31"},
         },
     ]
-    assert manifest.counts == {"documents": 2, "bytes": 12, "files": 1, "unreadable": 0}
+    assert manifest.counts == {"documents": 2, "bytes": 12, "files": 1, "unreadable": 0, "excluded": 0}
 
 
 def test_parquet_columns_are_read_like_json_fields(tmp_path, build_corpus, read):

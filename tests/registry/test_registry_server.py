@@ -12,6 +12,7 @@ from minimind.registry import forwarding, tracking
 from minimind.registry.build import RegistryInputs, build
 from minimind.registry.forwarding import MetricForwarder
 from minimind.registry.packaged_model import resolve_model
+from minimind.registry.recorded import connected, look_up_document, read_recorded, version_named
 from minimind.store import Manifest, Store
 
 
@@ -22,7 +23,7 @@ def test_registry_behind_a_server_that_goes_away_and_comes_back(
     """One server for all that differs behind HTTP: starting one takes ten seconds and more.
 
     A training begins while the server is up, goes on while it hangs and ends after it is back; the model is then
-    registered, found, downloaded, and measured as champion after its files are gone.
+    registered, found, downloaded, traced, and measured as champion after its files are gone.
     """
     monkeypatch.setattr(forwarding, "PAUSE_SECONDS", 0.5)
     monkeypatch.setitem(tracking.QUICK_REQUESTS, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
@@ -63,6 +64,16 @@ def test_registry_behind_a_server_that_goes_away_and_comes_back(
         weights = (training.path / "model" / "model.safetensors").read_bytes()
         assert (folder / "model.safetensors").read_bytes() == weights
         assert resolve_model("models:/tests/1", uri, store.root) == folder
+
+        with connected(uri, store.root) as there:
+            recorded = read_recorded(there, version_named(there, "tests"))
+            [known] = look_up_document(there, "texts/00", None)
+        assert {stage: row.fingerprint for stage, row in recorded.stages.items()} == {
+            stage: row.fingerprint for stage, row in stages.items()
+        }
+        assert recorded.plan == {"steps": 30}
+        assert known.fate
+        assert known.fate.fate == "trained"
 
         better = build(config.registry, RegistryInputs(config, make_stages("40"), uri), store)
         assert better.details["decision"]["outcome"] == "promoted"

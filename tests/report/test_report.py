@@ -312,6 +312,14 @@ def test_step_that_removes_nothing_says_so(config, stages, tmp_path):
     assert "normalize 2.35 kB none exact duplicates 1.5 MB −200 quality 377 kB −34 min words 30" in text
 
 
+def test_excluded_documents_stand_before_what_was_read(config, stages, tmp_path):
+    counts = stages["corpus"].counts | {"excluded": 7}
+    corpus = stages["corpus"].model_copy(update={"counts": counts})
+    page = rendered(config, stages | {"corpus": corpus}, tmp_path)
+    assert "kept out corpus.exclude_ids −7 read 9.88 MB 1,234" in text_of(page)
+    assert "7 documents kept out; 1,234 documents read" in page
+
+
 def test_report_of_no_stage_at_all_is_still_a_page(config, tmp_path):
     assert "No model yet" in rendered(config, {}, tmp_path)
 
