@@ -18,15 +18,21 @@ from minimind.cleaning.database import SQL, batches_of
 RUNS = """
 select number, ((sum(bytes) over (order by removed, split, document_id) - bytes) // $run_bytes)::integer as run
 from (
-    select catalogue.number, catalogue.document_id, bytes, split, removals.number is not null as removed
+    select
+        catalogue.number,
+        catalogue.document_id,
+        bytes,
+        removals.number is not null as removed,
+        case when not removed then split end as split  -- a removed member of a cluster has one, too
     from catalogue
     left join removals using (number)
     left join splits using (number)
 )
 order by number
 """
-# Joins keep their sides. What waits for this process is measured without its texts, so little may wait.
-BEFORE = "set disabled_optimizers = 'join_order,build_side_probe_side'; set streaming_buffer_size = '1MB'"
+# Joins keep their sides. What waits for this process is measured without its texts, so little may wait; what is
+# streamed afterwards has none.
+BEFORE = "set disabled_optimizers = 'join_order,build_side_probe_side'; set streaming_buffer_size = '64KB'"
 AFTER = "reset disabled_optimizers; reset streaming_buffer_size"
 TEXTS = pa.schema([("number", pa.uint32()), ("text", pa.large_string())])
 
