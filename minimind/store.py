@@ -622,4 +622,5 @@ def number_in_words(value: float) -> str:
 
 
 def _in_words(counts: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {number_in_words(value)}" for name, value in counts.items())
+    """Those of the whole; what a name with a slash counts is of a part."""
+    return ", ".join(f"{name} {number_in_words(value)}" for name, value in counts.items() if "/" not in name)
