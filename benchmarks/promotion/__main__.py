@@ -88,7 +88,7 @@ def prepare(given: argparse.Namespace) -> tuple[dict[str, Manifest], Store]:
             corpus = Corpus(given.name, given.corpora, Path(temporary), given.every)
             found["tokenizer"] = published_tokenizer(corpus.tokenizer(VOCABULARY, TRAINING_BYTES), store)
             found["cleaning"] = published_cleaning(corpus, store)
-        section = ShardsConfig(tokens_per_shard=50_000_000, source_weights={})
+        section = ShardsConfig(tokens_per_shard=50_000_000, source_weights={}, old_documents_share=None)
         found["shards"] = build(section, ShardsInputs(found["cleaning"], found["tokenizer"]), store)
     return {stage: manifest for stage, manifest in found.items() if manifest}, store
 
