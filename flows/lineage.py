@@ -116,7 +116,7 @@ def in_words(row: DocumentInVersion) -> str:
         case "holdout":
             return "not trained on; held out to measure it"
         case "left_out":
-            return "not trained on; shards.source_weights left it out"
+            return f"not trained on; shards.{row.fate.reason} left it out"
         case _:
             reason = str(row.fate.reason).replace("_", " ")
             kept = f" of {on_one_line(row.fate.kept_document_id, 200)}" if row.fate.kept_document_id else ""
