@@ -63,7 +63,8 @@ def show_document(document_id: str, model: str | None, option: Path | None, as_j
         rows = [
             {"model": f"models:/{row.name}/{row.version}", "aliases": row.aliases, "known": row.known,
              **(row.fate._asdict() if row.fate else {"fate": "excluded" if row.excluded else None}),
-             "epochs": row.epochs, "trained_ancestor": taught_by(row, found)}
+             "epochs": row.epochs, "trained_ancestor": taught_by(row, found),
+             "from_folder": taught_by_unknown(row, found)}
             for row in found
         ]  # fmt: skip
         builds = [
@@ -76,13 +77,19 @@ def show_document(document_id: str, model: str | None, option: Path | None, as_j
     for row in found:
         aliases = "".join(f" @{alias}" for alias in row.aliases)
         heir = f"; but it went on from version {ancestor}, which was" if (ancestor := taught_by(row, found)) else ""
+        if taught_by_unknown(row, found):
+            heir = "; it went on from a folder; what that was trained on is not known"
         console.print(Text(f"  models:/{row.name}/{row.version}{aliases}: {in_words(row)}{heir}"), soft_wrap=True)
     if holding:
         console.print("\nIts text is still in the store:")
         for each in holding:
             console.print(Text(f"  {each.manifest.path}  {', '.join(each.files)}"), soft_wrap=True)
     if holding or any(row.fate for row in found):
-        console.print("\nTo keep it out of the next model, put it under corpus.exclude_ids and run again.")
+        console.print(
+            "\nTo keep it out of the next model, put it under corpus.exclude_ids and run again, from scratch where the "
+            "config starts from a model (training.start_from: scratch, tokenizer.keep: null).",
+            soft_wrap=True,
+        )
     if holding:
         command = f"{program()} store prune --document {shlex.quote(document_id)}"
         console.print(Text(f"`{command}` then removes the builds that hold it."), soft_wrap=True)
@@ -90,17 +97,28 @@ def show_document(document_id: str, model: str | None, option: Path | None, as_j
 
 def taught_by(row: DocumentInVersion, found: Sequence[DocumentInVersion]) -> str | None:
     """The nearest version that the training of this one went on from and that was trained on the document."""
-    by_version = {(other.name, other.version): other for other in found}
-    if row.fate and row.fate.fate == "trained":
+    if trained_on(row):
         return None
-    ancestor = row
-    for _ in found:
-        if (parent := by_version.get((ancestor.name, ancestor.parent or ""))) is None:
-            return None
-        ancestor = parent
-        if ancestor.fate and ancestor.fate.fate == "trained":
-            return ancestor.version
-    return None
+    return next((ancestor.version for ancestor in line_of(row, found) if trained_on(ancestor)), None)
+
+
+def taught_by_unknown(row: DocumentInVersion, found: Sequence[DocumentInVersion]) -> bool:
+    """Whether the first training of its line, if none of it had the document, went on from a folder."""
+    line = line_of(row, found)
+    return not any(trained_on(each) for each in line) and line[-1].from_folder
+
+
+def line_of(row: DocumentInVersion, found: Sequence[DocumentInVersion]) -> list[DocumentInVersion]:
+    """The version, the one that its training went on from, and so on."""
+    by_version = {(other.name, other.version): other for other in found}
+    line = [row]
+    while (parent := by_version.get((row.name, line[-1].parent or ""))) and parent not in line:
+        line.append(parent)
+    return line
+
+
+def trained_on(row: DocumentInVersion) -> bool:
+    return row.fate is not None and row.fate.fate == "trained"
 
 
 def in_words(row: DocumentInVersion) -> str:
@@ -116,7 +134,7 @@ def in_words(row: DocumentInVersion) -> str:
         case "holdout":
             return "not trained on; held out to measure it"
         case "left_out":
-            return "not trained on; shards.source_weights left it out"
+            return f"not trained on; shards.{row.fate.reason} left it out"
         case _:
             reason = str(row.fate.reason).replace("_", " ")
             kept = f" of {on_one_line(row.fate.kept_document_id, 200)}" if row.fate.kept_document_id else ""

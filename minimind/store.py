@@ -443,6 +443,8 @@ def sha256_of_json(value: Any) -> str:
 def code_digests(stage: str) -> dict[str, str]:
     """Module or SQL file -> digest, for the stage's package and every `minimind` module that it imports.
 
+    SQL files are those of the stage's own package: who imports a function of another stage runs none of its queries.
+
     Comments, docstrings and blank space do not count. Config, store and errors do not either: what they decide
     reaches a fingerprint as resolved values, and a reworded message must not cost a training.
     """
@@ -463,8 +465,7 @@ def code_digests(stage: str) -> dict[str, str]:
         waiting += [imported for imported in imports if imported in modules]
     if known != remembered:
         _remember_digests(known)
-    packages = {modules[name].parent for name in digests} - {LIBRARY}  # which holds every other stage's SQL
-    for path in sorted(path for package in packages for path in package.rglob("*.sql")):
+    for path in sorted((LIBRARY / stage).rglob("*.sql")):
         digests[path.relative_to(LIBRARY).as_posix()] = hashlib.sha256(_sql_without_comments(path)).hexdigest()[:16]
     return dict(sorted(digests.items()))
 

@@ -12,7 +12,7 @@ import pytest
 from minimind import store as store_module
 from minimind.config import TokenizerConfig
 from minimind.errors import DiskFullError, StoreDamagedError, UserError
-from minimind.store import Outcome, Recipe, Store, code_digests, load_manifest, prunable, recipe
+from minimind.store import STAGES, Outcome, Recipe, Store, code_digests, load_manifest, prunable, recipe
 
 
 def a_recipe(size: int = 400, stage: str = "tokenizer", **changes: object) -> Recipe:
@@ -127,7 +127,7 @@ def test_full_disk_is_said_in_a_sentence(store: Store, error: Exception) -> None
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from minimind.store import Outcome, Recipe, Store
+from minimind.store import STAGES, Outcome, Recipe, Store
 def write(folder):
     (folder / "a").write_bytes(b"x" * 1000)
     print("writing", flush=True)
@@ -151,7 +151,7 @@ def test_two_processes_build_a_thing_once(store: Store) -> None:
     script = """
 import sys, time
 from pathlib import Path
-from minimind.store import Outcome, Recipe, Store
+from minimind.store import STAGES, Outcome, Recipe, Store
 def write(folder):
     time.sleep(0.5)
     return Outcome({})
@@ -242,11 +242,14 @@ def test_remembered_digests_are_those_of_the_files_as_they_are(tmp_path: Path, m
     code_digests.cache_clear()
 
 
-def test_sql_files_of_a_package_that_a_stage_does_not_import_are_not_its_code() -> None:
+def test_sql_files_are_the_code_of_their_own_stage_alone() -> None:
+    """Evaluation and registry import functions of cleaning, and run none of its queries."""
     code_digests.cache_clear()
-    files = [name for name in code_digests("cleaning") if name.endswith(".sql")]
-    assert files
-    assert all(name.startswith("cleaning/") for name in files)
+    files = {stage: {name for name in code_digests(stage) if name.endswith(".sql")} for stage in STAGES}
+    folder = store_module.LIBRARY / "cleaning"
+    assert files.pop("cleaning") == {f"cleaning/{path.relative_to(folder)}" for path in folder.rglob("*.sql")} != set()
+    assert "minimind.cleaning.text_functions" in code_digests("evaluation")
+    assert not any(files.values())
 
 
 def test_recipe_of_a_real_stage_names_its_code_and_libraries() -> None:

@@ -30,7 +30,7 @@ from minimind.evaluation.speed import measure_speed
 from minimind.evaluation.tasks import read_tasks, run_task, task_inputs
 from minimind.model.hugging_face import load_model
 from minimind.model.transformer import Transformer
-from minimind.store import Manifest, Outcome, Store, recipe
+from minimind.store import Manifest, Outcome, Store, recipe, sha256_of_json
 from minimind.tokenizer.bpe import load_tokenizer
 from minimind.tokenizer.encoding import read_texts
 
@@ -62,6 +62,9 @@ def build(section: EvaluationConfig, inputs: EvaluationInputs, store: Store) -> 
         inputs=training.matching("model/")
         | cleaning.matching("holdout.parquet")
         | cleaning.matching("train.parquet")
+        | {
+            "phone region": sha256_of_json(_phone_region(inputs))
+        }  # decides what counts as a phone number in generated text
         | asked,
         libraries=(*LIBRARIES, "lm-eval") if section.harness_tasks else LIBRARIES,
         parents={"training": training.fingerprint, "cleaning": cleaning.fingerprint},
@@ -275,10 +278,16 @@ def _safety(
         written = safety.write_texts(
             model, tokenizer, section.generations, section.generation_tokens, section.sampling, section.seed
         )
-        region = inputs.cleaning.config.get("personal_data", {}).get("phone_region")
-        results["personal_data"] = {"texts": len(written)} | safety.personal_data(written, region, read_texts(train))
+        hits = safety.personal_data(written, _phone_region(inputs), read_texts(train))
+        results["personal_data"] = {"texts": len(written)} | hits
         results["degeneration"] = {"texts": len(written)} | safety.degeneration(written)
     return results
+
+
+def _phone_region(inputs: EvaluationInputs) -> str | None:
+    """By which cleaning reads phone numbers without a country's code."""
+    region: str | None = inputs.cleaning.config.get("personal_data", {}).get("phone_region")
+    return region
 
 
 def _repetition(samples: list[Sample]) -> dict[str, float]:

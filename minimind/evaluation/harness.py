@@ -27,10 +27,14 @@ OFFLINE = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 BATCH_SIZE = 8
+BESIDE = (".yaml", ".yml", "_yaml", ".py")  # ends of names; lm-eval's own tasks include files such as `_default_yaml`
 
 
 def harness_inputs(tasks: Sequence[str]) -> dict[str, str]:
-    """Name -> sha256 of the tasks' YAML files, and of the files of data that these name.
+    """Name -> sha256 of the tasks' YAML files, of the data that these name, and of YAML and Python beside them.
+
+    The last because a task may include other YAML files, and name functions of modules beside it; what these import
+    or include from elsewhere is not seen.
 
     Raises UserError for a file that is not there, and where tasks are asked for and lm-eval is not installed.
     """
@@ -40,7 +44,9 @@ def harness_inputs(tasks: Sequence[str]) -> dict[str, str]:
             "pip install 'minimind-flows[harness]', or set harness_tasks to []"
         )
     files = [path for task in tasks if (path := _yaml_file(task)) is not None]
-    return {f"harness {path}": sha256_of_file(path) for file in files for path in [file, *_data_files(file)]}
+    beside = {path for file in files for path in file.parent.iterdir() if path.name.endswith(BESIDE) and path.is_file()}
+    named = {path for file in files for path in [file, *_data_files(file)]}
+    return {f"harness {path}": sha256_of_file(path) for path in sorted(beside | named)}
 
 
 def run_harness(model_folder: Path, tasks: Sequence[str], device: str, results: Path) -> dict[str, dict[str, float]]:

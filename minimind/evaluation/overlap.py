@@ -29,9 +29,10 @@ FILE_NAME = "training_13_grams.parquet"
 GRAM_WORDS = 13
 ALL_WORDS = 2**31 - 1  # no text is longer: all of its grams are wanted
 SAMPLED_LOG2 = 2  # a quarter of all grams; where those are too many, half of them, and so on
-MAX_GRAMS = 16_000_000  # of a filter, 128 MB while it is made
+MAX_GRAMS = 16_000_000  # of a filter, and of what waits to be merged into it: 128 MB each
 PLACES_LOG2 = 8  # 256 places or more a gram
 TEXTS_AT_ONCE = 64
+MERGED_GRAMS = 2_000_000  # at first; merging with every batch would take the square of the text's time
 
 Grams = NDArray[np.uint64]
 
@@ -69,9 +70,8 @@ def make_filter(train: Path) -> Filter:
     """The filter of a train.parquet, in bounded memory."""
     sampled_log2 = SAMPLED_LOG2
     grams, documents = np.zeros(0, np.uint64), np.zeros(0, np.int64)
-    for found in document_grams(read_texts(train)):
-        new = _sampled(np.concatenate(found), sampled_log2)
-        grams, documents = _added(grams, documents, new)
+    for new in _gathered(document_grams(read_texts(train))):
+        grams, documents = _added(grams, documents, _sampled(new, sampled_log2))
         while len(grams) > MAX_GRAMS:
             sampled_log2 += 1
             kept = grams < np.uint64(1) << np.uint64(64 - sampled_log2)
@@ -122,6 +122,20 @@ def document_grams(texts: Iterable[str]) -> Iterator[list[Grams]]:
         lists = run_set_column(folded, column, sizes, limits)
         values, offsets = lists.values.to_numpy().astype(np.uint64), lists.offsets.to_numpy()
         yield [values[start:end] for start, end in pairwise(offsets)]
+
+
+def _gathered(batches: Iterable[list[Grams]]) -> Iterator[Grams]:
+    """The sampled grams of many documents at once, of twice as many each time, up to MAX_GRAMS."""
+    waiting: list[Grams] = []
+    size, wanted = 0, MERGED_GRAMS
+    for batch in batches:
+        waiting.append(_sampled(np.concatenate(batch), SAMPLED_LOG2))
+        size += len(waiting[-1])
+        if size >= wanted:
+            yield np.concatenate(waiting)
+            waiting, size, wanted = [], 0, min(2 * wanted, MAX_GRAMS)
+    if waiting:
+        yield np.concatenate(waiting)
 
 
 def _added(grams: Grams, documents: NDArray[np.int64], new: Grams) -> tuple[Grams, NDArray[np.int64]]:

@@ -50,7 +50,7 @@ def continuation_questions(documents: Sequence[HoldoutDocument], number: int, se
 def term_questions(
     documents: Sequence[HoldoutDocument], train_texts: Iterable[str], number: int, seed: int
 ) -> list[Question]:
-    """Which of four terms stands here: the true one, or three of other documents, about as long and as frequent.
+    """Which of four terms stands here: the true one, or three about as long and as frequent that this text has nowhere.
 
     Terms are words of a holdout document with the highest TF-IDF (Sparck Jones 1972) against the training text, which
     holds each in two documents or more and in a tenth of them at most. What follows the term counts with it.
@@ -71,9 +71,14 @@ def term_questions(
     # the documents take turns, their best terms first; a term is asked for once
     turns = [terms[turn] for turn in range(TERMS_PER_DOCUMENT) for terms in by_document if turn < len(terms)]
     asked = list(dict.fromkeys(turns))[:number]
-    if len(found) < CHOICES:
-        return []
-    return [_term_question(term, chance.choice(found[term]), sorted(found), frequencies, chance) for term in asked]
+    questions = []
+    for term in asked:
+        text, place = chance.choice(found[term])
+        here = {word.lower() for word in WORD.findall(text)}
+        elsewhere = [other for other in sorted(found) if other not in here]
+        if len(elsewhere) >= CHOICES - 1:
+            questions.append(_term_question(term, (text, place), elsewhere, frequencies, chance))
+    return questions
 
 
 def _term_question(
@@ -81,7 +86,7 @@ def _term_question(
 ) -> Question:
     text, place = where
     alike = sorted(
-        (other for other in terms if other != term),
+        terms,
         key=lambda other: (
             abs(len(other) - len(term)) + abs(math.log(frequencies[other] / frequencies[term])),
             chance.random(),

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from minimind.shards.mixing import occurrences
+from minimind.shards.reader import ShardReader
 from minimind.store import Manifest
 
 FATES = "documents.parquet"
@@ -36,8 +37,11 @@ class Fate(NamedTuple):
     kept_document_id: str | None
 
 
-def write_fates(cleaning: Manifest, source_weights: Mapping[str, float], path: Path) -> None:
-    """One row a document, in order of document_id: ids that begin alike, one behind the other, take little room."""
+def write_fates(cleaning: Manifest, shards: Manifest, source_weights: Mapping[str, float], path: Path) -> None:
+    """One row a document, in order of document_id: ids that begin alike, one behind the other, take little room.
+
+    Trained on are the documents that stand in the shards; the weights only say why another one does not.
+    """
     tables = [
         _with_columns(_ids(cleaning, "train"), fate="trained"),
         _with_columns(_ids(cleaning, "holdout"), fate="holdout"),
@@ -46,10 +50,10 @@ def write_fates(cleaning: Manifest, source_weights: Mapping[str, float], path: P
         wanted = ["document_id", "step", "reason", "kept_document_id"]
         tables.append(_with_columns(pq.read_table(cleaning.file("removed.parquet"), columns=wanted), fate="removed"))
     fates = pa.concat_tables(tables).sort_by("document_id")
-    left_out = _left_out(cleaning, source_weights)
-    if left_out:
-        chosen = pc.is_in(fates["document_id"], pa.array(sorted(left_out), pa.string()))
-        for name, value in (("fate", "left_out"), ("step", "shards"), ("reason", "source_weights")):
+    left_out = _left_out(cleaning, shards, source_weights)
+    for reason, documents in left_out.items():
+        chosen = pc.is_in(fates["document_id"], pa.array(documents, pa.string()))
+        for name, value in (("fate", "left_out"), ("step", "shards"), ("reason", reason)):
             changed = pc.if_else(chosen, pa.scalar(value), fates[name])
             fates = fates.set_column(fates.schema.get_field_index(name), SCHEMA.field(name), changed)
     pq.write_table(
@@ -80,13 +84,14 @@ def _with_columns(table: Any, fate: str) -> Any:
     return pa.table(columns | {"fate": pa.repeat(pa.scalar(fate), rows)}, schema=SCHEMA)
 
 
-def _left_out(cleaning: Manifest, source_weights: Mapping[str, float]) -> set[str]:
-    """Training documents that no epoch has, as their source weighs less than 1."""
-    lighter = {source: weight for source, weight in source_weights.items() if weight < 1}
-    if not lighter:
-        return set()
-    rows = pq.read_table(
-        cleaning.file("train.parquet"), columns=["document_id", "source"], filters=[("source", "in", list(lighter))]
-    )
-    pairs = zip(rows["document_id"].to_pylist(), rows["source"].to_pylist(), strict=True)
-    return {document_id for document_id, source in pairs if not occurrences(document_id, lighter[source])}
+def _left_out(cleaning: Manifest, shards: Manifest, source_weights: Mapping[str, float]) -> dict[str, list[str]]:
+    """Reason -> training documents that no epoch has: their source weighs too little, or they are old."""
+    kept = set(ShardReader(shards.path, "train").document_ids)
+    rows = pq.read_table(cleaning.file("train.parquet"), columns=["document_id", "source"])
+    left_out: dict[str, list[str]] = {}
+    for document_id, source in zip(rows["document_id"].to_pylist(), rows["source"].to_pylist(), strict=True):
+        if document_id not in kept:
+            of_source = occurrences(document_id, source_weights.get(source, 1.0))
+            reason = "old_documents_share" if of_source else "source_weights"
+            left_out.setdefault(reason, []).append(document_id)
+    return left_out

@@ -90,7 +90,7 @@ def write_lineage(stages: Stages, config: Config, folder: Path) -> None:
             files[file] = stages[stage].file(file)
     for name, path in files.items():
         shutil.copyfile(path, folder / name)
-    write_fates(stages["cleaning"], config.shards.source_weights, folder / FATES)
+    write_fates(stages["cleaning"], stages["shards"], config.shards.source_weights, folder / FATES)
 
 
 def resolved_yaml(config: Config) -> str:

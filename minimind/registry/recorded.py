@@ -151,6 +151,7 @@ class DocumentInVersion:
     excluded: bool = False  # by corpus.exclude_ids
     epochs: float | None = None  # of training; below 1, not all documents were seen
     parent: str | None = None  # version of the same name that its training went on from
+    from_folder: bool = False  # its training went on from a model that is none of these versions
 
 
 def look_up_document(client: "MlflowClient", document_id: str, model: str | None) -> list[DocumentInVersion]:
@@ -181,4 +182,5 @@ def _in_version(client: "MlflowClient", version: "ModelVersion", document_id: st
             excluded=document_id in corpus.config.get("exclude_ids", []),
             epochs=training.counts.get("epochs"),
             parent=dict(version.tags).get(PARENT_TAG),
+            from_folder="version" not in training.details.get("started_from", {"version": None}),
         )

@@ -144,6 +144,13 @@ def test_another_file_of_questions_builds_the_evaluation_anew(everything, traini
     assert (evaluation.counts["tasks/bar/questions"], again.counts["tasks/bar/questions"]) == (1, 2)
 
 
+def test_region_of_phone_numbers_builds_the_evaluation_anew(section, training, cleaning, store):
+    evaluation = build(section, EvaluationInputs(training, cleaning), store)
+    other = cleaning.model_copy(update={"config": {"personal_data": {"phone_region": "FR"}}})
+    assert not build(section, EvaluationInputs(training, other), store).reused
+    assert build(section, EvaluationInputs(training, cleaning), store).path == evaluation.path
+
+
 def test_planted_leaks_are_left_out_and_named(training, make_cleaning, sentences, section, store):
     """One holdout document stands inside a training document, in other case; the registered model remembers."""
     leaked = sentences(900, 200)

@@ -31,6 +31,13 @@ def test_files_of_a_task_are_inputs(tmp_path, monkeypatch):
     data.write_text("{}\n")
     task.write_text(f"task: bar\ndoc_to_text: !function f.g\ndataset_kwargs:\n  data_files: {{test: {data}}}\n")
     assert set(harness_inputs(["arc_easy", str(task)])) == {f"harness {task}", f"harness {data}"}
+    included, module = tmp_path / "_default_yaml", tmp_path / "f.py"
+    included.write_text("dataset_path: json\n")
+    module.write_text("def g(row): return 1\n")
+    before = harness_inputs([str(task)])
+    assert set(before) == {f"harness {path}" for path in (task, data, included, module)}
+    module.write_text("def g(row): return 2\n")
+    assert harness_inputs([str(task)]) != before
     with pytest.raises(UserError, match=r"no\.yaml is no file; correct evaluation.harness_tasks"):
         harness_inputs([str(tmp_path / "no.yaml")])
 

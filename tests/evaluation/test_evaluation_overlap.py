@@ -1,4 +1,5 @@
 import random
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -83,6 +84,39 @@ def test_more_text_is_sampled_more_coarsely(tmp_path, monkeypatch):
     assert (whole.sampled_log2, coarse.sampled_log2) == (2, 4)
     assert len(coarse.grams) <= len(whole.grams) // 3
     assert overlaps(documents(text(705, 1_000), text(1, 1_000)), coarse).tolist() == [1, pytest.approx(0, abs=0.02)]
+
+
+def test_filter_is_that_of_the_plain_way_whenever_grams_are_merged(tmp_path, monkeypatch):
+    """Counted document by document; formulas in many of them, and so many grams that fewer are sampled in the end."""
+    formula = text(7, 100)
+    train = [f"{formula} {text(800 + number, 300)}" for number in range(30)] + ["short", ""]
+    path = train_file(tmp_path, train)
+    monkeypatch.setattr(overlap, "TEXTS_AT_ONCE", 3)
+    monkeypatch.setattr(overlap, "MAX_GRAMS", 1_000)
+    counts = Counter(gram for batch in overlap.document_grams(train) for grams in batch for gram in grams.tolist())
+    sampled_log2 = next(log2 for log2 in range(2, 64) if sum(gram < 2 ** (64 - log2) for gram in counts) <= 1_000)
+    kept = {gram: count for gram, count in counts.items() if gram < 2 ** (64 - sampled_log2)}
+    bits = 8 + len(kept).bit_length()
+    places = [
+        sorted({(gram << sampled_log2) % 2**64 >> (64 - bits) for gram, count in kept.items() if (count >= 20) == many})
+        for many in (False, True)
+    ]
+    for merged in (1, 500, 2_000_000):
+        monkeypatch.setattr(overlap, "MERGED_GRAMS", merged)
+        seen = make_filter(path)
+        assert (seen.sampled_log2, seen.bits) == (sampled_log2, bits)
+        assert [seen.grams.tolist(), seen.common.tolist()] == places
+    assert places[1]
+
+
+def test_grams_are_merged_in_growing_parts_and_not_with_every_batch(tmp_path, monkeypatch):
+    path = train_file(tmp_path, [text(number, 100) for number in range(900, 964)])
+    merges, added = [], overlap._added
+    monkeypatch.setattr(overlap, "_added", lambda *parts: merges.append(len(parts[2])) or added(*parts))
+    monkeypatch.setattr(overlap, "TEXTS_AT_ONCE", 1)
+    monkeypatch.setattr(overlap, "MERGED_GRAMS", 50)
+    make_filter(path)
+    assert 2 < len(merges) < 10
 
 
 def test_damaged_file_is_refused(tmp_path):

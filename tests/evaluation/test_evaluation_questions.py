@@ -63,6 +63,20 @@ def test_terms_are_rare_words_that_training_has_seen():
     assert asked == set(terms)
 
 
+def test_wrong_terms_do_not_stand_in_the_document_that_is_asked_about():
+    filler = "where this will often stand among these other common words and phrases again"
+    terms = ["estoppel", "bailment", "usufruct", "novation", "subrogation", "escrow", "tenancy"]
+    train = [f"{filler} {term} {filler}" for term in terms for _ in range(2)] + [filler] * 30
+    texts = [f"{filler} {' '.join(terms[:4])} {filler}", *(f"{filler} {term} {filler}" for term in terms[4:])]
+    documents = [HoldoutDocument(f"h/{n}", "h", len(text), text) for n, text in enumerate(texts)]
+    questions = term_questions(documents, train, 20, seed=3)
+    assert len(questions) == len(terms)
+    for question in questions:
+        words = [choice[:-AFTER_TERM_CHARS] for choice in question.choices]
+        right = words.pop(question.answer)
+        assert not set(words) & set(next(text for text in texts if right in text).split())
+
+
 def test_one_who_guesses_is_right_as_often_as_chance_says(documents):
     """The right answer's place gives nothing away."""
     questions = continuation_questions(documents, 400, seed=4)

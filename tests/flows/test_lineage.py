@@ -173,7 +173,7 @@ def test_builds_that_hold_a_document_are_named(traced: Traced) -> None:
     assert told["versions"] == [
         {"model": "models:/traced/1", "aliases": ["champion"], "known": True, "fate": "trained", "step": None,
          "reason": None, "kept_document_id": None, "epochs": traced.built["training"].counts["epochs"],
-         "trained_ancestor": None}
+         "trained_ancestor": None, "from_folder": False}
     ]  # fmt: skip
     assert [build["stage"] for build in told["builds"]] == ["corpus", "cleaning", "shards"]
 
@@ -193,6 +193,21 @@ def test_version_that_went_on_from_a_trained_one_is_told_apart() -> None:
         DocumentInVersion("other", "2", [], True, parent="1"),
     ]
     assert [taught_by(row, rows) for row in rows] == [None, "1", "1", None, None]
+
+
+def test_version_that_goes_back_to_a_folder_says_that_nobody_knows_what_that_was_trained_on() -> None:
+    from flows.lineage import taught_by_unknown
+    from minimind.registry.document_fates import Fate
+    from minimind.registry.recorded import DocumentInVersion
+
+    trained = Fate("trained", None, None, None)
+    rows = [
+        DocumentInVersion("laws", "1", [], True, None, from_folder=True),
+        DocumentInVersion("laws", "2", [], True, None, parent="1"),
+        DocumentInVersion("laws", "3", [], True, trained, parent="2"),
+        DocumentInVersion("laws", "4", [], True, None),
+    ]
+    assert [taught_by_unknown(row, rows) for row in rows] == [True, True, False, False]
 
 
 def test_document_that_nobody_knows_is_said(traced: Traced) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,8 +20,10 @@ from minimind.config import Config, validate_config
 from minimind.model.hugging_face import export_model
 from minimind.model.transformer import ModelConfig, Transformer
 from minimind.registry import tracking
+from minimind.shards.writer import write_shard
 from minimind.store import Manifest, Outcome, Recipe, Store
 from minimind.tokenizer.bpe import save_tokenizer, train_bpe
+from minimind.tokenizer.encoding import TokenizedDocument
 
 Stages = dict[str, Manifest]
 MakeStages = Callable[..., Stages]
@@ -130,6 +133,16 @@ def make_stages(
         details = {"sources": {"texts": {"documents": 20, "bytes": 1, "licenses": {"CC0-1.0": 20}}}}
         return store.build(Recipe(stage, {}, {}, {}, {}), lambda folder: Outcome({"files": 1}, details))
 
+    def shards_of(cleaning: Manifest) -> Manifest:
+        ids = pq.read_table(cleaning.file("train.parquet"))["document_id"].to_pylist()
+
+        def write(folder: Path) -> Outcome:
+            rows = [TokenizedDocument(document_id, "texts", 1, np.zeros(1, np.uint16)) for document_id in ids]
+            write_shard(folder / "train-00000.arrow", rows, vocabulary_size=300)
+            return Outcome({"files": 1})
+
+        return store.build(Recipe("shards", {}, {"train.parquet": cleaning.fingerprint}, {}, {}), write)
+
     def make(steps: str, cleaning: Manifest = usual) -> Stages:
         training = store.build(
             Recipe("training", {"trained": steps}, {}, {}, {}), lambda folder: write_training(folder, steps)
@@ -138,7 +151,7 @@ def make_stages(
             Recipe("evaluation", {"trained": steps, "holdout": cleaning.fingerprint}, {}, {}, {}),
             lambda folder: write_evaluation(folder, training, cleaning),
         )
-        earlier = {stage: small(stage) for stage in ("corpus", "tokenizer", "shards")}
+        earlier = {stage: small(stage) for stage in ("corpus", "tokenizer")} | {"shards": shards_of(cleaning)}
         return {"cleaning": cleaning, "training": training, "evaluation": evaluation, **earlier}
 
     return make
