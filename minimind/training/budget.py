@@ -72,6 +72,7 @@ def plan_again(plan: Plan, shards: Manifest) -> PlannedTraining:
         seconds=None,
         bits_per_byte=None,
         reasons=(),
+        repeated=True,
     )
 
 

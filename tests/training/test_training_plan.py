@@ -8,10 +8,11 @@ from small import make_documents, small_inputs, training_config, training_inputs
 from minimind.errors import ConfigError, CorpusTooSmallError, DeviceError, OutOfMemoryError
 from minimind.store import Store
 from minimind.training import calibration, proposal
-from minimind.training.budget import make_plan, plan_training
+from minimind.training.budget import make_plan, plan_again, plan_training
 from minimind.training.calibration import with_steps
 from minimind.training.device import physical_cores
 from minimind.training.flops import flops_per_token
+from minimind.training.forecast import plan_rows
 from minimind.training.process import RunFolder
 
 
@@ -57,6 +58,11 @@ def test_plan_survives_its_file(store, shards, tmp_path):
     read = type(plan).read(tmp_path / "plan.json")
     assert read == plan
     assert read.sha256 == plan.sha256
+
+
+def test_recorded_plan_is_said_to_be_repeated(store, shards):
+    said = dict(plan_rows(plan_again(make_plan(training_config(), shards, store), shards), None))
+    assert said["expected minutes"] == said["expected bits per byte"] == "not foreseen: a recorded plan is repeated"
 
 
 def test_large_holdout_is_scored_in_part_during_training(store, shards):
