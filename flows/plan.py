@@ -1,6 +1,7 @@
 """`minimind plan`: the stages up to the shards, then what training would be: model, tokens, minutes, cost."""
 
 import json
+import os
 import shlex
 import signal
 import sys
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.local_run import stop_politely
+from flows.local_run import check_tracking_server, stop_politely
 from flows.progress import listener, shown_progress
 from flows.settings import store_root
 from flows.summary import program
@@ -22,15 +23,22 @@ from minimind.cleaning.checks import check_section
 from minimind.config import load_config
 from minimind.corpus.build import CorpusInputs
 from minimind.corpus.build import build as build_corpus
+from minimind.registry import tracking
+from minimind.registry.parent import line_of_champions
 from minimind.shards.build import ShardsInputs
 from minimind.shards.build import build as build_shards
+from minimind.shards.reader import vocabulary_size
 from minimind.store import Store
 from minimind.tokenizer.build import TokenizerInputs
 from minimind.tokenizer.build import build as build_tokenizer
+from minimind.tokenizer.kept import FILE
 from minimind.training.budget import plan_training
 from minimind.training.device import find_device
 from minimind.training.forecast import PlannedTraining, plan_rows
 from minimind.training.precision import choose_precision
+from minimind.training.start import check_tokenizer
+from tasks.parent import check_folders, goes_on, kept_tokenizer, old_documents, starting_model
+from tasks.run import Run
 
 
 def plan(
@@ -40,20 +48,31 @@ def plan(
     domain = load_config(config, overrides, sources)
     check_section(domain.cleaning)
     choose_precision(domain.training.precision, find_device(domain.training.device))
+    check_folders(domain)
     root = store_root(store)
+    uri = tracking.tracking_uri(root, os.environ)
+    if goes_on(domain):
+        check_tracking_server()
+        tracking.initialise(uri, root)
     signal.signal(signal.SIGTERM, stop_politely)
     with redirect_stdout(sys.stderr), shown_progress():
         shared = Store(root, domain.name, listener.get())
+        run = Run(domain, shared, uri, refresh, line_of_champions(uri, domain.name) if goes_on(domain) else ())
+        built = run.built
         with shared.in_use():
             corpus = build_corpus(domain.corpus, CorpusInputs(refresh=refresh), shared)
             cleaning = build_cleaning(domain.cleaning, CleaningInputs(corpus), shared)
-            tokenizer = build_tokenizer(domain.tokenizer, TokenizerInputs(cleaning), shared)
-            shards = build_shards(domain.shards, ShardsInputs(cleaning, tokenizer), shared)
-            planned = plan_training(domain.training, shards, shared)
+            built |= {"corpus": corpus, "cleaning": cleaning}  # which decide from which champion a run goes on
+            tokenizer = build_tokenizer(domain.tokenizer, TokenizerInputs(cleaning, kept_tokenizer(run)), shared)
+            shards = build_shards(domain.shards, ShardsInputs(cleaning, tokenizer, old_documents(run)), shared)
+            start = starting_model(run)
+            if start:
+                check_tokenizer(start, tokenizer.files[FILE].sha256, vocabulary_size(shards.path))
+            planned = plan_training(domain.training, shards, shared, start)
     if as_json:
         print(json.dumps(as_result(planned, domain.training.price_per_hour)))
     else:
-        print_plan(planned, domain.training.price_per_hour, config, root)
+        print_plan(planned, domain.training.price_per_hour, [str(config), *repeated(overrides, sources)], root)
 
 
 def as_result(planned: PlannedTraining, price_per_hour: float | None) -> dict[str, Any]:
@@ -80,7 +99,13 @@ def as_result(planned: PlannedTraining, price_per_hour: float | None) -> dict[st
     }
 
 
-def print_plan(planned: PlannedTraining, price_per_hour: float | None, config: Path, root: Path) -> None:
+def repeated(overrides: list[str], sources: list[str]) -> list[str]:
+    """As they are given to the command."""
+    options = [("--set", override) for override in overrides] + [("--source", source) for source in sources]
+    return [word for option in options for word in option]
+
+
+def print_plan(planned: PlannedTraining, price_per_hour: float | None, words: list[str], root: Path) -> None:
     console = Console(highlight=False)
     table = Table(title="The plan", title_justify="left", show_header=False, show_edge=False, pad_edge=False)
     table.add_column("", style="bold")
@@ -91,6 +116,6 @@ def print_plan(planned: PlannedTraining, price_per_hour: float | None, config: P
     console.print(table)
     for reason in planned.reasons:
         console.print(Text(f"{reason[:1].upper()}{reason[1:]}."), soft_wrap=True)
-    option = "" if root == Path("store").absolute() else f" --store {shlex.quote(str(root))}"
-    command = f"{program()} run {shlex.quote(str(config))}{option}"
+    option = [] if root == Path("store").absolute() else ["--store", str(root)]
+    command = f"{program()} run {shlex.join([*words, *option])}"
     console.print(Text.assemble(("\nTrain by it  ", "bold"), (command, "cyan")), soft_wrap=True)

@@ -12,17 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from flows.progress import listener
 from flows.settings import store_root
 from minimind.cleaning.checks import check_section
-from minimind.config import CHAMPION, SCRATCH, Config, load_config
+from minimind.config import load_config
 from minimind.registry import tracking
 from minimind.registry.parent import line_of_champions
-from minimind.store import STAGES, Manifest, Store, sha256_of_file
-from minimind.tokenizer.kept import FILE, check_kept
+from minimind.store import STAGES, Manifest, Store
 from minimind.training.device import find_device
 from minimind.training.precision import choose_precision
-from minimind.training.start import Start, check_fits, check_tokenizer
 from tasks.cleaning import PARTS_AT_ONCE, cleaning
 from tasks.corpus import corpus
 from tasks.evaluation import evaluation
+from tasks.parent import check_folders, goes_on
 from tasks.registry import registry
 from tasks.report import report
 from tasks.shards import shards
@@ -80,20 +79,8 @@ def start_run(request: RetrainRequest) -> Run:
     root = store_root(request.store)
     uri = tracking.tracking_uri(root, os.environ)
     tracking.initialise(uri, root)
-    goes_on = CHAMPION in (config.training.start_from, config.tokenizer.keep)
-    champions = line_of_champions(uri, config.name) if goes_on else ()
+    champions = line_of_champions(uri, config.name) if goes_on(config) else ()
     return Run(config, Store(root, config.name, listener.get()), uri, request.refresh, champions=champions)
-
-
-def check_folders(config: Config) -> None:
-    """Raises ConfigError or ModelNotFoundError for a folder to go on from that does not fit."""
-    start, kept = config.training.start_from, config.tokenizer.keep
-    if start not in (SCRATCH, CHAMPION):
-        check_fits(config.training, Path(start))
-    if kept not in (None, CHAMPION):
-        check_kept(Path(kept), config.tokenizer.vocabulary_size)
-        if start not in (SCRATCH, CHAMPION):
-            check_tokenizer(Start(Path(start)), sha256_of_file(Path(kept) / FILE), config.tokenizer.vocabulary_size)
 
 
 def summarise(built: dict[str, Manifest], page: Path | None) -> dict[str, Any]:

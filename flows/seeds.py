@@ -7,6 +7,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.retrain import STAGE_TASKS, RetrainRequest, start_run
+from minimind.seeds import check_measurable
 from tasks.cleaning import PARTS_AT_ONCE
 from tasks.seeds import seed_spread
 
@@ -41,6 +42,7 @@ def seeds(request: SeedsRequest) -> dict[str, Any]:
             store=request.store,
         )
     )  # fmt: skip
+    check_measurable(run.config)
     with run.store.in_use():
         for stage in STAGES_BEFORE:
             run.built[stage.name] = stage(run, return_state=True).result()

@@ -1,6 +1,6 @@
 """How much luck is in a training: one config with several seeds, scored on the same holdout.
 
-Everything but the seed is that of the plan: steps, batches, data and its holdout. Where the time budget of the config
+Everything but the seed is that of the plan: model, steps, batches, data, holdout. Where the time budget of the config
 is longer than SMALL_SECONDS, the trainings are as long as that: the fewer steps, the more seeds differ, so what is
 found in small is too much rather than too little. Other budgets (tokens, epochs) are trained in full unless another is
 named.
@@ -10,12 +10,14 @@ import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from minimind.config import Config, EvaluationConfig, TrainingConfig, parse_budget
+from minimind.config import SCRATCH, Config, EvaluationConfig, ModelSizes, TrainingConfig, parse_budget
+from minimind.errors import ConfigError
 from minimind.evaluation.scoring import DocumentScores, score_folder
-from minimind.evaluation.seed_spread import Measurement, keep_measurement, shaping
+from minimind.evaluation.seed_spread import UNMEASURED_WARM_START, Measurement, keep_measurement, shaping
 from minimind.store import Manifest, Store
 from minimind.training.budget import make_plan
 from minimind.training.build import TrainingInputs, build
+from minimind.training.plan import Plan
 
 SMALL_SECONDS = 1200
 
@@ -26,11 +28,17 @@ def measure_seeds(
     """Trains with `seeds` seeds, the config's own and those after it, and keeps the spread in the store.
 
     `stages` are cleaning, tokenizer and shards. A training that the store has is not repeated, and a command that was
-    stopped goes on by being called again; what it has trained with other seeds is removed at its end.
+    stopped goes on by being called again. At the end, what this call has trained with other seeds is removed; what an
+    earlier one left is not. `preset: auto` means the model for the config's own budget, however long a seed trains.
+    Raises ConfigError for a training that does not start from scratch.
     """
+    check_measurable(config)
     section, shards = config.training, stages["shards"]
     used = budget or affordable(section.budget)
+    if section.preset == "auto" and used != section.budget:
+        section = with_sizes(section, make_plan(section, shards, store))
     plan = make_plan(section.model_copy(update={"budget": used}), shards, store)
+    section = with_sizes(section, plan)
     fixed = {"budget": f"{plan.tokens} tokens", "micro_batch_sequences": plan.micro_batch_sequences}
     numbers = [section.seed + number for number in range(seeds)]
     trained = [section.model_copy(update={**fixed, "seed": seed}) for seed in numbers]
@@ -52,6 +60,17 @@ def measure_seeds(
         if not training.reused:
             shutil.rmtree(training.path)
     return measurement
+
+
+def check_measurable(config: Config) -> None:
+    """Raises ConfigError for a training that starts from a model: here, each seed begins from scratch."""
+    if config.training.start_from != SCRATCH:
+        raise ConfigError("training.start_from", [f"is {config.training.start_from}: {UNMEASURED_WARM_START}"])
+
+
+def with_sizes(section: TrainingConfig, plan: Plan) -> TrainingConfig:
+    sizes = ModelSizes(**{name: getattr(plan.model, name) for name in ModelSizes.model_fields})
+    return section.model_copy(update={"preset": None, "sizes": sizes})
 
 
 def affordable(budget: str) -> str:

@@ -3,10 +3,28 @@
 from pathlib import Path
 
 from minimind.cleaning.split import corpus_digest, ledger_path
-from minimind.config import CHAMPION, SCRATCH
+from minimind.config import CHAMPION, SCRATCH, Config
 from minimind.registry.parent import Ancestor, ledger_of, parent_for, start_at
-from minimind.training.start import Start
-from tasks.stage import Run
+from minimind.store import sha256_of_file
+from minimind.tokenizer.kept import FILE, check_kept
+from minimind.training.start import Start, check_fits, check_tokenizer
+from tasks.run import Run
+
+
+def goes_on(config: Config) -> bool:
+    """Whether the registry has to be asked for a champion."""
+    return CHAMPION in (config.training.start_from, config.tokenizer.keep)
+
+
+def check_folders(config: Config) -> None:
+    """Raises ConfigError or ModelNotFoundError for a folder to go on from that does not fit."""
+    start, kept = config.training.start_from, config.tokenizer.keep
+    if start not in (SCRATCH, CHAMPION):
+        check_fits(config.training, Path(start))
+    if kept not in (None, CHAMPION):
+        check_kept(Path(kept), config.tokenizer.vocabulary_size)
+        if start not in (SCRATCH, CHAMPION):
+            check_tokenizer(Start(Path(start)), sha256_of_file(Path(kept) / FILE), config.tokenizer.vocabulary_size)
 
 
 def starting_model(run: Run) -> Start | None:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -13,26 +13,13 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
-from minimind.config import Config
-from minimind.registry.parent import Ancestor
-from minimind.store import Manifest, Report, Store, number_in_words
+from minimind.store import Manifest, Report, number_in_words
+from tasks.run import Run as Run
 
 UPDATE_SECONDS = 2.0  # between two progress updates sent to the server
 RETRY_SECONDS = 30
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One retraining: what its tasks need, and what they have built so far."""
-
-    config: Config
-    store: Store
-    tracking_uri: str
-    refresh: bool = False  # ask every source anew
-    champions: tuple[Ancestor, ...] = ()  # at the start of the run, where the config goes on from one
-    built: dict[str, Manifest] = field(default_factory=dict)
 
 
 def stage_task(build: Callable[[Run], Manifest]) -> Task[Any, Any]:

@@ -67,5 +67,6 @@ def describe_ratio(rows: Sequence[Row]) -> str:
     ratio = ladder_of(rows).ratio
     return (
         f"A plan's range of expected bits per byte is {ratio.low:.3f} to {ratio.high:.3f} times the law: that of "
-        "found over\nexpected in all rows of this page, and 2% more on either side for other seeds."
+        "found over\nexpected in all rows of this page, and on either side 2% more for other seeds and the greatest "
+        "error of a row that\nwas left out of the fit: three numbers fit few rows better than they foretell another."
     )

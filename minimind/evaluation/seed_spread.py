@@ -13,14 +13,19 @@ from typing import Any, Literal
 
 from scipy.special import ndtri, stdtrit
 
-from minimind.config import PRESETS
+from minimind.config import PRESETS, SCRATCH, ModelSizes
 from minimind.store import sha256_of_json
 
 # of the training section: what moves the result and is no mere choice of the machine
 SHAPING_KEYS = (
     "sequence_length", "batch_tokens", "budget", "document_mask", "zero_output_projections", "embedding_norm",
-    "residual_scalars", "z_loss", "optimizer",
+    "residual_scalars", "z_loss", "optimizer", "start_from", "warm_start",
 )  # fmt: skip
+WARM = "a model"  # whatever a training starts from, if it is not scratch
+UNMEASURED_WARM_START = (
+    "the spread between seeds of a training that starts from a model is not measured yet; set registry.seed_spread to "
+    "a number, their relative standard deviation"
+)
 MAX_GROWTH = 2.0  # of the training text since the spread was measured, either way; beyond it, it is outdated
 
 
@@ -82,14 +87,24 @@ class Known:
     said: str
 
 
-def shaping(training: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> dict[str, Any]:
+def shaping(
+    training: Mapping[str, Any], tokenizer: Mapping[str, Any], model: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """What a spread is measured for, from these sections of a resolved config: the recipe, not the seed or the text.
 
+    `model` is the ModelConfig of what was trained, which `preset: auto` does not tell; None: the section's sizes. The
+    phases of `warm_start` count where training starts from a model, and whichever model that is counts as one.
     The text may grow by MAX_GROWTH before the spread counts as outdated; else every snapshot would ask for new seeds.
     """
     named = PRESETS.get(str(training.get("preset")))
     sizes = training.get("sizes") or (named.model_dump() if named else None)
+    if model:
+        sizes = {name: model[name] for name in ModelSizes.model_fields}
     kept = {key: training.get(key) for key in SHAPING_KEYS}
+    if kept["start_from"] in (None, SCRATCH):
+        kept |= {"start_from": SCRATCH, "warm_start": None}
+    else:
+        kept["start_from"] = WARM
     return {"sizes": sizes, "vocabulary_size": tokenizer.get("vocabulary_size"), **kept}
 
 
@@ -111,7 +126,8 @@ def known_spread(
         return Known(SeedSpread(stated, {}, None), f"{stated:.2%} between seeds, as registry.seed_spread states")
     measured = _read(_path(root, domain, recipe))
     if measured is None:
-        return Known(None, _outdated(root, domain, recipe))
+        warm = recipe["start_from"] == WARM
+        return Known(None, UNMEASURED_WARM_START if warm else _outdated(root, domain, recipe))
     if train_bytes and not 1 / MAX_GROWTH <= train_bytes / max(1, measured.train_bytes) <= MAX_GROWTH:
         return Known(
             None,

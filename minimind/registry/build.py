@@ -87,7 +87,8 @@ def _database_of(client: "MlflowClient", section: RegistryConfig, inputs: Regist
 
 def _spread(section: RegistryConfig, inputs: RegistryInputs, store: Store) -> Known:
     config, cleaning = inputs.config, inputs.stages["cleaning"]
-    recipe = shaping(config.training.model_dump(mode="json"), config.tokenizer.model_dump(mode="json"))
+    model = inputs.stages["training"].config.get("model")
+    recipe = shaping(config.training.model_dump(mode="json"), config.tokenizer.model_dump(mode="json"), model)
     return known_spread(section.seed_spread, store.root, config.name, recipe, cleaning.counts.get("train_bytes"))
 
 

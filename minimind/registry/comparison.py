@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,8 +75,8 @@ def compare_versions(name: str, wanted: Sequence[str], uri: str, store: Store) -
         holdout = _holdout_of(newest, section, store)
         history = _history(client, name)
         champion = champion_of(client, name)
-    spread = _spread_of(versions[-1], name, store)
     models = [_load(version) for version in versions]
+    spread = _spread_of(versions[-1], models[-1], name, store)
     scores = paired(
         *(
             score_unseen(
@@ -212,11 +212,11 @@ def _config(client: "MlflowClient", version: "ModelVersion") -> dict[str, Any]:
     return tree if isinstance(tree, dict) else {}
 
 
-def _spread_of(version: Version, name: str, store: Store) -> Known:
+def _spread_of(version: Version, model: Transformer, name: str, store: Store) -> Known:
     """The noise between seeds for the recipe of the last version; it stands for that of the others too."""
     sections = {key: version.config.get(key) or {} for key in ("training", "tokenizer", "registry")}
     stated = sections["registry"].get("seed_spread", "measured")
-    recipe = shaping(sections["training"], sections["tokenizer"])
+    recipe = shaping(sections["training"], sections["tokenizer"], asdict(model.config))
     return known_spread(stated, store.root, name, recipe, version.figures.get("train_bytes"))
 
 

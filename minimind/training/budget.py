@@ -2,7 +2,7 @@
 
 import logging
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -25,6 +25,9 @@ from minimind.training.proposal import Task, propose
 from minimind.training.start import Start, check_fits, optimizer_settings
 
 logger = logging.getLogger(__name__)
+
+# of the section: what no plan depends on, but for warm_start, whose phases are in the plans where they count
+NOT_PLANNED = {"permanent_checkpoint_steps", "max_skipped_steps", "price_per_hour", "warm_start"}
 
 
 def make_plan(section: TrainingConfig, shards: Manifest, store: Store, start: Start | None = None) -> Plan:
@@ -69,6 +72,7 @@ def plan_again(plan: Plan, shards: Manifest) -> PlannedTraining:
         seconds=None,
         bits_per_byte=None,
         reasons=(),
+        repeated=True,
     )
 
 
@@ -192,10 +196,11 @@ def planned(task: Task) -> PlannedTraining:
 
 def plan_key(section: TrainingConfig, plans: dict[str, Plan]) -> str:
     """Of everything that a kept plan depends on, the machine that was measured included."""
-    asked = section.model_dump(mode="json", exclude={*Options.model_fields, "price_per_hour"})
+    asked = section.model_dump(mode="json", exclude=NOT_PLANNED)
     cpu = any(plan.device == "cpu" for plan in plans.values())
     machine = [processor_name(), os.cpu_count()] if cpu else []
-    return sha256_of_json([asked, [plan.as_json() for plan in plans.values()], machine])[:16]
+    law = asdict(LADDER.law) if len(plans) > 1 else None  # which chooses among them
+    return sha256_of_json([asked, [plan.as_json() for plan in plans.values()], machine, law])[:16]
 
 
 def read_kept(path: Path) -> PlannedTraining | None:

@@ -12,6 +12,7 @@ from minimind.training.plan import Plan
 from minimind.training.scaling import REPEATED_DATA, Expected
 
 FEW_EPOCHS = 4  # nearly as good as fresh text
+REPEATED = "not foreseen: a recorded plan is repeated"
 
 
 class PlannedTraining(BaseModel):
@@ -27,6 +28,7 @@ class PlannedTraining(BaseModel):
     seconds: float | None  # from the start of the training process to its model
     bits_per_byte: Expected | None  # of the holdout; None: outside what was measured
     reasons: tuple[str, ...]  # sentences: how the preset was chosen, what to know about the data
+    repeated: bool = False  # a recorded plan, of which nothing is foreseen
 
     def cost(self, price_per_hour: float | None) -> float | None:
         return None if price_per_hour is None or self.seconds is None else self.seconds / 3600 * price_per_hour
@@ -46,13 +48,14 @@ def plan_rows(planned: PlannedTraining, price_per_hour: float | None) -> list[tu
     """The plan as a person reads it: (name, value)."""
     plan, cost = planned.plan, planned.cost(price_per_hour)
     threads = f", {plan.threads} threads" if plan.threads else ""
+    sizes = "sizes of the plan" if planned.repeated else "sizes of the config"
     rows = [
-        ("model", f"{planned.preset or 'sizes of the config'}, {planned.parameters / 1e6:,.2f}M parameters"),
+        ("model", f"{planned.preset or sizes}, {planned.parameters / 1e6:,.2f}M parameters"),
         ("tokens", f"{plan.tokens:,}"),
         ("epochs", f"{planned.epochs:.2f}"),
         ("steps", f"{plan.steps:,} of {plan.batch_tokens:,} tokens"),
-        ("expected minutes", minutes(planned.seconds)),
-        ("expected bits per byte", in_words(planned.bits_per_byte)),
+        ("expected minutes", REPEATED if planned.repeated else minutes(planned.seconds)),
+        ("expected bits per byte", REPEATED if planned.repeated else in_words(planned.bits_per_byte)),
         (
             "micro-batch",
             f"{plan.micro_batch_sequences} sequences of {plan.sequence_length} tokens, {plan.accumulation} a step",

@@ -13,5 +13,5 @@ LADDER = Ladder(
     parameters=Range(410_240, 1_312_128),
     tokens=Range(397_312, 798_720),
     batch_tokens=Range(4_096, 4_096),
-    ratio=Range(0.979, 1.02),
+    ratio=Range(0.865, 1.135),
 )

@@ -32,7 +32,7 @@ from minimind.training.schedule import least_steps
 logger = logging.getLogger(__name__)
 
 UNMEASURED_SECONDS = 60.0  # a budget of tokens that takes less, by its arithmetic alone, is not measured
-STEPS_TO_MEASURE = 1000  # of the plan that is measured; it never comes to their end
+STEPS_TO_MEASURE = 1000  # of a plan that is tried or measured; it never comes to their end
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def with_micro_batch(task: Task, plan: Plan) -> Plan:
         return plan
     task.store.report("training", 0, None, "trying how many sequences fit into memory")
     with measuring_folder(task.folder.with_name(f"{task.folder.name}-fit")) as run:
-        size = find_micro_batch(plan, task.options.shards, run.path)
+        size = find_micro_batch(with_steps(plan, STEPS_TO_MEASURE, task.windows), task.options.shards, run.path)
     return plan.model_copy(update={"micro_batch_sequences": size, "accumulation": plan.batch_sequences // size})
 
 

@@ -36,6 +36,26 @@ def test_sizes_count_however_they_are_given():
     assert shaping(written_out, {"vocabulary_size": 4096}) == RECIPE
 
 
+def test_preset_auto_counts_as_the_model_that_it_came_to():
+    from minimind.config import PRESETS
+
+    auto, tokenizer = TRAINING | {"preset": "auto"}, {"vocabulary_size": 4096}
+    model = PRESETS["tiny"].model_dump() | {"vocabulary_size": 4096, "max_positions": 256}
+    assert shaping(auto, tokenizer, model) == RECIPE
+    assert shaping(auto, tokenizer, model | {"layers": 9}) != RECIPE
+
+
+def test_spread_from_scratch_does_not_stand_for_a_warm_start(tmp_path):
+    keep_measurement(tmp_path, "laws", measurement())
+    scratch, phases = TRAINING | {"start_from": "scratch"}, {"warm_start": {"peak_ratio": 0.5}}
+    warm = shaping(TRAINING | {"start_from": "champion"} | phases, {"vocabulary_size": 4096})
+    assert shaping(scratch | phases, {"vocabulary_size": 4096}) == RECIPE
+    assert shaping(TRAINING | {"start_from": "a/folder"} | phases, {"vocabulary_size": 4096}) == warm
+    known = known_spread("measured", tmp_path, "laws", warm, 1_000_000)
+    assert known.spread is None
+    assert "starts from a model is not measured yet; set registry.seed_spread to a number" in known.said
+
+
 def test_outdated_spread_is_said_with_what_changed_and_not_used(tmp_path):
     keep_measurement(tmp_path, "laws", measurement())
     other = shaping(TRAINING | {"budget": "2h"}, {"vocabulary_size": 6400})

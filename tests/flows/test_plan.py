@@ -64,11 +64,12 @@ def test_preset_auto_takes_a_small_model_for_a_small_budget(domain: Domain, meas
 def test_plan_for_people_is_a_table(domain: Domain, capsys: pytest.CaptureFixture[str]) -> None:
     from flows.plan import plan
 
-    plan(domain.config, ["training.price_per_hour=3"], [], False, domain.store, False)
+    plan(domain.config, ["training.price_per_hour=3", "name=planned"], [str(domain.corpus)], False, domain.store, False)
     said = capsys.readouterr().out
     for part in ("sizes of the config", "512 tokens", "not measured", "outside what was measured", "8 sequences of 32"):
         assert part in said
-    assert f"run {domain.config}" in said.replace("\n", "")
+    given = f"--set training.price_per_hour=3 --set name=planned --source {domain.corpus}"
+    assert f"run {domain.config} {given} --store {domain.store}" in said.replace("\n", "")
 
 
 @pytest.mark.parametrize(

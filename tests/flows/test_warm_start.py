@@ -50,7 +50,11 @@ def test_months_go_on_from_the_champion_and_repeating_one_changes_nothing(
     rows = [{"id": f"n{number:03}", "text": sentences(1000 + number, 200)} for number in range(40)]
     with domain.corpus.open("a") as corpus:
         corpus.writelines(json.dumps(row) + "\n" for row in rows)
+    words = [word for override in WARM for word in ("--set", override)]
+    planned = domain.plan(*words)
     february = retrain(domain)
+    assert february["training"].details["plan_sha256"] == planned["plan_sha256"]
+    assert february["shards"].reused
     trained = february["training"]
     assert trained.details["started_from"] == {"name": "warm", "version": "1"}
     assert trained.parents["training"] == january["training"].fingerprint

@@ -1,4 +1,4 @@
-"""How many sequences fit, found against a made-up memory; one test starts the real process."""
+"""How many sequences fit, found against a made-up memory; two tests start the real process."""
 
 import pytest
 import torch
@@ -91,6 +91,11 @@ def test_automatic_micro_batch_keeps_the_batch_and_is_tried_once(store, made_up_
     assert make_plan(config, shards, store) == plan
     assert tried == [1, 2]
     assert [path.suffix for path in (store.root / "plans").iterdir()] == [".json"]
+
+
+def test_automatic_micro_batch_is_found_by_the_real_process(store):
+    plan = make_plan(training_config(micro_batch_sequences="auto"), small_inputs(store).shards, store)
+    assert (plan.micro_batch_sequences, plan.accumulation, plan.steps) == (4, 1, 2000 // 128)
 
 
 def test_model_that_does_not_fit_at_all_is_refused(store, made_up_device):

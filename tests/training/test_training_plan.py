@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,10 +8,11 @@ from small import make_documents, small_inputs, training_config, training_inputs
 from minimind.errors import ConfigError, CorpusTooSmallError, DeviceError, OutOfMemoryError
 from minimind.store import Store
 from minimind.training import calibration, proposal
-from minimind.training.budget import make_plan, plan_training
+from minimind.training.budget import make_plan, plan_again, plan_training
 from minimind.training.calibration import with_steps
 from minimind.training.device import physical_cores
 from minimind.training.flops import flops_per_token
+from minimind.training.forecast import plan_rows
 from minimind.training.process import RunFolder
 
 
@@ -58,6 +60,11 @@ def test_plan_survives_its_file(store, shards, tmp_path):
     assert read.sha256 == plan.sha256
 
 
+def test_recorded_plan_is_said_to_be_repeated(store, shards):
+    said = dict(plan_rows(plan_again(make_plan(training_config(), shards, store), shards), None))
+    assert said["expected minutes"] == said["expected bits per byte"] == "not foreseen: a recorded plan is repeated"
+
+
 def test_large_holdout_is_scored_in_part_during_training(store, shards):
     plan = make_plan(training_config(), shards, store)
     few = with_steps(plan, 2, windows=100_000)
@@ -89,11 +96,20 @@ def test_time_budget_is_measured_once_and_then_kept(store, shards, monkeypatch):
     evaluating = plan.evaluations * plan.evaluation_windows * 0.01
     assert 0.99 * 100 < 3 + (plan.steps * 0.1 + evaluating) * (1 + 0.2 / 20) <= 100
     assert make_plan(config, shards, store) == plan
-    assert make_plan(training_config(budget="100s", checkpoint_seconds=5), shards, store) == plan
+    others = {"max_skipped_steps": 3, "warm_start": {"peak_ratio": 0.25, "warmup_ratio": 0.1, "decay_ratio": 0.5}}
+    assert make_plan(training_config(budget="100s", checkpoint_seconds=20, **others), shards, store) == plan
     assert process.asked == 1
     assert [path.suffix for path in (store.root / "plans").iterdir()] == [".json"]
-    make_plan(training_config(budget="100s", seed=2), shards, store)
+    make_plan(training_config(budget="100s", checkpoint_seconds=20, seed=2), shards, store)
     assert process.asked == 2
+
+
+def test_kept_plan_is_of_its_checkpoints(store, shards, monkeypatch):
+    process = MeasuredOnce(step_seconds=0.1, window_seconds=0.01, checkpoint_seconds=2.0, start_seconds=3.0)
+    monkeypatch.setattr(calibration, "run_training_process", process)
+    rarely = make_plan(training_config(budget="100s", checkpoint_seconds=100), shards, store)
+    often = make_plan(training_config(budget="100s", checkpoint_seconds=2), shards, store)
+    assert often.steps < 0.6 * rarely.steps
 
 
 def test_unreadable_kept_plan_is_made_anew(store, shards, monkeypatch):
@@ -173,6 +189,10 @@ def test_preset_auto_takes_the_small_model_in_a_short_time_and_measures_no_other
     assert any("could not win at the device's peak: 26m, 64m, 124m" in reason for reason in planned.reasons)
     assert plan_training(training_config(**AUTO, budget="1s", price_per_hour=9.0), shards, store) == planned
     assert machine.measured == [128]
+    law = replace(proposal.LADDER.law, token_term=1.0)  # a ladder that was measured anew
+    monkeypatch.setattr("minimind.training.budget.LADDER", replace(proposal.LADDER, law=law))
+    plan_training(training_config(**AUTO, budget="1s"), shards, store)
+    assert machine.measured == [128, 128]
 
 
 def test_preset_auto_ends_a_small_corpus_after_forty_epochs_and_says_so(store, shards, monkeypatch):

@@ -1,0 +1,19 @@
+"""What the tasks of one retraining share; nothing of Prefect, so that `minimind plan` can do without."""
+
+from dataclasses import dataclass, field
+
+from minimind.config import Config
+from minimind.registry.parent import Ancestor
+from minimind.store import Manifest, Store
+
+
+@dataclass(frozen=True)
+class Run:
+    """One retraining: what its tasks need, and what they have built so far."""
+
+    config: Config
+    store: Store
+    tracking_uri: str
+    refresh: bool = False  # ask every source anew
+    champions: tuple[Ancestor, ...] = ()  # at the start of the run, where the config goes on from one
+    built: dict[str, Manifest] = field(default_factory=dict)
