@@ -399,7 +399,7 @@ def says_that_files_are_gone(error: Exception) -> bool:
     if isinstance(error, MlflowException):
         # of several files MLflow gives the errors as one text, without their codes
         statuses = set(re.findall(r"\b([45]\d\d) (?:Client|Server) Error\b", str(error)))
-        gone = error.get_http_status_code() == 404 or "No such file or directory" in str(error)
+        gone = error.error_code == "RESOURCE_DOES_NOT_EXIST" or "No such file or directory" in str(error)
         return statuses == {"404"} or (not statuses and gone)
     return isinstance(error, (ModelNotFoundError, FileNotFoundError))
 

@@ -95,7 +95,7 @@ def all_rules(section: RegistryConfig, measured: Measured) -> list[Rule]:
     if measured.whole is not None:
         rules += _rules_of_bits(section, measured.whole, measured.spread)
         rules += [
-            Rule(f"more bits per byte than the champion on {source}", one and one.change.value, "at most",
+            Rule(f"more bits per byte than the champion on {source}", one.change.value if one else None, "at most",
                  section.max_regression, "share", f"{one.documents if one else 'no'} documents of both")
             for source, one in measured.sources.items()
         ]  # fmt: skip
