@@ -13,6 +13,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
 from minimind.config import Config, RegistryConfig
 from minimind.errors import ModelNotFoundError, ServerError, UserError
+from minimind.evaluation import overlap
 from minimind.evaluation.scoring import score_folder
 from minimind.registry import build as registry
 from minimind.registry import tracking
@@ -171,6 +172,19 @@ def test_machine_in_trouble_promotes_nothing(
     with pytest.raises(type(error)):
         register(make_stages("20"))
     assert aliases(client) == {"champion": "1"}
+
+
+def test_champion_that_has_seen_the_whole_holdout_is_kept_and_said(
+    register: Register, make_stages: MakeStages, client: MlflowClient, store: Store, uri: str
+) -> None:
+    stages = make_stages("40")
+    register(stages)
+    folder = resolve_model("models:/tests@champion", uri, store.root)
+    overlap.make_filter(stages["cleaning"].file("holdout.parquet")).write(folder / overlap.FILE_NAME)
+    decision = register(make_stages("20")).details["decision"]
+    assert decision["outcome"] == "kept_champion"
+    assert "every holdout document stands in the training text" in decision["reasons"][0]
+    assert aliases(client) == {"champion": "1", "challenger": "2"}
 
 
 def test_download_says_that_files_are_gone_by_its_status_alone() -> None:
