@@ -30,6 +30,10 @@ class CorpusTooSmallError(UserError):
     """The corpus is empty, or too small for what the YAML asks of it."""
 
 
+class NotComparableError(UserError):
+    """No document is left on which models could be compared."""
+
+
 class LedgerError(UserError):
     """The split ledger that a cleaning goes on from is missing or damaged."""
 

@@ -1,5 +1,8 @@
 """Model + evaluation -> registered version, champion or challenger; the decision is an event of Prefect."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from prefect.events import emit_event
 
 from minimind.registry.build import RegistryInputs, build
@@ -11,15 +14,12 @@ from tasks.stage import Run, stage_task
 def registry(run: Run) -> Manifest:
     """Registers the model in MLflow and decides whether it replaces the champion."""
     inputs = RegistryInputs(run.config, run.built, run.tracking_uri)
-    manifest = build(run.config.registry, inputs, run.store)
-    if not manifest.reused:
-        announce(manifest)
-    return manifest
+    return build(run.config.registry, inputs, run.store, announce)
 
 
-def announce(manifest: Manifest) -> None:
+def announce(details: Mapping[str, Any]) -> None:
     """`minimind.model.promoted` or `minimind.model.refused` of the resource `minimind.model.NAME`, for automations."""
-    details, decision = manifest.details, manifest.details["decision"]
+    decision = details["decision"]
     if decision["outcome"] == "already_champion":
         return
     emit_event(

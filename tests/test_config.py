@@ -38,6 +38,16 @@ def test_every_shipped_config_loads(path: Path) -> None:
     assert config.training.budget
 
 
+MEASURED = {  # by every evaluation; test_evaluation_build.py sees to it
+    "samples_repeated_4_grams", "degeneration/degenerate_share", "memorisation/training_share",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_limit_is_of_a_figure_that_evaluations_measure(path: Path) -> None:
+    assert set(load_config(path).registry.max_figures) == MEASURED
+
+
 def test_all_problems_are_said_at_once(tmp_path: Path) -> None:
     path = written(
         tmp_path, {"tokenizer.vocabulary_size": "many", "training.presset": "26m", "cleaning.split.min_bytes": 0}

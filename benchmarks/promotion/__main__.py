@@ -170,7 +170,8 @@ def judged(champion: DocumentScores, candidate: DocumentScores, spread: SeedSpre
         section,
         Measured(
             version="2", bits_per_byte=now.bits_per_byte, figures={}, taken_out=False, champion="1", unreadable=None,
-            whole=whole, sources=compare_by_source(before, now, spread), champion_figures={},
+            incomparable=None, documents=len(now.document_ids), whole=whole,
+            sources=compare_by_source(before, now, spread), champion_figures={},
             spread=Known(spread, "measured"),
         ),
     )  # fmt: skip

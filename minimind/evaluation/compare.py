@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from minimind.errors import UserError
+from minimind.errors import NotComparableError, UserError
 from minimind.evaluation.intervals import LEVEL, Interval, ratio_interval
 from minimind.evaluation.scoring import DocumentScores
 from minimind.evaluation.seed_spread import SeedSpread
@@ -85,11 +85,11 @@ def compare_by_source(
 def paired(*scores: DocumentScores) -> list[DocumentScores]:
     """The same documents of all, in one order: those that every one of them has scored.
 
-    Raises UserError if there is none, or if a document is not the same text in all.
+    Raises NotComparableError if there is none, UserError if a document is not the same text in all.
     """
     common = set.intersection(*(set(one.document_ids) for one in scores))
     if not common:
-        raise UserError("the models share no holdout document on which they could be compared; the holdout is empty")
+        raise NotComparableError("the models share no holdout document on which they could be compared")
     chosen = [_of_documents(one, sorted(common)) for one in scores]
     for one in chosen[1:]:
         if changed := np.flatnonzero(one.text_bytes != chosen[0].text_bytes).tolist():

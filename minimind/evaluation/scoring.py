@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from minimind.config import EvaluationConfig
-from minimind.errors import UserError
+from minimind.errors import NotComparableError
 from minimind.evaluation import overlap
 from minimind.evaluation.classes import LENGTHS, POSITIONS
 from minimind.evaluation.holdout import Holdout, HoldoutDocument, read_holdout
@@ -102,15 +102,15 @@ def score_unseen(
 ) -> Scores:
     """Scores on the documents that do not stand in the model's own training text.
 
-    They are told by its 13-grams, where these lie in its folder (those of a registered version do). Raises UserError
-    where nothing is left.
+    They are told by its 13-grams, where these lie in its folder (those of a registered version do). Raises
+    NotComparableError where nothing is left.
     """
     filter_file = model_folder / overlap.FILE_NAME
     if filter_file.exists():
         leaked = overlap.leaked(holdout.documents, overlap.read_filter(filter_file), section.max_overlap)
         holdout = holdout.without(leaked)
     if not holdout.documents:
-        raise UserError(f"every holdout document stands in the training text of the model in {model_folder}")
+        raise NotComparableError(f"every holdout document stands in the training text of the model in {model_folder}")
     return score(model, load_tokenizer(model_folder), holdout, section.stride_ratio, progress)
 
 

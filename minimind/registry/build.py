@@ -1,32 +1,32 @@
 """The door of the stage: the run in MLflow is completed, the model registered, and the champion decided."""
 
-import errno
 import json
 import logging
 import math
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minimind.config import Config, RegistryConfig
-from minimind.errors import UserError
+from minimind.errors import ModelNotFoundError, NotComparableError, UserError
 from minimind.evaluation import overlap
-from minimind.evaluation.compare import compare, compare_by_source, paired, read_scores
+from minimind.evaluation.compare import Difference, compare, compare_by_source, paired, read_scores
 from minimind.evaluation.scoring import DocumentScores, score_folder
 from minimind.evaluation.seed_spread import Known, known_spread, shaping
 from minimind.model.hugging_face import load_model
 from minimind.registry import lineage
 from minimind.registry.forwarding import MetricForwarder
-from minimind.registry.gate import Decision, Measured, decide
+from minimind.registry.gate import Measured, decide
 from minimind.registry.model_card import CARD, model_card
 from minimind.registry.packaged_model import download, save_packaged_model
-from minimind.registry.promotion import aliases_of, champion_of, is_taken_out, settle
+from minimind.registry.promotion import UNANNOUNCED_TAG, aliases_of, champion_of, is_taken_out, settle
 from minimind.registry.tracking import connect, find_experiment, refusals_said
 from minimind.store import Manifest, Outcome, Recipe, Store, recipe, sha256_of_json
 from minimind.tokenizer.bpe import load_tokenizer
@@ -36,8 +36,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Announce = Callable[[Mapping[str, Any]], None]  # is given the build's details
+
 EARLIER_STAGES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation")
 MAX_BATCH_PARAMETERS = 100  # MLflow's limit
+MAX_DESCRIPTION_CHARS = 5000  # MLflow's column; PostgreSQL refuses more
+REST_OF_CARD = "\n\nThe rest is in README.md of the run.\n"
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,14 @@ class RegistryInputs:
     tracking_uri: str
 
 
-def build(section: RegistryConfig, inputs: RegistryInputs, store: Store) -> Manifest:
+def build(
+    section: RegistryConfig, inputs: RegistryInputs, store: Store, announce: Announce = lambda details: None
+) -> Manifest:
     """Registers the model, once however often it is called, and settles who is champion.
 
     `decision.json`, and `model/` as transformers loads it, with its card; counts: version; details: name, version,
-    uri, aliases, run_id, decision. A stored build is used again only if MLflow still says what it says. Raises
-    ServerError if MLflow does not answer.
+    uri, aliases, run_id, decision. A stored build is used again only if MLflow still says what it says. Each decision
+    is announced, twice after a kill just behind it. Raises ServerError if MLflow does not answer.
     """
     inputs = RegistryInputs(
         inputs.config, {stage: inputs.stages[stage] for stage in EARLIER_STAGES}, inputs.tracking_uri
@@ -65,7 +71,7 @@ def build(section: RegistryConfig, inputs: RegistryInputs, store: Store) -> Mani
         found = store.find(made.stage, made.fingerprint)
         return store.build(
             made,
-            partial(_register, client, section, inputs, store, spread),
+            partial(_register, client, section, inputs, store, spread, announce),
             refresh=found is not None and not _still_true(client, found),
         )
 
@@ -138,8 +144,9 @@ def _still_true(client: "MlflowClient", found: Manifest) -> bool:
 
 
 def _register(
-    client: "MlflowClient", section: RegistryConfig, inputs: RegistryInputs, store: Store, spread: Known, folder: Path
-) -> Outcome:
+    client: "MlflowClient", section: RegistryConfig, inputs: RegistryInputs, store: Store, spread: Known,
+    announce: Announce, folder: Path,
+) -> Outcome:  # fmt: skip
     name, training = inputs.config.name, inputs.stages["training"]
     store.report("registry", 0, 4, "sending the metrics")
     run_id = MetricForwarder(store, section.experiment, inputs.tracking_uri).finish(training.path, training.fingerprint)
@@ -156,7 +163,6 @@ def _register(
             lambda champion: decide(section, _measure(client, inputs, store, spread, version, champion)),
         )
         aliases = aliases_of(client, name, version)
-    _note_decision(client, name, version, decision)
     client.set_tag(run_id, "minimind.model", f"models:/{name}/{version}")  # two runs may yield one version
     client.set_terminated(run_id, "FINISHED")
     store.report("registry", 4, 4, f"version {version}: {decision.outcome.replace('_', ' ')}")
@@ -173,6 +179,9 @@ def _register(
         "model_sha256": lineage.model_digest(training),
         "decision": asdict(decision),
     }
+    announce(details)
+    if UNANNOUNCED_TAG in client.get_model_version(name, version).tags:
+        client.delete_model_version_tag(name, version, UNANNOUNCED_TAG)
     return Outcome({"version": int(version)}, details)
 
 
@@ -236,12 +245,20 @@ def _find_or_create_version(
         return str(min(int(version.version) for version in versions))
     experiment_id = find_experiment(client, section.experiment, inputs.tracking_uri, store)
     model_id, location = _find_or_log_model(client, run_id, experiment_id, digest, inputs)
-    card = model_card(inputs.config, inputs.stages)
+    description = as_description(model_card(inputs.config, inputs.stages))
     tags = lineage.lineage_tags(inputs.stages, inputs.config.name) | {"minimind.model_id": model_id}
     version = client.create_model_version(
-        name, source=location, run_id=run_id, tags=tags, description=card, model_id=model_id
+        name, source=location, run_id=run_id, tags=tags, description=description, model_id=model_id
     )
     return str(version.version)
+
+
+def as_description(card: str) -> str:
+    """A card as MLflow's column holds it: whole lines, and where the rest is."""
+    if len(card) < MAX_DESCRIPTION_CHARS:
+        return card
+    cut = card[: MAX_DESCRIPTION_CHARS - 1 - len(REST_OF_CARD)]
+    return cut[: cut.rindex("\n")].rstrip() + REST_OF_CARD
 
 
 def _ensure_registered_model(client: "MlflowClient", config: Config) -> None:
@@ -293,17 +310,21 @@ def _measure(
     """The new version beside the champion, on the documents that both are scored on. A champion's score is never taken
     from before: the holdout may be another one."""
     name, evaluation = inputs.config.name, inputs.stages["evaluation"]
-    unreadable, whole, sources, champion_figures = None, None, {}, {}
+    mine = read_scores(evaluation.file("documents.parquet"))
+    unreadable, incomparable, whole, champion_figures = None, None, None, {}
+    sources: dict[str, Difference | None] = {}
     if champion is not None and champion != version:
         champion_figures = _figures_of(client, name, champion)
         try:
             scores = _score_champion(client, inputs, store, champion)
+            before, now = paired(scores, mine)
         except ChampionUnreadableError as error:
             unreadable = str(error)
+        except NotComparableError as error:
+            incomparable = str(error)
         else:
-            before, now = paired(scores, read_scores(evaluation.file("documents.parquet")))
             whole = compare(before, now, spread.spread)
-            sources = compare_by_source(before, now, spread.spread)
+            sources = dict.fromkeys(sorted(set(mine.sources))) | compare_by_source(before, now, spread.spread)
     return Measured(
         version=version,
         bits_per_byte=evaluation.counts["bits_per_byte"],
@@ -311,6 +332,8 @@ def _measure(
         taken_out=is_taken_out(client, name, version),
         champion=champion,
         unreadable=unreadable,
+        incomparable=incomparable,
+        documents=len(mine.document_ids),
         whole=whole,
         sources=sources,
         champion_figures=champion_figures,
@@ -334,7 +357,8 @@ def _figures_of(client: "MlflowClient", name: str, version: str) -> dict[str, fl
 def _score_champion(client: "MlflowClient", inputs: RegistryInputs, store: Store, version: str) -> DocumentScores:
     """A registered version's scores on this run's holdout, by its own tokenizer.
 
-    Raises ChampionUnreadableError where its files are gone or broken; not where MLflow does not answer.
+    Raises ChampionUnreadableError where its files are gone or broken, not where MLflow does not answer;
+    NotComparableError where it was trained on all of the holdout.
     """
     folder = _champion_folder(client, inputs, store, version)
     holdout = inputs.stages["cleaning"].file("holdout.parquet")
@@ -349,43 +373,43 @@ def _champion_folder(client: "MlflowClient", inputs: RegistryInputs, store: Stor
     registered = client.get_model_version(inputs.config.name, version)
     try:
         folder = download(client, registered, inputs.tracking_uri, store.root)
+    except Exception as error:
+        client.get_model_version(inputs.config.name, version)  # fails where it is MLflow that is away
+        if not says_that_files_are_gone(error):
+            raise
+        raise ChampionUnreadableError(" ".join(str(error).split())) from error
+    try:
         load_model(folder)
         load_tokenizer(folder)
+        if (folder / overlap.FILE_NAME).exists():
+            overlap.read_filter(folder / overlap.FILE_NAME)
     except Exception as error:  # tokenizers raises no narrower one
-        client.get_model_version(inputs.config.name, version)  # fails where it is MLflow that is away
         if says_nothing_of_the_model(error):
             raise
         raise ChampionUnreadableError(" ".join(str(error).split())) from error
     return folder
 
 
-def says_nothing_of_the_model(error: Exception) -> bool:
-    """True for a full disk, and for a network or artifact store in trouble: the champion may be as good as ever."""
+def says_that_files_are_gone(error: Exception) -> bool:
+    """Whether a download failed because the files are not there; a store in trouble says nothing of the model."""
     from mlflow.exceptions import MlflowException
-    from requests import HTTPError, RequestException
+    from requests import HTTPError
 
-    if isinstance(error, HTTPError) and error.response is not None:
-        return error.response.status_code != 404
+    if isinstance(error, HTTPError):
+        return error.response is not None and error.response.status_code == 404
     if isinstance(error, MlflowException):
-        return not any(sign in str(error) for sign in ("404", "does not exist", "No such"))
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return full or isinstance(error, RequestException)
+        # of several files MLflow gives the errors as one text, without their codes
+        statuses = set(re.findall(r"\b([45]\d\d) (?:Client|Server) Error\b", str(error)))
+        gone = error.error_code == "RESOURCE_DOES_NOT_EXIST" or "No such file or directory" in str(error)
+        return statuses == {"404"} or (not statuses and gone)
+    return isinstance(error, (ModelNotFoundError, FileNotFoundError))
 
 
-def _note_decision(client: "MlflowClient", name: str, version: str, decision: Decision) -> None:
-    """Puts the decision on the version; `already_champion` leaves the one that made it champion."""
-    if decision.outcome == "already_champion":
-        return
-    tags = {
-        "minimind.decision": decision.outcome,
-        "minimind.gate": "passed" if decision.promoted else "refused",
-        "minimind.decision_reasons": "; ".join(decision.reasons),
-        "minimind.decision_rules": json.dumps(decision.rules),
-        "minimind.bits_per_byte": f"{decision.bits_per_byte:.6f}",
-    }
-    if decision.previous_champion:
-        tags["minimind.measured_against_version"] = decision.previous_champion
-    if decision.champion_bits_per_byte is not None:
-        tags["minimind.champion_bits_per_byte"] = f"{decision.champion_bits_per_byte:.6f}"
-    for key, value in tags.items():
-        client.set_model_version_tag(name, version, key, value)
+def says_nothing_of_the_model(error: Exception) -> bool:
+    """True for memory, disk and rights: the champion may be as good as ever. Looks at what an error was raised from."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, MemoryError) or (isinstance(seen, OSError) and not isinstance(seen, FileNotFoundError)):
+            return True
+        seen = seen.__cause__
+    return False

@@ -31,6 +31,7 @@ from minimind.tokenizer.bpe import load_tokenizer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
 SHOWN_DOCUMENTS = 3  # that got better, and that got worse
@@ -101,6 +102,7 @@ def compare_versions(name: str, wanted: Sequence[str], uri: str, store: Store) -
             "sha256": newest.tags["minimind.holdout_sha256"],
             "documents": len(scores[0].document_ids),
             "bytes": int(scores[0].text_bytes.sum()),
+            "read_documents": len(holdout.documents),  # before those in the training text of a version are left out
             "all_documents": holdout.all_documents,
         },
         "changed_documents": _extremes(holdout, scores[0], scores[-1]),
@@ -201,12 +203,27 @@ def _load(version: Version) -> Transformer:
         raise ModelNotFoundError(f"{version.label} of {version.registered.name} cannot be loaded: {said}") from error
 
 
+def _run_of(client: "MlflowClient", version: "ModelVersion") -> "Run | None":
+    """None where it was purged."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(version.run_id) if version.run_id else None
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
 def _figures(client: "MlflowClient", version: "ModelVersion") -> dict[str, float]:
-    return dict(client.get_run(version.run_id).data.metrics) if version.run_id else {}
+    run = _run_of(client, version)
+    return dict(run.data.metrics) if run else {}
 
 
 def _config(client: "MlflowClient", version: "ModelVersion") -> dict[str, Any]:
-    if not version.run_id or "config.yaml" not in {file.path for file in client.list_artifacts(version.run_id)}:
+    if not version.run_id or not _run_of(client, version):
+        return {}
+    if "config.yaml" not in {file.path for file in client.list_artifacts(version.run_id)}:
         return {}
     tree = yaml.safe_load(Path(client.download_artifacts(version.run_id, "config.yaml")).read_text())
     return tree if isinstance(tree, dict) else {}
@@ -337,7 +354,8 @@ def _history(client: "MlflowClient", name: str) -> list[dict[str, Any]]:
 def log_comparison(comparison: Mapping[str, Any], page: Path, uri: str) -> str | None:
     """Puts the figures on the runs of the compared versions, by stable names, and the page on the last one's.
 
-    The address of that run's artifacts in MLflow's pages; None where MLflow is a bare database.
+    The address of that run's artifacts in MLflow's pages; None where MLflow is a bare database. Runs that were deleted
+    get nothing.
     """
     from mlflow.entities import Metric, RunTag
 
@@ -345,7 +363,10 @@ def log_comparison(comparison: Mapping[str, Any], page: Path, uri: str) -> str |
         client = connect(uri)
         numbers, now = [row["version"] for row in comparison["versions"]], round(time.time() * 1000)
         changes = {one["candidate"]: one for one in comparison["comparisons"]}
-        for row in comparison["versions"]:  # each has a run: a version without one has no lineage, and was refused
+        active = {number for number in numbers if _is_active(client, comparison["name"], number)}
+        for row in comparison["versions"]:
+            if row["version"] not in active:
+                continue
             figures = {"bits_per_byte": row["bits_per_byte"]}
             figures |= {f"bits_per_byte/{source}": value for source, value in row["by_source"].items()}
             figures |= _figures_of_change(changes.get(row["version"]))
@@ -356,12 +377,19 @@ def log_comparison(comparison: Mapping[str, Any], page: Path, uri: str) -> str |
             }
             client.log_batch(row["run_id"], metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()])
         run_id = comparison["versions"][-1]["run_id"]
+        if numbers[-1] not in active:
+            return None
         client.log_text(run_id, page.read_text(), "comparison.html")
         client.log_dict(run_id, dict(comparison), "comparison.json")
         if not uri.startswith("http"):
             return None
         experiment = client.get_run(run_id).info.experiment_id
     return f"{masked(uri).rstrip('/')}/#/experiments/{experiment}/runs/{run_id}/artifacts"
+
+
+def _is_active(client: "MlflowClient", name: str, number: str) -> bool:
+    run = _run_of(client, client.get_model_version(name, number))
+    return run is not None and run.info.lifecycle_stage == "active"
 
 
 def _figures_of_change(comparison: Mapping[str, Any] | None) -> dict[str, float]:

@@ -49,8 +49,10 @@ class Measured:
     taken_out: bool  # whether a person took this very version out of use
     champion: str | None  # None: there is none
     unreadable: str | None  # why the champion cannot be measured
-    whole: Difference | None  # None: no champion, or one that cannot be measured
-    sources: Mapping[str, Difference]
+    incomparable: str | None  # why no document is left on which the two can be compared
+    documents: int  # of the new version's evaluation; `whole` has those that the champion was scored on, too
+    whole: Difference | None  # None: no champion, or one that cannot be measured or compared
+    sources: Mapping[str, Difference | None]  # of the new version; None: the two share no document of it
     champion_figures: Mapping[str, float]  # of the champion's own evaluation
     spread: Known
 
@@ -62,10 +64,12 @@ class Decision:
     rules: list[dict[str, Any]]  # of Rule, with `verdict`
     champion: str | None  # the version that is champion afterwards
     previous_champion: str | None  # the version that was champion before, where it is another
-    bits_per_byte: float
+    bits_per_byte: float  # on the documents of both, where the champion was measured
     champion_bits_per_byte: float | None  # of the champion before, on the same documents
     change: list[float | None] | None  # share of the champion's bits per byte; from, to: None if not known
     seed_spread: str  # in words
+    documents: int  # of the evaluation
+    compared_documents: int | None  # of these, those that the champion was not trained on and was measured on, too
 
     @property
     def promoted(self) -> bool:
@@ -86,11 +90,13 @@ def decide(section: RegistryConfig, measured: Measured) -> Decision:
 
 def all_rules(section: RegistryConfig, measured: Measured) -> list[Rule]:
     rules = [Rule("taken out of use by hand", float(measured.taken_out), "at most", 0, "number")]
+    if measured.incomparable is not None:
+        rules.append(Rule("documents compared with the champion", 0, "at least", 1, "number", measured.incomparable))
     if measured.whole is not None:
         rules += _rules_of_bits(section, measured.whole, measured.spread)
         rules += [
-            Rule(f"more bits per byte than the champion on {source}", one.change.value, "at most",
-                 section.max_regression, "share", f"{one.documents} documents")
+            Rule(f"more bits per byte than the champion on {source}", one.change.value if one else None, "at most",
+                 section.max_regression, "share", f"{one.documents if one else 'no'} documents of both")
             for source, one in measured.sources.items()
         ]  # fmt: skip
         rules += [_task_rule(name, most, measured) for name, most in section.required_tasks.items()]
@@ -101,18 +107,21 @@ def all_rules(section: RegistryConfig, measured: Measured) -> list[Rule]:
 
 
 def _rules_of_bits(section: RegistryConfig, whole: Difference, spread: Known) -> list[Rule]:
-    """`better` asks for more than chance in favour; `not_worse` for no more than chance against."""
-    change = whole.change
+    """`better` asks for more than chance in favour; `not_worse` for no more than chance against.
+
+    Without the noise of the seeds neither is measured.
+    """
+    change, known = whole.change, whole.effect.known and whole.knows_seeds
     if section.promote_when == "better":
-        surely = -change.high if whole.effect.known and whole.knows_seeds else None
+        surely = -change.high if known else None
         return [
             Rule("fewer bits per byte than the champion", -change.value, "at least", section.min_improvement, "share"),
             Rule("of that, beyond the noise of documents and seeds", surely, "above", 0, "share", spread.said),
         ]
-    surely = change.low if whole.effect.known else None
+    surely = change.low if known else None
     return [
         Rule("more bits per byte than the champion", change.value, "at most", section.max_regression, "share"),
-        Rule("of that, beyond the noise", surely, "at most", 0, "share", spread.said),
+        Rule("of that, beyond the noise of documents and seeds", surely, "at most", 0, "share", spread.said),
     ]
 
 
@@ -129,12 +138,17 @@ def _task_rule(name: str, most: float, measured: Measured) -> Rule:
 def _about_champion(measured: Measured) -> str:
     if measured.champion is None:
         return "no version of this name was champion"
+    if measured.incomparable is not None:
+        return f"the champion, version {measured.champion}, could not be compared: {measured.incomparable}"
     if measured.whole is None:
         return (
             f"the champion, version {measured.champion}, could not be measured and does not block: "
             f"{measured.unreadable}"
         )
-    return in_words(measured.whole, f"version {measured.version}", f"the champion, version {measured.champion},")
+    said = in_words(measured.whole, f"version {measured.version}", f"the champion, version {measured.champion},")
+    if (left_out := measured.documents - measured.whole.documents) > 0:
+        said += f"; {left_out:,} of {measured.documents:,} holdout documents stand in the champion's training text"
+    return said
 
 
 def _why(rule: Rule) -> str:
@@ -158,8 +172,10 @@ def _decision(outcome: Outcome, reasons: list[str], rules: list[Rule], measured:
         rules=[rule.as_json() for rule in rules],
         champion=measured.version if takes_over else measured.champion,
         previous_champion=measured.champion if measured.champion != measured.version else None,
-        bits_per_byte=measured.bits_per_byte,
+        bits_per_byte=whole.candidate if whole else measured.bits_per_byte,
         champion_bits_per_byte=whole.baseline if whole else None,
         change=whole.change.as_json() if whole else None,
         seed_spread=measured.spread.said,
+        documents=measured.documents,
+        compared_documents=whole.documents if whole else None,
     )

@@ -78,7 +78,7 @@ def _figures(stages: Stages) -> str:
         ("Trained on, documents", _plain(cleaning, "train_documents", ",.0f")),
         ("Training, seconds", _plain(training, "training_seconds", ",.1f")),
         ("Training, cost", None if (money := cost(stages["training"])) is None else f"{money:,.2f}"),
-        ("Holdout, documents", _plain(cleaning, "holdout_documents", ",.0f")),
+        ("Holdout, documents measured", _plain(evaluation, "documents", ",.0f")),
         ("Holdout, left out as they stand in the training text", _plain(evaluation, "leaked_documents", ",.0f")),
         ("Holdout, bits per byte", with_interval(evaluation, "bits_per_byte", ".4f")),
         ("The same holdout by xz -9, bits per byte", _plain(evaluation, "xz_bits_per_byte", ".4f")),
@@ -88,7 +88,11 @@ def _figures(stages: Stages) -> str:
     ]  # fmt: skip
     table = _table(("", ""), [(name, value) for name, value in rows if value is not None])
     measured = any(name.endswith("_low") for name in evaluation)
-    intervals = "Intervals are of 95%, over documents.\n\n" if measured else ""
+    intervals = (
+        "Intervals are of 95%: of bits per byte over documents, of shares over what was asked or written.\n\n"
+        if measured
+        else ""
+    )
     parts = [f"## How good it is\n\n{intervals}{table}"]
     for beginning, heading in SECTIONS.items():
         found = [
@@ -172,7 +176,7 @@ def _lineage(stages: Stages) -> str:
 
 def limits(stages: Stages) -> Iterator[str]:
     """Sentences, each from what was measured or set."""
-    cleaning, training, evaluation = (stages[stage].counts for stage in ("cleaning", "training", "evaluation"))
+    training, evaluation = stages["training"].counts, stages["evaluation"].counts
     yield (
         "It continues text as its training documents would go on. It was not taught to follow instructions or to "
         "answer questions, and what it states may be false."
@@ -185,7 +189,7 @@ def limits(stages: Stages) -> Iterator[str]:
         per_token = stages["tokenizer"].counts.get("holdout_bytes_per_token")
         size = f", about {number_in_words(round(positions * per_token))} bytes of text" if per_token else ""
         yield f"It sees at most {positions:,} tokens at once{size}; what stands before that, it does not know."
-    if (documents := cleaning.get("holdout_documents", FEW_DOCUMENTS)) < FEW_DOCUMENTS:
+    if (documents := evaluation.get("documents", FEW_DOCUMENTS)) < FEW_DOCUMENTS:
         yield f"Its figures come from {documents:,.0f} documents that it did not see: too few for small differences."
     if training.get("parameters") and (each := training.get("tokens", 0) / training["parameters"]) < ENOUGH_TOKENS:
         yield (

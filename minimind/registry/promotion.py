@@ -10,6 +10,8 @@ Moves of one name exclude each other by a lock in the store (`champion-NAME`).
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from minimind.errors import UserError
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER = "champion", "challenger"
 CHAMPIONS_TAG = "minimind.champions"  # of the registered model: the versions in the order in which they became it
 TAKEN_OUT_TAG = "minimind.taken_out"  # of a version that a person took out of use: no run promotes it again
+UNANNOUNCED_TAG = "minimind.unannounced_decision"  # of a version, whole and as JSON, until it has been announced
 MAX_CHAMPIONS = 500  # remembered
 
 Judge = Callable[[str | None], Decision]  # the champion's version, None if there is none
@@ -33,18 +36,43 @@ def settle(client: "MlflowClient", name: str, version: str, judge: Judge) -> Dec
     """Has it judged whether `version` takes over, and moves the aliases; doing it again changes nothing.
 
     To be called with the lock of the name held.
-    Where somebody else moves the champion's alias while the champion is measured, it is judged anew.
+    Where somebody else moves the champion's alias while the champion is measured, it is judged anew. The version gets
+    the decision's tags before the aliases move: of one that is champion already, a decision that a kill kept from being
+    announced is given back.
     """
     while True:
         champion = champion_of(client, name)
-        if champion != version:
-            _set_alias(client, name, CHALLENGER, version)
         decision = judge(champion)
         if champion_of(client, name) == champion:
             break
+    if decision.outcome != "already_champion":
+        _note_decision(client, name, version, decision)
+    elif noted := client.get_model_version(name, version).tags.get(UNANNOUNCED_TAG):
+        earlier = Decision(**json.loads(noted))
+        decision = earlier if earlier.champion == version else decision
     if decision.champion == version:
         _make_champion(client, name, version)
+    else:
+        _set_alias(client, name, CHALLENGER, version)
     return decision
+
+
+def _note_decision(client: "MlflowClient", name: str, version: str, decision: Decision) -> None:
+    """Puts the decision on the version; UNANNOUNCED_TAG first, so that a kill in between leaves the whole."""
+    tags = {
+        UNANNOUNCED_TAG: json.dumps(asdict(decision)),
+        "minimind.decision": decision.outcome,
+        "minimind.gate": "passed" if decision.promoted else "refused",
+        "minimind.decision_reasons": "; ".join(decision.reasons),
+        "minimind.decision_rules": json.dumps(decision.rules),
+        "minimind.bits_per_byte": f"{decision.bits_per_byte:.6f}",
+    }
+    if decision.previous_champion:
+        tags["minimind.measured_against_version"] = decision.previous_champion
+    if decision.champion_bits_per_byte is not None:
+        tags["minimind.champion_bits_per_byte"] = f"{decision.champion_bits_per_byte:.6f}"
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version, key, value)
 
 
 def promote(name: str, version: str, uri: str, store: Store) -> str | None:
@@ -107,7 +135,8 @@ def _make_champion(client: "MlflowClient", name: str, version: str) -> None:
 
 def _champions(client: "MlflowClient", name: str, champion: str | None) -> list[str]:
     """The champions in their order, the present one last: the tag, put right by the alias."""
-    found: list[str] = json.loads(client.get_registered_model(name).tags.get(CHAMPIONS_TAG, "[]"))
+    noted = json.loads(client.get_registered_model(name).tags.get(CHAMPIONS_TAG, "[]"))
+    found = [version for version, _ in groupby(noted)]  # twice in a row: its alias was taken away in between
     if champion is None:
         return found
     while champion in found and found[-1] != champion:

@@ -106,9 +106,11 @@ def scores(stages: Stages) -> View | None:
         return None
     scored = stages["evaluation"].counts
     version = f", version {stages['registry'].details['version']}" if "registry" in stages else ""
-    rows: list[View] = [_bar(f"This model{version}", "", scored["bits_per_byte"], "model")]
     decided = _decided(stages)
-    if decided.get("champion_bits_per_byte") is not None:
+    beside = decided.get("champion_bits_per_byte") is not None
+    value = decided["bits_per_byte"] if beside else scored["bits_per_byte"]
+    rows: list[View] = [_bar(f"This model{version}", _compared_documents(decided) if beside else "", value, "model")]
+    if beside:
         champion = "Champion until now" if decided["outcome"] == "promoted" else "Champion"
         label = f"{champion}, version {decided['previous_champion']}"
         rows.append(_bar(label, "measured now, on the same documents", decided["champion_bits_per_byte"], "champion"))
@@ -121,6 +123,14 @@ def scores(stages: Stages) -> View | None:
         "alt": "Bits per byte on the holdout. "
         + "; ".join(" ".join(f"{row['label']} {row['note']}".split()) + f": {row['value']:.3f}" for row in rows),
     }
+
+
+def _compared_documents(decided: Mapping[str, Any]) -> str:
+    """Said where some are left out; a decision of before these were counted says nothing."""
+    compared, documents = decided.get("compared_documents"), decided.get("documents")
+    if compared is None or documents is None or compared == documents:
+        return ""
+    return f"on the {count(compared)} of {count(documents)} documents that the champion never saw"
 
 
 def _bar(label: str, note: str, value: float, style: str) -> View:

@@ -129,6 +129,7 @@ def test_every_part_has_figures_of_stable_names_and_the_same_bytes_again(everyth
         "generated_questions/continuation/accuracy_low", "tasks/bar/accuracy", "memorisation/training_share",
         "personal_data/texts_share_high", "degeneration/degenerate_share", "first_token_seconds",
         "generated_tokens_per_second", "batched_tokens_per_second", "weights_bytes", "generation_memory_bytes",
+        "samples_repeated_4_grams", "memorisation/holdout_share",
     } <= evaluation.counts.keys()  # fmt: skip
     assert "sources/tax/bits_per_byte_low" not in evaluation.counts  # of three documents
     assert all(math.isfinite(value) for value in evaluation.counts.values())

@@ -127,7 +127,8 @@ def make_stages(
         columns = ("document_id", scores.document_ids), ("source", scores.sources), ("text_bytes", scores.text_bytes)
         columns += ("tokens", scores.tokens), ("nats", scores.nats)
         pq.write_table(pa.table(dict(columns)), folder / "documents.parquet")
-        return Outcome({"bits_per_byte": scores.bits_per_byte, "loss": 2.2, "tokens": 900, "xz_bits_per_byte": 4.0})
+        counts = {"documents": len(scores.nats), "bits_per_byte": scores.bits_per_byte, "loss": 2.2}
+        return Outcome(counts | {"tokens": 900, "xz_bits_per_byte": 4.0})
 
     def small(stage: str) -> Manifest:
         details = {"sources": {"texts": {"documents": 20, "bytes": 1, "licenses": {"CC0-1.0": 20}}}}

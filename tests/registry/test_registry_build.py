@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from metric_lines import arrived, expected, lines
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
 from minimind.config import Config, RegistryConfig
 from minimind.errors import ModelNotFoundError, ServerError, UserError
+from minimind.evaluation import overlap
 from minimind.evaluation.scoring import score_folder
 from minimind.registry import build as registry
 from minimind.registry import tracking
@@ -138,7 +141,11 @@ def damage_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
 
 
-@pytest.mark.parametrize("damage", [damage_by_removal, damage_weights, damage_tokenizer])
+def damage_filter(folder: Path) -> None:
+    (folder / "training_13_grams.parquet").write_bytes(b"PAR1")
+
+
+@pytest.mark.parametrize("damage", [damage_by_removal, damage_weights, damage_tokenizer, damage_filter])
 def test_champion_that_cannot_be_loaded_does_not_block(
     damage: Callable[[Path], None], register: Register, make_stages: MakeStages, client: MlflowClient, store: Store,
     uri: str,
@@ -149,6 +156,62 @@ def test_champion_that_cannot_be_loaded_does_not_block(
     assert decision["outcome"] == "promoted"
     assert "could not be measured and does not block" in decision["reasons"][0]
     assert aliases(client) == {"champion": "2"}
+
+
+@pytest.mark.parametrize("error", [MemoryError("full"), PermissionError(13, "rights"), OSError(5, "disk")])
+def test_machine_in_trouble_promotes_nothing(
+    error: Exception, register: Register, make_stages: MakeStages, client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    register(make_stages("40"))
+
+    def failing(folder: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(registry, "load_model", failing)
+    with pytest.raises(type(error)):
+        register(make_stages("20"))
+    assert aliases(client) == {"champion": "1"}
+
+
+def test_champion_that_has_seen_the_whole_holdout_is_kept_and_said(
+    register: Register, make_stages: MakeStages, client: MlflowClient, store: Store, uri: str
+) -> None:
+    stages = make_stages("40")
+    register(stages)
+    folder = resolve_model("models:/tests@champion", uri, store.root)
+    overlap.make_filter(stages["cleaning"].file("holdout.parquet")).write(folder / overlap.FILE_NAME)
+    decision = register(make_stages("20")).details["decision"]
+    assert decision["outcome"] == "kept_champion"
+    assert "every holdout document stands in the training text" in decision["reasons"][0]
+    assert aliases(client) == {"champion": "1", "challenger": "2"}
+
+
+def test_download_says_that_files_are_gone_by_its_status_alone() -> None:
+    gone = registry.says_that_files_are_gone
+    assert gone(MlflowException("x", error_code=RESOURCE_DOES_NOT_EXIST))
+    assert gone(MlflowException("failures:\n404 Client Error: NOT FOUND for url: http://there/1"))
+    assert not gone(MlflowException("failures:\n500 Server Error: for url: http://there/models/404/model"))
+    assert not gone(MlflowException("404 Client Error: a\n503 Server Error: b"))
+    assert not gone(OSError(28, "No space left on device"))
+
+
+def test_card_is_cut_to_what_the_column_of_a_description_holds() -> None:
+    card = "".join(f"| lengths/from_{number}_bytes/loss | 2.5 |\n" for number in range(300))
+    said = registry.as_description(card)
+    assert 4900 < len(said) < 5000
+    assert said.endswith("| 2.5 |\n\nThe rest is in README.md of the run.\n")
+    assert registry.as_description("short\n") == "short\n"
+
+
+def test_decision_is_announced_once(make_stages: MakeStages, store: Store, config: Config, uri: str) -> None:
+    announced: list[str] = []
+    inputs = RegistryInputs(config, make_stages("20"), uri)
+    with pytest.raises(ZeroDivisionError):
+        build(config.registry, inputs, store, lambda details: 1 / 0)  # type: ignore[arg-type, return-value]
+    for _ in range(2):
+        build(config.registry, inputs, store, lambda details: announced.append(details["decision"]["outcome"]))
+    assert announced == ["first"]
 
 
 def test_challenger_that_lost_gives_its_alias_to_the_next(

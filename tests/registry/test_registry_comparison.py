@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from requests import ConnectionError as AwayError
 from tokenizers import Tokenizer
 
@@ -143,6 +145,28 @@ def test_unknown_spread_leaves_the_verdict_open_and_is_said(
     found = compare_versions("tests", ["1", "2"], uri, store)
     assert (found["verdict"], found["interval"]["covers"]) == ("unclear", ["documents"])
     assert "not measured" in found["seed_spread"]
+
+
+@pytest.mark.usefixtures("pair")
+def test_deleted_or_purged_run_of_one_version_stops_no_comparison(
+    uri: str, store: Store, client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (str(client.get_model_version("tests", number).run_id) for number in ("1", "2"))
+    client.delete_run(first)
+    original = MlflowClient.get_run
+
+    def purged(self: MlflowClient, run_id: str) -> Any:
+        if run_id == first:
+            raise MlflowException("gone", error_code=RESOURCE_DOES_NOT_EXIST)
+        return original(self, run_id)
+
+    (tmp_path / "comparison.html").write_text("<!doctype html>")
+    log_comparison(compare_versions("tests", [], uri, store), tmp_path / "comparison.html", uri)
+    monkeypatch.setattr(MlflowClient, "get_run", purged)
+    found = compare_versions("tests", [], uri, store)
+    assert found["versions"][0]["costs"] == {}
+    log_comparison(found, tmp_path / "comparison.html", uri)
+    assert "compared/bits_per_byte" in client.get_run(second).data.metrics
 
 
 @pytest.mark.usefixtures("pair")

@@ -31,7 +31,8 @@ def measured(percent: float = -5, half_width: float = 2, spread: Known = MEASURE
     whole = difference(percent, half_width, spread.spread is not None)
     values = {
         "version": "4", "bits_per_byte": whole.candidate, "figures": {}, "taken_out": False, "champion": "3",
-        "unreadable": None, "whole": whole, "sources": {"law": whole}, "champion_figures": {}, "spread": spread,
+        "unreadable": None, "incomparable": None, "documents": 60,
+        "whole": whole, "sources": {"law": whole}, "champion_figures": {}, "spread": spread,
     }  # fmt: skip
     return Measured(**values | more)
 
@@ -84,10 +85,10 @@ def test_better_without_a_known_spread_is_refused_and_said():
     assert any("the spread between seeds is not measured" in reason for reason in decision.reasons)
 
 
-def test_not_worse_without_a_known_spread_is_stricter_and_said():
-    decision = decided(measured(1, 0.5, UNMEASURED), promote_when="not_worse")
+def test_not_worse_without_a_known_spread_is_refused_and_said():
+    decision = decided(measured(-5, 1, UNMEASURED), promote_when="not_worse")
     assert decision.outcome == "kept_champion"
-    assert decided(measured(0.5, 1, UNMEASURED), promote_when="not_worse").outcome == "promoted"
+    assert verdicts(decision)["of that, beyond the noise of documents and seeds"] == "not measured"
     assert decision.seed_spread == "the spread between seeds is not measured"
 
 
@@ -103,26 +104,53 @@ def test_too_few_documents_for_an_interval_are_refused():
 def test_source_that_got_worse_is_named():
     decision = decided(measured(sources={"law": difference(-6, 1), "tax": difference(3.2, 4)}))
     assert decision.outcome == "kept_champion"
-    assert "more bits per byte than the champion on tax: 3.20%, at most 3.00% was asked for (50 documents)" in (
+    assert "more bits per byte than the champion on tax: 3.20%, at most 3.00% was asked for (50 documents of both)" in (
         decision.reasons
     )
 
 
+def test_source_without_a_document_of_both_is_not_measured():
+    decision = decided(measured(sources={"law": difference(-6, 1), "tax": None}))
+    assert decision.outcome == "kept_champion"
+    assert verdicts(decision)["more bits per byte than the champion on tax"] == "not measured"
+
+
+def test_bits_per_byte_are_those_of_the_compared_documents_which_are_counted():
+    decision = decided(measured(bits_per_byte=9.0))
+    assert (decision.bits_per_byte, decision.documents, decision.compared_documents) == (1.9, 60, 50)
+    assert "10 of 60 holdout documents stand in the champion's training text" in decision.reasons[0]
+
+
+def test_champion_with_which_no_document_is_shared_is_kept_and_said():
+    decision = decided(measured(whole=None, sources={}, incomparable="every one stands in its training text"))
+    assert decision.outcome == "kept_champion"
+    assert decision.reasons[0] == (
+        "the champion, version 3, could not be compared: every one stands in its training text"
+    )
+    assert verdicts(decision)["documents compared with the champion"] == "refused"
+
+
 @pytest.mark.parametrize(
     ("figures", "verdict"),
-    [({"memorised_share": 0.02}, "passed"), ({"memorised_share": 0.021}, "refused"), ({}, "not measured")],
+    [
+        ({"memorisation/training_share": 0.02}, "passed"),
+        ({"memorisation/training_share": 0.021}, "refused"),
+        ({}, "not measured"),
+    ],
 )
 def test_figure_has_to_be_measured_and_below_its_limit(figures, verdict):
-    limits = {"max_figures": {"memorised_share": 0.02}}
+    limits = {"max_figures": {"memorisation/training_share": 0.02}}
     decision = decided(measured(figures=figures), **limits)
-    assert verdicts(decision)["memorised share"] == verdict
+    assert verdicts(decision)["memorisation/training share"] == verdict
     assert decision.promoted == (verdict == "passed")
 
 
 def test_first_version_is_promoted_without_a_spread_and_not_above_a_limit():
-    first = measured(spread=UNMEASURED, champion=None, whole=None, sources={}, figures={"memorised_share": 0.5})
+    first = measured(
+        spread=UNMEASURED, champion=None, whole=None, sources={}, figures={"memorisation/training_share": 0.5}
+    )
     assert decided(first).outcome == "first"
-    refused = decided(first, max_figures={"memorised_share": 0.02})
+    refused = decided(first, max_figures={"memorisation/training_share": 0.02})
     assert (refused.outcome, refused.champion) == ("not_promoted", None)
 
 
@@ -142,7 +170,7 @@ def test_champion_that_cannot_be_loaded_does_not_block_and_limits_still_hold():
     decision = decided(found)
     assert decision.outcome == "promoted"
     assert decision.reasons == ["the champion, version 3, could not be measured and does not block: no such file"]
-    assert decided(found, max_figures={"memorised_share": 0.02}).outcome == "kept_champion"
+    assert decided(found, max_figures={"memorisation/training_share": 0.02}).outcome == "kept_champion"
 
 
 def test_version_that_a_person_took_out_of_use_is_not_promoted_again():

@@ -90,6 +90,11 @@ def test_figures_have_intervals_where_they_were_measured(make_stages: MakeStages
     assert with_interval({}, "loss", ".1f") is None
 
 
+def test_documents_are_those_that_were_measured(make_stages: MakeStages, config: Config) -> None:
+    stages = changed(make_stages("20"), "evaluation", counts={"documents": 5})
+    assert "| Holdout, documents measured | 5 |" in model_card(config, stages)
+
+
 def test_limits_follow_from_what_was_set_and_measured(make_stages: MakeStages, config: Config) -> None:
     stages = make_stages("20")
     card = model_card(config, stages)
@@ -98,7 +103,7 @@ def test_limits_follow_from_what_was_set_and_measured(make_stages: MakeStages, c
     assert "2.6 tokens for each parameter" in card
     assert "times over" not in card
     stages = changed(stages, "training", counts={"epochs": 12.0, "tokens": 6_000_000})
-    stages = changed(stages, "cleaning", counts={"holdout_documents": 400})
+    stages = changed(stages, "evaluation", counts={"documents": 400})
     stages = changed(stages, "cleaning", config={"personal_data": {"email": "replace", "ip": "keep", "phone": "flag"}})
     card = model_card(config, stages)
     assert "It saw its documents 12 times over" in card

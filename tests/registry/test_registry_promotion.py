@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def saying(version: str, promoted: bool) -> Judge:
 
     def judge(before: str | None) -> Decision:
         outcome = "promoted" if promoted else "kept_champion"
-        return Decision(outcome, [], [], version if promoted else before, before, 2.0, None, None, "")
+        return Decision(outcome, [], [], version if promoted else before, before, 2.0, None, None, "", 8, None)
 
     return judge
 
@@ -63,6 +64,40 @@ def test_promotion_by_hand_can_be_taken_back(client: MlflowClient, uri: str, sto
     assert aliases(client) == {"champion": "2"}
     assert rollback("tests", uri, store) == ("1", "2")
     assert champion(client) == "1"
+
+
+def test_rollback_after_the_alias_was_taken_away_and_given_again_moves_it(
+    client: MlflowClient, uri: str, store: Store
+) -> None:
+    for version in ("1", "2"):
+        settle(client, "tests", version, saying(version, promoted=True))
+    client.delete_registered_model_alias("tests", "champion")
+    promote("tests", "2", uri, store)
+    assert rollback("tests", uri, store) == ("1", "2")
+    assert champion(client) == "1"
+
+
+def test_decision_that_a_kill_kept_from_being_announced_is_given_back(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decision = saying("1", promoted=True)(None)
+    with monkeypatch.context() as patch:
+        patch.setattr(promotion, "_drop_alias", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            settle(client, "tests", "1", lambda champion: decision)
+    assert champion(client) == "1"
+    already = replace(decision, outcome="already_champion")
+    assert settle(client, "tests", "1", lambda champion: already) == decision
+    client.delete_model_version_tag("tests", "1", promotion.UNANNOUNCED_TAG)
+    assert settle(client, "tests", "1", lambda champion: already) == already
+
+
+def test_challenger_stays_where_the_judge_fails(client: MlflowClient) -> None:
+    settle(client, "tests", "1", saying("1", promoted=True))
+    settle(client, "tests", "2", saying("2", promoted=False))
+    with pytest.raises(ZeroDivisionError):
+        settle(client, "tests", "3", lambda champion: 1 / 0)  # type: ignore[arg-type, return-value]
+    assert aliases(client) == {"champion": "1", "challenger": "2"}
 
 
 def test_promoting_twice_changes_nothing(client: MlflowClient, uri: str, store: Store) -> None:

@@ -53,7 +53,8 @@ def comparison(**changed):
         "comparisons": [main],
         "versions": [version(3, 2.0), version(4, 1.9, 250.0)],
         "seed_spread": "0.50% between seeds, measured with 3",
-        "holdout": {"version": "4", "sha256": "0" * 64, "documents": 49, "bytes": 400_000, "all_documents": 49},
+        "holdout": {"version": "4", "sha256": "0" * 64, "documents": 49, "bytes": 400_000, "read_documents": 52,
+                    "all_documents": 52},
         "changed_documents": {"better": [row("law/1", 2.0, 1.5)], "worse": [row("law/2", 2.0, 2.2)]},
         "samples": [{"prompt": "A & B", "document_id": None, "texts": texts}],
         "history": [
@@ -74,7 +75,8 @@ def test_page_says_the_verdict_the_effect_and_where_it_comes_from(tmp_path):
     for told in (
         "Version 4 is better than version 3", "Version 4 needs 5.00% fewer bits per byte than version 3.",
         "-10.00%", "-12.00% to -8.00%", "+2.50%", "no difference", "0.50% between seeds, measured with 3",
-        "Better in version 4", "2.000 → 1.500", "law/2", "49 documents", "3 min 20 s", "7.6 MB", "1.31M",
+        "Better in version 4", "2.000 → 1.500", "law/2", "49 documents",
+        "3 of its 52 documents stand in the training text", "3 min 20 s", "7.6 MB", "1.31M",
     ):  # fmt: skip
         assert told in page, told
 

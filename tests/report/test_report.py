@@ -80,6 +80,8 @@ DECISION = {
     "champion_bits_per_byte": 1.9876,
     "change": [-0.056, -0.07, -0.04],
     "seed_spread": "1.00% between seeds, as registry.seed_spread states",
+    "documents": 49,
+    "compared_documents": 47,
 }  # fmt: skip
 
 BUILDS = {
@@ -341,6 +343,13 @@ def test_headline_is_the_decision(config, stages, tmp_path, outcome, heading):
     page = rendered(config, stages | {"registry": registry}, tmp_path)
     assert heading in page
     assert ('class="held"' in page) == (outcome in ("kept_champion", "not_promoted"))
+
+
+def test_bar_beside_the_champions_is_of_the_same_documents(config, stages, tmp_path):
+    decision = DECISION | {"bits_per_byte": 1.7654}
+    registry = stages["registry"].model_copy(update={"details": stages["registry"].details | {"decision": decision}})
+    page = rendered(config, stages | {"registry": registry}, tmp_path)
+    assert "on the 47 of 49 documents that the champion never saw: 1.765" in page
 
 
 def test_model_worse_than_the_references_is_called_so(config, stages, tmp_path):
