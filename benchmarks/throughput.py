@@ -14,7 +14,7 @@ import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -69,6 +69,7 @@ def measure(names: list[str], task: Task, rounds: int, steps: int) -> Iterator[R
 
 def measure_cold(names: list[str], task: Task, rounds: int, steps: int) -> Iterator[Row]:
     with started(names, task) as workers:
+        wait_until_ready(workers)
         begun = {name: ask(workers[name], "begin") for name in names}
         found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
         for _ in range(rounds):
@@ -76,6 +77,7 @@ def measure_cold(names: list[str], task: Task, rounds: int, steps: int) -> Itera
                 found[name].append(ask(workers[name], steps))
         ended = {name: ask(workers[name], "end") for name in names}
     with started(names, task) as workers:
+        wait_until_ready(workers)
         again = {name: ask(workers[name], "begin")["first_step_seconds"] for name in names}
     for name in names:
         yield (
@@ -127,8 +129,18 @@ def started(names: list[str], task: Task) -> Iterator[dict[str, Connection]]:
             process.join()
 
 
+def wait_until_ready(workers: Mapping[str, Connection]) -> None:
+    """One that is still importing would slow down the first that is measured."""
+    for worker in workers.values():
+        received(worker)
+
+
 def ask(worker: Connection, order: str | int) -> dict[str, Any]:
     worker.send(order)
+    return received(worker)
+
+
+def received(worker: Connection) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = worker.recv()
     except EOFError:
@@ -144,6 +156,7 @@ def work(name: str, task: Task, orders: Connection) -> None:
     recipe = RECIPES[name]
     prepare(recipe, task)
     plan = make_plan(recipe, 1, task)
+    orders.send({})
     orders.recv()
     peak = measured_flops(task.device, plan.precision, task.threads)
     known = peak_flops(task.device, plan.precision)

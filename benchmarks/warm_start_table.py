@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.recipe.table import difference
+
 Row = dict[str, Any]
 SETTING = ("corpus", "every", "old", "preset", "vocabulary_size", "tokens")
 
@@ -57,14 +59,6 @@ def arm_line(name: str, says: str, rows: list[Row], scratch: Mapping[int, Row]) 
         f"| {name} | {says} | {len(rows)} | {scores} | {difference(rows, scratch)} | {reached(rows, scratch)} "
         f"| {mean('old_share'):.0%} | {mean('epochs'):.2f} | {f'{statistics.median(cpu):.0f}' if cpu else ''} |"
     )
-
-
-def difference(rows: list[Row], scratch: Mapping[int, Row]) -> str:
-    pairs = [row["bits_per_byte"] - scratch[row["seed"]]["bits_per_byte"] for row in rows if row["seed"] in scratch]
-    if not pairs or rows[0]["arm"] == "scratch":
-        return ""
-    error = f" ± {statistics.stdev(pairs) / len(pairs) ** 0.5:.4f}" if len(pairs) > 1 else ""
-    return f"{statistics.mean(pairs):+.4f}{error}"
 
 
 def reached(rows: list[Row], scratch: Mapping[int, Row]) -> str:

@@ -20,6 +20,7 @@ from flows.summary import program
 from minimind.cleaning.build import CleaningInputs
 from minimind.cleaning.build import build as build_cleaning
 from minimind.cleaning.checks import check_section
+from minimind.cleaning.text_functions import load_text_functions
 from minimind.config import load_config
 from minimind.corpus.build import CorpusInputs
 from minimind.corpus.build import build as build_corpus
@@ -60,7 +61,7 @@ def plan(
         run = Run(domain, shared, uri, refresh, line_of_champions(uri, domain.name) if goes_on(domain) else ())
         built = run.built
         with shared.in_use():
-            corpus = build_corpus(domain.corpus, CorpusInputs(refresh=refresh), shared)
+            corpus = build_corpus(domain.corpus, CorpusInputs(refresh, load_text_functions), shared)
             cleaning = build_cleaning(domain.cleaning, CleaningInputs(corpus), shared)
             built |= {"corpus": corpus, "cleaning": cleaning}  # which decide from which champion a run goes on
             tokenizer = build_tokenizer(domain.tokenizer, TokenizerInputs(cleaning, kept_tokenizer(run)), shared)

@@ -32,20 +32,25 @@ from tasks.training import training
 STAGE_TASKS = (corpus, cleaning, tokenizer, shards, training, evaluation, registry)
 
 
-class RetrainRequest(BaseModel):
-    """What to retrain. Prefect shows this as a form and refuses what does not fit."""
+class DomainRequest(BaseModel):
+    """A domain, as every flow about one is asked for it. Prefect shows a form, and refuses what does not fit."""
 
     model_config = ConfigDict(extra="forbid")
 
     config: Annotated[str, Field(description="The domain's YAML, for example configs/demo.yaml")]
     overrides: Annotated[list[str], Field(description="section.key=value, one an entry")] = []
     sources: Annotated[list[str], Field(description="Globs of local files that replace the config's sources")] = []
+    store: Annotated[str | None, Field(description="The store's folder; else MINIMIND_STORE, else ./store")] = None
+
+
+class RetrainRequest(DomainRequest):
+    """What to retrain."""
+
     until: Annotated[
         Literal["corpus", "cleaning", "tokenizer", "shards", "training", "evaluation", "registry"] | None,
         Field(description="The last stage to run"),
     ] = None
     refresh: Annotated[bool, Field(description="Ask every source anew, frozen file lists included")] = False
-    store: Annotated[str | None, Field(description="The store's folder; else MINIMIND_STORE, else ./store")] = None
 
 
 @flow(

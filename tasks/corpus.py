@@ -1,5 +1,6 @@
 """Sources in the config -> raw documents."""
 
+from minimind.cleaning.text_functions import load_text_functions
 from minimind.corpus.build import CorpusInputs, build
 from minimind.store import Manifest
 from tasks.stage import Run, stage_task
@@ -8,4 +9,4 @@ from tasks.stage import Run, stage_task
 @stage_task
 def corpus(run: Run) -> Manifest:
     """Reads the sources that changed and publishes raw documents."""
-    return build(run.config.corpus, CorpusInputs(refresh=run.refresh), run.store)
+    return build(run.config.corpus, CorpusInputs(run.refresh, load_text_functions), run.store)

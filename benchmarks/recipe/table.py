@@ -2,6 +2,7 @@
 
 import statistics
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.recipe.recipes import RECIPES
@@ -68,9 +69,10 @@ def recipe_line(found: list[Row], ours: dict[int, Row]) -> str:
     )
 
 
-def difference(found: list[Row], ours: dict[int, Row]) -> str:
-    pairs = [row["bits_per_byte"] - ours[row["seed"]]["bits_per_byte"] for row in found if row["seed"] in ours]
-    if not pairs or found[0]["recipe"] == "ours":
+def difference(found: Sequence[Row], others: Mapping[int, Row]) -> str:
+    """Mean and standard error over the seeds that both have; nothing of runs beside themselves."""
+    pairs = [row["bits_per_byte"] - others[row["seed"]]["bits_per_byte"] for row in found if row["seed"] in others]
+    if not pairs or any(others.get(row["seed"]) is row for row in found):
         return ""
     error = f" ± {statistics.stdev(pairs) / len(pairs) ** 0.5:.4f}" if len(pairs) > 1 else ""
     return f"{statistics.mean(pairs):+.4f}{error}"

@@ -62,9 +62,7 @@ def build(section: EvaluationConfig, inputs: EvaluationInputs, store: Store) -> 
         inputs=training.matching("model/")
         | cleaning.matching("holdout.parquet")
         | cleaning.matching("train.parquet")
-        | {
-            "phone region": sha256_of_json(_phone_region(inputs))
-        }  # decides what counts as a phone number in generated text
+        | {"phone region": sha256_of_json(_phone_region(inputs))}
         | asked,
         libraries=(*LIBRARIES, "lm-eval") if section.harness_tasks else LIBRARIES,
         parents={"training": training.fingerprint, "cleaning": cleaning.fingerprint},
@@ -285,7 +283,7 @@ def _safety(
 
 
 def _phone_region(inputs: EvaluationInputs) -> str | None:
-    """By which cleaning reads phone numbers without a country's code."""
+    """By which cleaning reads phone numbers without a country's code, and evaluation those that the model writes."""
     region: str | None = inputs.cleaning.config.get("personal_data", {}).get("phone_region")
     return region
 

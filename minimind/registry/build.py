@@ -27,7 +27,7 @@ from minimind.registry.gate import Measured, decide
 from minimind.registry.model_card import CARD, model_card
 from minimind.registry.packaged_model import download, save_packaged_model
 from minimind.registry.promotion import UNANNOUNCED_TAG, aliases_of, champion_of, is_taken_out, settle
-from minimind.registry.tracking import connect, find_experiment, refusals_said
+from minimind.registry.tracking import connect, figures_of, find_experiment, if_there, refusals_said
 from minimind.store import Manifest, Outcome, Recipe, Store, recipe, sha256_of_json
 from minimind.tokenizer.bpe import load_tokenizer
 
@@ -121,22 +121,16 @@ def _still_true(client: "MlflowClient", found: Manifest) -> bool:
 
     It has not if its database is another one by now, or if somebody has moved the champion's alias since.
     """
-    from mlflow.exceptions import MlflowException
-
     name, version = str(found.details["name"]), str(found.details["version"])
-    try:
-        registered = client.get_model_version(name, version)
-        aliases, champion = aliases_of(client, name, version), champion_of(client, name)
-        run = client.get_run(str(found.details["run_id"]))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    registered = if_there(lambda: client.get_model_version(name, version))
+    run = if_there(lambda: client.get_run(str(found.details["run_id"])))
+    if registered is None or run is None:
         return False
     return bool(
         run.info.lifecycle_stage == "active"
         and registered.tags.get(lineage.MODEL_TAG) == found.details["model_sha256"]
-        and aliases == found.details["aliases"]
-        and champion == found.details["decision"]["champion"]
+        and aliases_of(client, name, version) == found.details["aliases"]
+        and champion_of(client, name) == found.details["decision"]["champion"]
     )
 
 
@@ -314,7 +308,7 @@ def _measure(
     unreadable, incomparable, whole, champion_figures = None, None, None, {}
     sources: dict[str, Difference | None] = {}
     if champion is not None and champion != version:
-        champion_figures = _figures_of(client, name, champion)
+        champion_figures = figures_of(client, client.get_model_version(name, champion))
         try:
             scores = _score_champion(client, inputs, store, champion)
             before, now = paired(scores, mine)
@@ -339,19 +333,6 @@ def _measure(
         champion_figures=champion_figures,
         spread=spread,
     )
-
-
-def _figures_of(client: "MlflowClient", name: str, version: str) -> dict[str, float]:
-    """The figures of a version's own evaluation, as its run has them; none where the run is gone."""
-    from mlflow.exceptions import MlflowException
-
-    run_id = client.get_model_version(name, version).run_id
-    try:
-        return dict(client.get_run(run_id).data.metrics) if run_id else {}
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return {}
 
 
 def _score_champion(client: "MlflowClient", inputs: RegistryInputs, store: Store, version: str) -> DocumentScores:

@@ -25,13 +25,12 @@ from minimind.model.hugging_face import load_model
 from minimind.model.transformer import Transformer
 from minimind.registry.packaged_model import download, find_version, opened, refuse_unknown
 from minimind.registry.promotion import champion_of, previous_champion
-from minimind.registry.tracking import connect, refusals_said
+from minimind.registry.tracking import connect, figures_of, refusals_said, run_of
 from minimind.store import Store, sha256_of_file
 from minimind.tokenizer.bpe import load_tokenizer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
 SHOWN_DOCUMENTS = 3  # that got better, and that got worse
@@ -191,7 +190,7 @@ def _read_version(client: "MlflowClient", version: "ModelVersion", uri: str, sto
         folder = download(client, version, uri, store.root)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(f"version {version.version} of {version.name} cannot be loaded: {error}") from None
-    return Version(version, folder, _figures(client, version), _config(client, version))
+    return Version(version, folder, figures_of(client, version), _config(client, version))
 
 
 def _load(version: Version) -> Transformer:
@@ -203,25 +202,8 @@ def _load(version: Version) -> Transformer:
         raise ModelNotFoundError(f"{version.label} of {version.registered.name} cannot be loaded: {said}") from error
 
 
-def _run_of(client: "MlflowClient", version: "ModelVersion") -> "Run | None":
-    """None where it was purged."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_run(version.run_id) if version.run_id else None
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
-
-
-def _figures(client: "MlflowClient", version: "ModelVersion") -> dict[str, float]:
-    run = _run_of(client, version)
-    return dict(run.data.metrics) if run else {}
-
-
 def _config(client: "MlflowClient", version: "ModelVersion") -> dict[str, Any]:
-    if not version.run_id or not _run_of(client, version):
+    if not version.run_id or not run_of(client, version):
         return {}
     if "config.yaml" not in {file.path for file in client.list_artifacts(version.run_id)}:
         return {}
@@ -336,7 +318,7 @@ def _history(client: "MlflowClient", name: str) -> list[dict[str, Any]]:
     """All versions in their order with quality, corpus size and cost as their own runs have them."""
     rows = []
     for version in sorted(client.search_model_versions(f"name = '{name}'"), key=lambda one: int(one.version)):
-        figures = _figures(client, version)
+        figures = figures_of(client, version)
         rows.append(
             {
                 "version": str(version.version),
@@ -388,7 +370,7 @@ def log_comparison(comparison: Mapping[str, Any], page: Path, uri: str) -> str |
 
 
 def _is_active(client: "MlflowClient", name: str, number: str) -> bool:
-    run = _run_of(client, client.get_model_version(name, number))
+    run = run_of(client, client.get_model_version(name, number))
     return run is not None and run.info.lifecycle_stage == "active"
 
 

@@ -3,20 +3,16 @@
 import logging
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from minimind.errors import ModelNotFoundError
 from minimind.registry import lineage
 from minimind.registry.packaged_model import download
 from minimind.registry.promotion import champion_of
-from minimind.registry.tracking import FINGERPRINT_TAG, connect, refusals_said
+from minimind.registry.tracking import FINGERPRINT_TAG, connect, if_there, refusals_said
 from minimind.store import Store, sha256_of_file
 from minimind.training.start import Start
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +32,10 @@ def line_of_champions(uri: str, name: str) -> tuple[Ancestor, ...]:
     with refusals_said(uri):
         client = connect(uri)
         line: list[Ancestor] = []
-        number = _champion_if_any(client, name)
+        number = if_there(lambda: champion_of(client, name))
         while number and number not in [ancestor.version for ancestor in line]:
-            version = _version_if_any(client, name, number)
-            if version is None:
+            version = if_there(partial(client.get_model_version, name, number))
+            if version is None:  # somebody deleted it
                 break
             tags = version.tags
             known = (tags.get(tag) for tag in (lineage.CORPUS_TAG, lineage.LEDGER_TAG, FINGERPRINT_TAG))
@@ -112,25 +108,3 @@ def ledger_of(ancestor: Ancestor, uri: str, store: Store) -> Path:
         f"the ledger of version {ancestor.version} of {ancestor.name}, which tells old documents from new ones, "
         f"{problem}; set shards.old_documents_share to null"
     )
-
-
-def _champion_if_any(client: "MlflowClient", name: str) -> str | None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return champion_of(client, name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
-
-
-def _version_if_any(client: "MlflowClient", name: str, number: str) -> "ModelVersion | None":
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_model_version(name, number)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None  # somebody deleted it

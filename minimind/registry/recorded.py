@@ -15,7 +15,7 @@ from minimind.registry.document_fates import FATES, Fate, find_fate
 from minimind.registry.lineage import PARENT_TAG
 from minimind.registry.packaged_model import find_version, what_exists
 from minimind.registry.promotion import aliases_of, champion_of
-from minimind.registry.tracking import connect, initialise, refusals_said
+from minimind.registry.tracking import connect, if_there, initialise, refusals_said
 from minimind.store import Manifest
 
 if TYPE_CHECKING:
@@ -123,17 +123,12 @@ def _manifest(path: Path) -> Manifest:
 
 def _download(client: "MlflowClient", run_id: str, wanted: list[str], folder: Path) -> dict[str, Path]:
     """Those of these artifacts that the run has, by their path in it."""
-    from mlflow.exceptions import MlflowException
-
     if not run_id:
         return {}
-    try:
-        there = {file.path for place in (None, LINEAGE) for file in client.list_artifacts(run_id, place)}
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return {}
-    return {name: Path(client.download_artifacts(run_id, name, str(folder))) for name in wanted if name in there}
+    there = if_there(lambda: {file.path for place in (None, LINEAGE) for file in client.list_artifacts(run_id, place)})
+    return {
+        name: Path(client.download_artifacts(run_id, name, str(folder))) for name in wanted if name in (there or ())
+    }
 
 
 # --- a document -------------------------------------------------------------------------------------------------------

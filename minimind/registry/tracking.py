@@ -4,10 +4,10 @@ import logging
 import os
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from minimind.errors import DiskFullError, ServerError, UserError
 from minimind.masking import masked
@@ -15,6 +15,10 @@ from minimind.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+
+Found = TypeVar("Found")
 
 # Read by MLflow when it is imported, so it is imported nowhere in this package before `quieten` was called.
 ENVIRONMENT = {
@@ -56,6 +60,30 @@ def connect(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def if_there(ask: Callable[[], Found]) -> Found | None:
+    """What MLflow answers; None where it says that there is no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask()
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def run_of(client: "MlflowClient", version: "ModelVersion") -> "Run | None":
+    """The run that made a version; None where it was purged."""
+    run_id = version.run_id
+    return if_there(lambda: client.get_run(run_id)) if run_id else None
+
+
+def figures_of(client: "MlflowClient", version: "ModelVersion") -> dict[str, float]:
+    """The figures of a version's own evaluation and training, as its run has them; none where the run is gone."""
+    run = run_of(client, version)
+    return dict(run.data.metrics) if run else {}
 
 
 def outages() -> tuple[type[Exception], ...]:

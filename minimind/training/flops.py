@@ -56,7 +56,7 @@ def peak_flops(device: torch.device, precision: Precision) -> float:
 
 @cache
 def measured_flops(device: torch.device, precision: Precision, threads: int) -> float:
-    """FLOP/s of a square product, the best of five, or of thirty on a GPU, whose clock rises first; milliseconds.
+    """FLOP/s of a square product, the best of thirty, since a clock rises first and threads may be interrupted.
 
     Of random values: a GPU multiplies ones with less power, and so faster than any it is trained on.
     """
@@ -65,7 +65,7 @@ def measured_flops(device: torch.device, precision: Precision, threads: int) -> 
     generator = torch.Generator(device).manual_seed(1)
     matrix = torch.randn(size, size, generator=generator, device=device).to(dtype)
     best = float("inf")
-    for _ in range(30 if device.type == "cuda" else 5):
+    for _ in range(30):
         started = time.perf_counter()
         product = matrix @ matrix
         product[0, 0].item()  # waits for the device
