@@ -82,7 +82,7 @@ def ray(address: str) -> Iterator[Any]:
     from prefect_ray import RayTaskRunner
     from prefect_ray.context import remote_options
 
-    local = {"include_dashboard": False, "num_cpus": cores(), "_node_ip_address": "127.0.0.1"}
+    local = {"include_dashboard": False, "num_cpus": cores()}
     runner = RayTaskRunner(address=f"ray:{address}") if address else RayTaskRunner(init_kwargs=local)
     with ExitStack() as stack:
         with said_if_unreachable(f"ray:{address}"):

@@ -56,7 +56,8 @@ def tokenize_part(part: TokenizingPart, report: Report = silent) -> None:
     """Writes the part's documents as a shard has them, in their order."""
     encode = encoding_by(part.library, load_tokenizer(part.tokenizer))
     threads = max(1, cores() // part.at_once)
-    documents, done = [], 0
+    documents: list[TokenizedDocument] = []
+    done = 0
     for document in tokenized_documents(encode, part.texts, part.row_groups, threads):
         if len(documents) % REPORTED_DOCUMENTS == 0:
             report(done, part.size, f"encoding {part.texts.stem}")

@@ -21,6 +21,7 @@ import pytest
 from domain import PrefectServer
 from prefect import flow
 
+from flows.servers import prefect_settings
 from minimind.cleaning import database
 from minimind.cleaning.build import CleaningInputs
 from minimind.cleaning.build import build as cleaning
@@ -98,9 +99,7 @@ class Run:
     reports: list[tuple[Any, ...]]
 
 
-def run_over(
-    runner: str, config: Config, prefect: PrefectServer, store: Path, watch: Callable[[], None] | None = None
-) -> Run:
+def run_over(runner: str, config: Config, prefect: PrefectServer, store: Path) -> Run:
     reports: list[tuple[Any, ...]] = []
     listening = Store(store, "tests", lambda *step: reports.append(step))
 
@@ -140,7 +139,7 @@ def test_a_part_is_worked_on_again_where_a_process_of_the_pool_has_died(
     config: Config, prefect: PrefectServer, in_turn: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
     killed: list[int] = []
-    with killer(tmp_path / "store", lambda: pool_process(), killed):
+    with killer(tmp_path / "store", pool_process, killed):
         assert run_over("processes", config, prefect, tmp_path / "store").digests == in_turn
     assert killed
 
@@ -151,7 +150,7 @@ def test_dask_cluster_of_two_gives_the_same_bytes_though_one_is_killed(
     config: Config, prefect: PrefectServer, in_turn: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
     killed: list[int] = []
-    with dask_cluster(tmp_path) as (address, workers), killer(tmp_path / "store", lambda: workers[0], killed):
+    with dask_cluster(tmp_path, prefect) as (address, workers), killer(tmp_path / "store", lambda: workers[0], killed):
         assert run_over(f"dask:{address}", config, prefect, tmp_path / "store").digests == in_turn
     assert killed == [workers[0]]
     assert "Removing worker" in (tmp_path / "dask-0.log").read_text()
@@ -187,9 +186,11 @@ def pool_process() -> int | None:
 
 
 @contextmanager
-def dask_cluster(logs: Path) -> Iterator[tuple[str, list[int]]]:
-    """Address, and the pids of two workers with one thread each."""
+def dask_cluster(logs: Path, prefect: PrefectServer) -> Iterator[tuple[str, list[int]]]:
+    """Address, and the pids of two workers with one thread each, which report to the server."""
     from distributed import Client
+
+    environment = os.environ | prefect_settings(prefect.store, prefect.url)
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -201,7 +202,7 @@ def dask_cluster(logs: Path) -> Iterator[tuple[str, list[int]]]:
         for number, (kind, *words) in enumerate([scheduler, worker, worker]):
             with (logs / f"dask-{number}.log").open("wb") as log:
                 command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *words]
-                started.append(subprocess.Popen(command, stdout=log, stderr=log))
+                started.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment))
         with Client(address, timeout=60) as client:
             client.wait_for_workers(2, timeout=60)
         yield address, [one.pid for one in started[1:]]
