@@ -30,11 +30,12 @@ from tokenizers import Tokenizer
 from benchmarks.measured import busy_seconds
 from benchmarks.tokenizing_table import Row, key_of, render
 from minimind.config import ShardsConfig
+from minimind.parts import cores
 from minimind.shards.build import ShardsInputs
 from minimind.shards.build import build as build_shards
 from minimind.store import Manifest, Outcome, Recipe, Store, describe_machine, git_commit
 from minimind.tokenizer.bpe import load_tokenizer, save_tokenizer, train_bpe
-from minimind.tokenizer.encoding import cores, encode_documents, pieces, read_texts, sampled_texts, with_tokenizers
+from minimind.tokenizer.encoding import encode_documents, pieces, read_texts, sampled_texts, with_tokenizers
 from minimind.tokenizer.fast_encoding import ChosenEncoding, choose_encoding
 from minimind.tokenizer.sampling import draw_sample, drawn, sample_texts
 

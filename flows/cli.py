@@ -116,6 +116,15 @@ def run(
         str | None, typer.Option(metavar="STAGE", help=f"Stop after one of: {', '.join(STAGE_NAMES)}")
     ] = None,
     refresh: RefreshOption = False,
+    runner: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Where parts of the work run: threads, processes, dask, ray, dask:tcp://HOST:8786 or "
+            "ray://HOST:10001. Default: $MINIMIND_TASK_RUNNER, else threads",
+            show_default=False,
+        ),
+    ] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -128,12 +137,14 @@ def run(
         minimind run configs/legal-de.yaml --source 'laws/*.jsonl.gz' --set training.budget=2h
 
         minimind run configs/demo.yaml --until cleaning --json
+
+        minimind run configs/legal-en.yaml --runner dask:tcp://10.0.0.5:8786
     """
     from flows import local_run
 
     if until is not None and until not in STAGE_NAMES:
         raise UserError(f"--until {until!r} is no stage; the stages are {', '.join(STAGE_NAMES)}")
-    local_run.run(config, overrides or [], sources or [], until, refresh, store, as_json)
+    local_run.run(config, overrides or [], sources or [], until, refresh, runner, store, as_json)
 
 
 @app.command()

@@ -17,22 +17,25 @@ from flows.progress import shown_progress
 from flows.settings import store_root
 from minimind.config import load_config
 from minimind.errors import ServerError
+from tasks.runners import runner_name
 
 
 def run(
-    config: Path, overrides: list[str], sources: list[str], until: str | None, refresh: bool,
+    config: Path, overrides: list[str], sources: list[str], until: str | None, refresh: bool, runner: str | None,
     store: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Retrains and prints the summary, for people or as JSON."""
     load_config(config, overrides, sources)  # a wrong YAML is said before anything starts
+    runner = runner_name(runner)
     root = store_root(store)
 
     def call() -> dict[str, Any]:
         from flows.retrain import RetrainRequest, retrain
 
         request = RetrainRequest(
-            config=str(config), overrides=overrides, sources=sources, until=until, refresh=refresh, store=str(root)
-        )
+            config=str(config), overrides=overrides, sources=sources, until=until, refresh=refresh, store=str(root),
+            runner=runner,
+        )  # fmt: skip
         return retrain(request)
 
     result = called(root, call)

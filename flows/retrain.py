@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.progress import listener
@@ -18,12 +17,13 @@ from minimind.registry.parent import line_of_champions
 from minimind.store import STAGES, Manifest, Store
 from minimind.training.device import find_device
 from minimind.training.precision import choose_precision
-from tasks.cleaning import PARTS_AT_ONCE, cleaning
+from tasks.cleaning import cleaning
 from tasks.corpus import corpus
 from tasks.evaluation import evaluation
 from tasks.parent import check_folders, goes_on
 from tasks.registry import registry
 from tasks.report import report
+from tasks.runners import FORMS, IN_WORDS, VARIABLE, runner_name
 from tasks.shards import shards
 from tasks.stage import Run
 from tasks.tokenizer import tokenizer
@@ -41,6 +41,13 @@ class DomainRequest(BaseModel):
     overrides: Annotated[list[str], Field(description="section.key=value, one an entry")] = []
     sources: Annotated[list[str], Field(description="Globs of local files that replace the config's sources")] = []
     store: Annotated[str | None, Field(description="The store's folder; else MINIMIND_STORE, else ./store")] = None
+    runner: Annotated[
+        str | None,
+        Field(
+            description=f"Where parts of the work run: {IN_WORDS}; else {VARIABLE}, else threads. Changes no result",
+            pattern=f"^(?:{FORMS.pattern})$",
+        ),
+    ] = None
 
 
 class RetrainRequest(DomainRequest):
@@ -53,13 +60,7 @@ class RetrainRequest(DomainRequest):
     refresh: Annotated[bool, Field(description="Ask every source anew, frozen file lists included")] = False
 
 
-@flow(
-    name="retrain",
-    flow_run_name="{request.config}",
-    persist_result=True,
-    result_serializer="json",
-    task_runner=ThreadPoolTaskRunner(max_workers=PARTS_AT_ONCE),
-)
+@flow(name="retrain", flow_run_name="{request.config}", persist_result=True, result_serializer="json")
 def retrain(request: RetrainRequest) -> dict[str, Any]:
     """The stages in order, each reused where nothing that shapes it has changed; then the report."""
     run = start_run(request)
@@ -76,6 +77,7 @@ def start_run(request: RetrainRequest) -> Run:
     """The checked config, its store, and a tracking server that answers. What cannot be trained is refused here."""
     logging.getLogger("minimind").setLevel(logging.INFO)  # Prefect attaches its handler and leaves the level alone
     config = load_config(Path(request.config), request.overrides, request.sources)
+    runner = runner_name(request.runner)
     if request.until != "corpus":
         check_section(config.cleaning)
     if request.until is None or STAGES.index(request.until) >= STAGES.index("training"):
@@ -85,7 +87,7 @@ def start_run(request: RetrainRequest) -> Run:
     uri = tracking.tracking_uri(root, os.environ)
     tracking.initialise(uri, root)
     champions = line_of_champions(uri, config.name) if goes_on(config) else ()
-    return Run(config, Store(root, config.name, listener.get()), uri, request.refresh, champions=champions)
+    return Run(config, Store(root, config.name, listener.get()), uri, request.refresh, champions, runner)
 
 
 def summarise(built: dict[str, Manifest], page: Path | None) -> dict[str, Any]:

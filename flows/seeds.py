@@ -3,12 +3,10 @@
 from typing import Annotated, Any
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.retrain import STAGE_TASKS, DomainRequest, RetrainRequest, start_run
 from minimind.seeds import check_measurable
-from tasks.cleaning import PARTS_AT_ONCE
 from tasks.seeds import seed_spread
 
 STAGES_BEFORE = STAGE_TASKS[:4]  # corpus to shards
@@ -21,13 +19,7 @@ class SeedsRequest(DomainRequest):
     budget: Annotated[str | None, Field(description="Of each training; else the config's, 20 minutes at most")] = None
 
 
-@flow(
-    name="seeds",
-    flow_run_name="{request.config}",
-    persist_result=True,
-    result_serializer="json",
-    task_runner=ThreadPoolTaskRunner(max_workers=PARTS_AT_ONCE),
-)
+@flow(name="seeds", flow_run_name="{request.config}", persist_result=True, result_serializer="json")
 def seeds(request: SeedsRequest) -> dict[str, Any]:
     """The stages up to the shards, then a training for each seed."""
     domain = request.model_dump(include=set(DomainRequest.model_fields))

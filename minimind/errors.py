@@ -66,6 +66,10 @@ class ServerError(UserError):
     """A Prefect or MLflow server cannot be reached, or refuses."""
 
 
+class WorkersLostError(UserError):
+    """Processes that worked on parts of a stage died over and over."""
+
+
 class ModelNotFoundError(UserError):
     """No such model, version, alias or folder."""
 

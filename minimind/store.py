@@ -37,7 +37,9 @@ logger = logging.getLogger(__name__)
 
 STAGES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation", "registry")
 # modules that shape no result of a stage by themselves
-INFRASTRUCTURE = {"minimind", "minimind.config", "minimind.store", "minimind.errors", "minimind.masking"}
+INFRASTRUCTURE = {
+    "minimind", "minimind.config", "minimind.store", "minimind.errors", "minimind.masking", "minimind.parts",
+}  # fmt: skip
 LIBRARY = Path(__file__).parent
 PYTHON = ".".join(platform.python_version_tuple()[:2])
 SAID_CHANGES = 5  # in the log; `minimind store why` lists all of them

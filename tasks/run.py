@@ -16,4 +16,5 @@ class Run:
     tracking_uri: str
     refresh: bool = False  # ask every source anew
     champions: tuple[Ancestor, ...] = ()  # at the start of the run, where the config goes on from one
+    runner: str = "threads"  # where parts are worked on; shapes no result
     built: dict[str, Manifest] = field(default_factory=dict)

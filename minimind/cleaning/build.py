@@ -103,7 +103,7 @@ def clean(section: CleaningConfig, inputs: CleaningInputs, store: Store, ledger:
         read_evaluation_texts(connection, section.decontamination)
         known.attach_keys(connection)
         run_pass("corpus", connection, parameters, working, store)
-        known.read(connection, documents, resources, working, partial(report, store, "part"))
+        known.read(connection, documents, resources, working, partial(report_part, store))
         known.attach(connection)
         run_pass("whole", connection, parameters, working, store)
         known.remember_pairs(connection)
@@ -173,6 +173,10 @@ def report(store: Store, folder: str, share: float, text: str) -> None:
     """Says how far the cleaning has come, of which three quarters are the reading of texts."""
     begin, end = PASSES[folder]
     store.report("cleaning", begin + share * (end - begin), 1, text.replace("_", " "))
+
+
+def report_part(store: Store, done: float, total: float | None, text: str) -> None:
+    report(store, "part", done / total if total else 0.0, text)
 
 
 # --- counts -----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from minimind.cleaning.language import add_language_function
 from minimind.cleaning.personal_data import create_functions
 from minimind.cleaning.text_functions import add_text_functions
+from minimind.parts import cores
 
 SQL = Path(__file__).parent / "sql"
 
@@ -61,11 +62,6 @@ def connect(
             if "interrupt" not in str(error).lower():
                 raise
             raise KeyboardInterrupt from None
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_memory_bytes() -> int:

@@ -16,7 +16,8 @@ from pathlib import Path
 import duckdb
 
 from minimind.cleaning.database import Parameters, copied_as, numbered_files, read_as, rows_of, used_by
-from minimind.cleaning.parts import PASSING, Part, ReportShare, Resources, is_whole, seal
+from minimind.cleaning.parts import PASSING, Part, Resources, is_whole, read_part, seal
+from minimind.parts import Report
 from minimind.store import Store, recipe
 
 logger = logging.getLogger(__name__)
@@ -62,25 +63,30 @@ class KnownTexts:
         documents: Sequence[Path],
         resources: Resources,
         working: Path,
-        report: ReportShare,
+        report: Report,
     ) -> None:
         """Reads the texts of the table `new_texts`, partition by partition."""
         first = self._next_number("part")
+        rows = rows_of(connection, PARTITIONS, {})
         parts = []
-        for number, row in enumerate(rows_of(connection, PARTITIONS, {}), start=first):
+        for number, row in enumerate(rows, start=first):
             keys = working / f"keys-{number}.parquet"
             copied_as(connection, KEYS_OF_PARTITION, row, keys)
             parts.append(
                 Part(
-                    folder=self.folder / f"part-{number:05}",
+                    folder=working / f"part-{number:05}",
                     keys=keys,
                     documents=tuple(documents),
                     parameters=dict(self.parameters),
                     threads=resources.threads,
                     memory_bytes=resources.memory_bytes,
+                    at_once=min(resources.workers.at_once, len(rows)),
                 )
             )
-        resources.read_parts(parts, report)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for part, _ in resources.workers.each(read_part, parts, report):
+            # by us alone, who hold the ledger's lock: a worker that outlives its run must add nothing to the next
+            part.folder.rename(self.folder / part.folder.name)
 
     def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Gives the connection a view of every table of the part pass."""

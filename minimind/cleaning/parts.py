@@ -6,7 +6,7 @@ yields is a function of its texts alone, so that neither their number nor their 
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ import pyarrow as pa
 from minimind.cleaning.database import (
     connect,
     copied_as,
+    default_memory_bytes,
     make_text_table,
     numbered_files,
     read_as,
     unless_needless,
 )
 from minimind.cleaning.normalize import add_normalizing_functions
+from minimind.parts import IN_TURN, Report, Workers, cores, silent
 from minimind.store import sha256_of_file
 
 PASSING = {"line_signals", "word_signals", "run_signals"}  # tables that only others of this pass read
@@ -42,45 +44,41 @@ PARTITION_BYTES = 256_000_000  # of raw text
 class Part:
     """One partition: which documents' texts it reads, and where its tables go. Carries all that a worker needs."""
 
-    folder: Path  # is published by a rename once it is whole
+    folder: Path  # in the working folder of the cleaning, which alone publishes it; there at once and whole
     keys: Path  # Parquet: document_id, text_key
     documents: tuple[Path, ...]
     parameters: dict[str, Any]
-    threads: int | None
-    memory_bytes: int | None
+    threads: int | None  # None: its share of the cores
+    memory_bytes: int | None  # None: its share of half of the memory
+    at_once: int  # of so many parts that the machine works on
+    size: float = 1.0
 
-
-ReportShare = Callable[[float, str], None]  # how much of the part pass is done, and what is being done
-
-
-def one_after_another(parts: Sequence[Part], report: ReportShare) -> None:
-    """Reads each part in turn, with all threads and all of the memory."""
-    for number, part in enumerate(parts):
-        shown = f", partition {number + 1} of {len(parts)}" if len(parts) > 1 else ""
-
-        def report_part(share: float, text: str, number: int = number, shown: str = shown) -> None:
-            report((number + share) / len(parts), text + shown)
-
-        read_part(part, report_part)
+    @property
+    def name(self) -> str:
+        return f"cleaning {self.folder.name}"
 
 
 @dataclass(frozen=True)
 class Resources:
-    """How much of the machine a cleaning may use, and who reads its parts; shapes no result."""
+    """How much of the machine a cleaning may use, and who works on its parts; shapes no result."""
 
     threads: int | None = None  # None: every core
     memory_bytes: int | None = None  # None: half of the machine's
     partition_bytes: int = PARTITION_BYTES
-    read_parts: Callable[[Sequence[Part], ReportShare], None] = one_after_another
+    workers: Workers = IN_TURN
 
 
-def read_part(part: Part, report: ReportShare = lambda share, text: None) -> None:
-    """Makes the tables of `sql/part/` for the texts of one partition."""
-    building = part.folder.with_name(f".{part.folder.name}.building")
-    shutil.rmtree(building, ignore_errors=True)
+def read_part(part: Part, report: Report = silent) -> None:
+    """Makes the tables of `sql/part/` for the texts of one partition.
+
+    Two may work on the same part, where one was taken for dead: the first to end is the one that counts.
+    """
+    building = part.folder.with_name(f".{part.folder.name}-{uuid.uuid4().hex[:8]}")
     working = building / ".working"
     working.mkdir(parents=True)
-    with connect(working, part.threads, part.memory_bytes) as connection:
+    threads = part.threads or max(1, cores() // part.at_once)
+    memory_bytes = part.memory_bytes or default_memory_bytes() // part.at_once
+    with connect(working, threads, memory_bytes) as connection:
         read_as(connection, "keys", [part.keys])
         read_as(connection, "corpus", part.documents)
         add_normalizing_functions(connection)
@@ -89,7 +87,7 @@ def read_part(part: Part, report: ReportShare = lambda share, text: None) -> Non
         )
         files = numbered_files("part")
         for done, (name, file) in enumerate(files):
-            report(done / len(files), name)
+            report(done, len(files), name)
             query = unless_needless(name, file, part.parameters)
             path = (working if name in PASSING else building) / f"{name}.parquet"
             if name == "texts":
@@ -98,7 +96,12 @@ def read_part(part: Part, report: ReportShare = lambda share, text: None) -> Non
                 copied_as(connection, query, part.parameters, path)
                 read_as(connection, name, [path])
     shutil.rmtree(working)
-    seal(building, part.folder)
+    try:
+        seal(building, part.folder)
+    except OSError:
+        if not is_whole(part.folder):
+            raise
+        shutil.rmtree(building)
 
 
 def seal(building: Path, target: Path) -> None:

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from minimind.config import (
@@ -21,6 +22,7 @@ from minimind.corpus.progress import Progress
 from minimind.corpus.sources.local_files import LocalFiles
 from minimind.corpus.sources.protocol import Reader
 from minimind.masking import masked_tree
+from minimind.parts import IN_TURN, Workers
 from minimind.store import Manifest, Outcome, Recipe, Store, disk_full_said, recipe
 
 FORMAT_LIBRARIES = ("charset-normalizer", "lxml", "pypdfium2", "python-docx", "trafilatura")
@@ -30,6 +32,7 @@ FORMAT_LIBRARIES = ("charset-normalizer", "lxml", "pypdfium2", "python-docx", "t
 class CorpusInputs:
     refresh: bool = False  # ask every source anew, trusting nothing kept
     beside: Callable[[], object] | None = None  # called in a thread while sources are read, such as to load libraries
+    workers: Workers = IN_TURN  # fetch what is downloaded
 
 
 def build(section: CorpusConfig, inputs: CorpusInputs, store: Store) -> Manifest:
@@ -38,7 +41,7 @@ def build(section: CorpusConfig, inputs: CorpusInputs, store: Store) -> Manifest
     Raises SourceError, CorpusTooSmallError or DiskFullError.
     """
     with disk_full_said(store.root):
-        readers = make_readers(section, store)
+        readers = make_readers(section, store, inputs.workers)
         probes: dict[str, str] = {}
         for source in sorted(section.sources, key=lambda source: isinstance(source, HttpSource)):  # downloads come last
             probes |= readers[source.name].probe(inputs.refresh)
@@ -54,14 +57,14 @@ def build(section: CorpusConfig, inputs: CorpusInputs, store: Store) -> Manifest
         return store.build(made, build_beside, refresh=again)
 
 
-def make_readers(section: CorpusConfig, store: Store) -> dict[str, Reader]:
+def make_readers(section: CorpusConfig, store: Store, workers: Workers) -> dict[str, Reader]:
     """By the sources' names. A kind of source is imported where there is one: what speaks to servers takes time."""
     readers: dict[str, Reader] = {}
     if any(isinstance(source, HttpSource) for source in section.sources):
         from minimind.corpus.download import Downloader
         from minimind.corpus.sources.http import Http
 
-        downloader = Downloader(store, section)
+        downloader = Downloader(store, section, workers)
     for source in section.sources:
         match source:
             case LocalFilesSource():
@@ -71,7 +74,7 @@ def make_readers(section: CorpusConfig, store: Store) -> dict[str, Reader]:
             case BucketSource():
                 from minimind.corpus.sources.bucket import Bucket
 
-                readers[source.name] = Bucket(source, section, store)
+                readers[source.name] = Bucket(source, section, store, workers)
             case GitSource():
                 from minimind.corpus.sources.git import Git
 
@@ -109,7 +112,7 @@ def is_outdated(made: Recipe, readers: dict[str, Reader], store: Store) -> bool:
 
 
 def write(folder: Path, section: CorpusConfig, readers: dict[str, Reader], store: Store) -> Outcome:
-    progress = Progress(store)
+    progress = Progress(partial(store.report, "corpus"))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".spill-") as scratch:
         writer = DocumentWriter(folder, Path(scratch))
         gathering = Gathering(writer, progress, section.exclude_ids)

@@ -30,9 +30,10 @@ from minimind.corpus.answers import (
     without_user,
 )
 from minimind.corpus.kept import DownloadFolder, Kept, read_record, write_record
-from minimind.corpus.parallel import Pace, Transfers, in_parallel, quiet_libraries
+from minimind.corpus.parallel import DownloadPart, Pace, Transfers, download, in_parallel, quiet_libraries
 from minimind.errors import SourceError
 from minimind.masking import masked
+from minimind.parts import IN_TURN, Report, Workers
 from minimind.store import Store, sha256_of_file
 
 WATCHED_SECONDS = 60.0
@@ -52,12 +53,11 @@ class Wanted:
 class Downloader:
     """Fetches URLs into the download folder, several at once."""
 
-    def __init__(self, store: Store, section: CorpusConfig) -> None:
+    def __init__(self, store: Store, section: CorpusConfig, workers: Workers = IN_TURN) -> None:
         self._store = store
-        self._max_bytes = section.max_download_bytes
-        self._threads = section.parallel_downloads
+        self._section = section
         self._pace = Pace(section.requests_per_second)
-        self._folder = DownloadFolder(store)
+        self._workers = workers
 
     def fetch(self, files: Sequence[Wanted]) -> list[Kept]:
         """The files in their order; raises SourceError.
@@ -65,29 +65,44 @@ class Downloader:
         One with a checksum is asked for only if its bytes are not here. Of others the server is asked whether it has
         a newer version than the one kept; the file of a version that has not changed may be gone from the disk.
         """
-        with quiet_libraries(), open_client() as client:
-            return in_parallel([partial(self._fetch, client, file) for file in files], self._threads, self._store)
+        workers = self._workers if any(map(self._is_new, files)) else IN_TURN  # to ask about some files needs nobody
+        return download(fetch_part, files, self._section, self._pace, self._store, workers)
 
-    def _fetch(self, client: httpx.Client, file: Wanted, transfers: Transfers) -> Kept:
-        key = key_of(file.url)
-        with self._store.lock(f"download-{key}"):
-            kept = self._folder.find(key)
-            if file.sha256 and kept is not None and kept.sha256 == file.sha256 and kept.is_whole():
-                return kept
-            fetched = Download(self, client, file, None if file.sha256 else kept, transfers).run()
-            if fetched is not None:
-                return fetched
-            assert kept is not None, "only a file that is kept can be unchanged"
+    def _is_new(self, file: Wanted) -> bool:
+        kept = DownloadFolder(self._store).find(key_of(file.url))
+        return kept is None or file.sha256 not in (None, kept.sha256)
+
+
+def fetch_part(part: DownloadPart[Wanted], report: Report) -> list[Kept]:
+    with quiet_libraries(), open_client() as client:
+        return in_parallel([partial(fetch_one, part, client, file) for file in part.files], part.threads, report)
+
+
+def fetch_one(part: DownloadPart[Wanted], client: httpx.Client, file: Wanted, transfers: Transfers) -> Kept:
+    key = key_of(file.url)
+    with part.store.lock(f"download-{key}"):
+        kept = DownloadFolder(part.store).find(key)
+        if file.sha256 and kept is not None and kept.sha256 == file.sha256 and kept.is_whole():
             return kept
+        fetched = Download(part, client, file, None if file.sha256 else kept, transfers).run()
+        if fetched is not None:
+            return fetched
+        assert kept is not None, "only a file that is kept can be unchanged"
+        return kept
 
 
 class Download:
     """One file on its way into the download folder."""
 
     def __init__(
-        self, owner: Downloader, client: httpx.Client, file: Wanted, kept: Kept | None, transfers: Transfers
+        self,
+        part: DownloadPart[Wanted],
+        client: httpx.Client,
+        file: Wanted,
+        kept: Kept | None,
+        transfers: Transfers,
     ) -> None:
-        self._folder, self._pace, self._max_bytes = owner._folder, owner._pace, owner._max_bytes
+        self._folder, self._pace, self._max_bytes = DownloadFolder(part.store), part.pace, part.max_bytes
         self._client = client
         self._file = file
         self._shown = masked(file.url)

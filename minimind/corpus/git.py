@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -142,7 +143,7 @@ class Repository:
         limit: str = "",
     ) -> bytes:
         """What git writes, which may be limited; raises GitError with what it says otherwise."""
-        progress = Progress(self._store)
+        progress = Progress(partial(self._store.report, "corpus"))
         began = bytes_below(self._folder)
 
         def check(written: int) -> None:

@@ -1,4 +1,4 @@
-"""Several transfers at once: their results in order, one failure for all, their progress, and their pace."""
+"""Several downloads at once, in one process or in several: in order, one failure for all, progress, and pace."""
 
 import logging
 import threading
@@ -6,13 +6,67 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
 
+from minimind.config import CorpusConfig
+from minimind.corpus.kept import Kept
 from minimind.corpus.progress import SECONDS_BETWEEN_REPORTS, Progress
+from minimind.parts import Report, Workers
 from minimind.store import Store
 
+PARTS = 8  # that files are dealt out to where others fetch them
 TALKATIVE = ("httpx", "httpcore", "httpx2", "httpcore2", "botocore", "aiobotocore", "s3fs", "fsspec")
 Result = TypeVar("Result")
+File = TypeVar("File")
+
+
+@dataclass(frozen=True)
+class DownloadPart(Generic[File]):
+    """Some of the files, and the share of what the config permits all of them together."""
+
+    number: int
+    files: tuple[File, ...]
+    store: Store  # that reports nowhere
+    max_bytes: int  # of a file
+    threads: int
+    pace: "Pace"
+
+    @property
+    def name(self) -> str:
+        return f"download {self.number + 1}"
+
+    @property
+    def size(self) -> float:
+        return len(self.files)
+
+
+def download(
+    fetch: Callable[[DownloadPart[File], Report], list[Kept]],
+    files: Sequence[File],
+    section: CorpusConfig,
+    pace: "Pace",
+    store: Store,
+    workers: Workers,
+) -> list[Kept]:
+    """The files, in their order, as `fetch` brings those of one part into the store's download folder."""
+    count = max(1, min(len(files), PARTS)) if workers.elsewhere else 1
+    parts = [
+        DownloadPart(
+            number,
+            tuple(files[number::count]),
+            Store(store.root, store.domain),
+            section.max_download_bytes,
+            max(1, section.parallel_downloads // count),
+            pace if count == 1 else pace.shared_by(count),
+        )
+        for number in range(count)
+    ]
+    found: list[Any] = [None] * len(files)
+    for part, kept in workers.each(fetch, parts, partial(store.report, "corpus")):
+        found[part.number :: count] = kept
+    return found
 
 
 class StoppedError(Exception):
@@ -47,12 +101,12 @@ class Transfers:
         self._stopped.set()
 
 
-def in_parallel(jobs: Sequence[Callable[[Transfers], Result]], threads: int, store: Store) -> list[Result]:
+def in_parallel(jobs: Sequence[Callable[[Transfers], Result]], threads: int, report: Report) -> list[Result]:
     """The results in the order of the jobs. The first failure stops the other jobs and is raised.
 
     Progress is reported from the caller's thread, in bytes of those that have begun.
     """
-    transfers, progress = Transfers(), Progress(store)
+    transfers, progress = Transfers(), Progress(report)
     with ThreadPoolExecutor(threads, "transfer") as pool:
         futures = [pool.submit(job, transfers) for job in jobs]
         waiting = set(futures)
@@ -73,12 +127,20 @@ def in_parallel(jobs: Sequence[Callable[[Transfers], Result]], threads: int, sto
 
 
 class Pace:
-    """Keeps the requests to one host apart; those to another do not wait for them."""
+    """Keeps the requests to one host apart; those to another do not wait for them. Elsewhere it begins anew."""
 
     def __init__(self, requests_per_second: float) -> None:
+        self._requests_per_second = requests_per_second
         self._seconds_apart = 1 / requests_per_second
         self._lock = threading.Lock()
         self._next: dict[str, float] = {}
+
+    def __reduce__(self) -> "tuple[type[Pace], tuple[float]]":
+        return Pace, (self._requests_per_second,)
+
+    def shared_by(self, count: int) -> "Pace":
+        """For each of so many, who do not know of one another."""
+        return Pace(self._requests_per_second / count)
 
     def wait(self, host: str, transfers: Transfers) -> None:
         with self._lock:

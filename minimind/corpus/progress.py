@@ -2,14 +2,14 @@
 
 import time
 
-from minimind.store import Store
+from minimind.parts import Report
 
 SECONDS_BETWEEN_REPORTS = 0.3
 
 
 class Progress:
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, report: Report) -> None:
+        self.report = report
         self._last = 0.0
 
     def due(self) -> bool:
@@ -19,6 +19,3 @@ class Progress:
             return False
         self._last = now
         return True
-
-    def report(self, done: float, total: float | None, text: str) -> None:
-        self._store.report("corpus", done, total, text)

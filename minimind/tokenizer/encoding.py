@@ -1,9 +1,8 @@
 """Texts from Parquet to token ids: streamed, in parallel, in bounded memory, and the same for any number of threads."""
 
-import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from minimind.parts import cores
 from minimind.tokenizer.bpe import END_OF_TEXT_ID
 
 ROWS_AT_ONCE = 64
@@ -38,23 +38,26 @@ class TokenizedDocument(NamedTuple):
     occurrences: int = 1  # in an epoch
 
 
-def tokenized_documents(encode: Encode, path: Path) -> Iterator[TokenizedDocument]:
-    """Every document of a Parquet file of cleaning, in its order."""
+def tokenized_documents(
+    encode: Encode, path: Path, row_groups: Sequence[int] | None = None, threads: int | None = None
+) -> Iterator[TokenizedDocument]:
+    """Every document of a Parquet file of cleaning, or of some of its row groups, in its order."""
     waiting: deque[tuple[str, str, int]] = deque()
 
     def texts() -> Iterator[str]:
-        for document_id, source, text_bytes, text in read_rows(path):
+        for document_id, source, text_bytes, text in read_rows(path, row_groups):
             waiting.append((document_id, source, text_bytes))
             yield text
 
-    for tokens in encode_documents(encode, texts()):
+    for tokens in encode_documents(encode, texts(), threads):
         yield TokenizedDocument(*waiting.popleft(), tokens)
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, str, int, str]]:
+def read_rows(path: Path, row_groups: Sequence[int] | None = None) -> Iterator[tuple[str, str, int, str]]:
     """(document_id, source, text_bytes, text) of each row of a Parquet file of cleaning, a few in memory at a time."""
     with pq.ParquetFile(path) as parquet:
-        for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=["document_id", "source", "text"]):
+        columns = ["document_id", "source", "text"]
+        for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, row_groups=row_groups, columns=columns):
             ids, sources, texts = batch.column("document_id"), batch.column("source"), batch.column("text")
             sizes = pc.binary_length(texts)
             yield from zip(*(column.to_pylist() for column in (ids, sources, sizes, texts)), strict=True)
@@ -96,11 +99,6 @@ def _encoded(pool: ThreadPoolExecutor, encode: Encode, texts: Iterable[str]) -> 
             yield from zip(ends, future.result(), strict=True)
     for ends, future in waiting:
         yield from zip(ends, future.result(), strict=True)
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pieces(text: str, max_chars: int = PIECE_CHARS) -> Iterator[str]:

@@ -51,10 +51,10 @@ def choose_encoding(tokenizer: Tokenizer, sample: Iterable[str]) -> ChosenEncodi
 
     `tokenizer` has to read special tokens as text, as `load_tokenizer` hands it out.
     """
-    reference = with_tokenizers(tokenizer)
+    reference = encoding_by("tokenizers", tokenizer)
     texts = [*HARD_TEXTS, *sample]
     difference = order_of_merges_lost(tokenizer)
-    fast = None if difference else with_tiktoken(tokenizer)
+    fast = None if difference else encoding_by("tiktoken", tokenizer)
     if fast:
         difference = first_difference(reference, fast, texts)
     if difference:
@@ -70,6 +70,11 @@ def choose_encoding(tokenizer: Tokenizer, sample: Iterable[str]) -> ChosenEncodi
         "difference": difference,
     }
     return ChosenEncoding(fast if fast and not difference else reference, details)
+
+
+def encoding_by(library: str, tokenizer: Tokenizer) -> Encode:
+    """The encoding that was chosen, made again where a part is worked on."""
+    return with_tiktoken(tokenizer) if library == "tiktoken" else with_tokenizers(tokenizer)
 
 
 def with_tiktoken(tokenizer: Tokenizer) -> Encode:

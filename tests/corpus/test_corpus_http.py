@@ -19,7 +19,7 @@ from packed import pack
 from minimind.corpus.answers import retry_after
 from minimind.corpus.download import Download, Downloader, Wanted, open_client
 from minimind.corpus.files import read_file
-from minimind.corpus.parallel import Transfers
+from minimind.corpus.parallel import DownloadPart, Pace, Transfers
 from minimind.errors import SourceError
 from minimind.masking import masked
 
@@ -588,9 +588,9 @@ def test_redirect_to_what_is_no_web_address_is_refused(server, build_corpus):
 
 
 def test_redirect_from_https_to_http_is_refused(server, store):
-    downloader = Downloader(store, section_of([http_source("https://host/a.zip")]))
+    part = DownloadPart(0, (Wanted("https://host/a.zip"),), store, 10**8, 1, Pace(1000.0))
     with open_client() as client:
-        download = Download(downloader, client, Wanted("https://host/a.zip?key=geheim"), None, Transfers())
+        download = Download(part, client, Wanted("https://host/a.zip?key=geheim"), None, Transfers())
         request = httpx.Request("GET", f"{server.url}/a.zip", extensions={"before": download._before_request})
         with pytest.raises(SourceError, match=r"https://host/a.zip\?key=\*\*\* is redirected to 127.0.0.1 without"):
             client.send(request)

@@ -14,13 +14,14 @@ from minimind.corpus.files import FileOnDisk, printable, read_file, unread_suffi
 from minimind.corpus.formats import words_of
 from minimind.corpus.globs import MemberGlobs, fixed_part, glob_regex, has_wildcard
 from minimind.corpus.kept import DownloadFolder, Kept, read_record, write_record
-from minimind.corpus.parallel import Pace, Transfers, in_parallel, quiet_libraries
+from minimind.corpus.parallel import DownloadPart, Pace, Transfers, download, in_parallel, quiet_libraries
 from minimind.corpus.records import Place
 from minimind.corpus.sources.http import checked_and_noted
 from minimind.corpus.sources.local_files import MAX_PROBED_FILES
 from minimind.corpus.sources.protocol import Item, Meter, Skipped
 from minimind.errors import SourceError
 from minimind.masking import masked
+from minimind.parts import IN_TURN, Report, Workers
 from minimind.store import Store, sha256_of_json
 
 BLOCK_BYTES = 8 << 20
@@ -39,12 +40,11 @@ class Listed(NamedTuple):
 class Bucket:
     """A document's id is the key below the glob's fixed part, or the record's own id in JSON lines and Parquet."""
 
-    def __init__(self, source: BucketSource, section: CorpusConfig, store: Store) -> None:
+    def __init__(self, source: BucketSource, section: CorpusConfig, store: Store, workers: Workers = IN_TURN) -> None:
         self._source = source
         self._section = section
         self._store = store
-        self._scheme = source.paths[0].partition("://")[0]
-        self._folder = DownloadFolder(store)
+        self._workers = workers
         self._pace = Pace(section.requests_per_second)
         self._objects: list[Listed] = []
         self._skipped: list[Skipped] = []
@@ -57,10 +57,10 @@ class Bucket:
         refused = {each.path: unread_suffix(each.path, each.patterns) for each in listed}
         self._skipped = [skipped for skipped in refused.values() if skipped]
         self._objects = [each for each in listed if not refused[each.path]]
-        states = {self._shown(each): in_words(each.version) for each in self._objects}
+        states = {shown(self._source, each): in_words(each.version) for each in self._objects}
         if len(states) > MAX_PROBED_FILES:
             return {f"{self._source.name}: {len(states)} objects": sha256_of_json(states)}
-        return {f"{self._source.name}: {shown}": state for shown, state in states.items()}
+        return {f"{self._source.name}: {origin}": state for origin, state in states.items()}
 
     def is_unchanged(self, recorded: Mapping[str, str]) -> bool:
         return True
@@ -68,14 +68,14 @@ class Bucket:
     def read(self) -> Iterator[Item]:
         yield from self._skipped
         for each, kept in zip(self._objects, self._fetch(), strict=True):
-            shown = self._shown(each)
+            origin = shown(self._source, each)
             place = Place(
                 source=self._source.name,
-                path=shown,
+                path=origin,
                 whole=each.relative,
                 unit="file",
                 license=self._source.license,
-                metadata={"path": printable(each.relative), "origin": shown},
+                metadata={"path": printable(each.relative), "origin": origin},
             )
             items = read_file(
                 FileOnDisk(
@@ -87,61 +87,82 @@ class Bucket:
                     meter=self._meter,
                 )
             )
-            yield from checked_and_noted(items, shown, kept)
+            yield from checked_and_noted(items, origin, kept)
 
     def _fetch(self) -> list[Kept]:
         """Every object on disk, in the version that was probed."""
         self._meter.total = sum(int(each.version["length"]) for each in self._objects)
-        with quiet_libraries(), errors_said(self._source):
-            files = open_file_system(self._source)
-            jobs = [partial(self._fetch_one, files, each) for each in self._objects]
-            return in_parallel(jobs, self._section.parallel_downloads, self._store)
+        workers = self._workers if any(map(self._is_new, self._objects)) else IN_TURN
+        fetch = partial(fetch_part, self._source)
+        return download(fetch, self._objects, self._section, self._pace, self._store, workers)
 
-    def _fetch_one(self, files: Any, wanted: Listed, transfers: Transfers) -> Kept:
-        url = f"{self._source.endpoint_url or ''}#{self._shown(wanted)}"
-        key = key_of(url)
-        with self._store.lock(f"download-{key}"):
-            kept = self._folder.find(key)
-            if kept is not None and kept.version == wanted.version and kept.is_whole():
-                return kept
-            if int(wanted.version["length"]) > self._section.max_download_bytes:
-                raise SourceError(
-                    f"{self._shown(wanted)} has {int(wanted.version['length']):,} bytes, and corpus.max_download_bytes "
-                    f"permits {self._section.max_download_bytes:,}; raise it if you want this object"
-                )
-            self._pace.wait(wanted.path.partition("/")[0], transfers)
-            part = self._folder.part(key)
-            self._transfer(files, wanted, part, transfers)
-            plain = re.sub(r"[^A-Za-z0-9._-]+", "_", wanted.path.rpartition("/")[2]).lstrip(".")[-100:]
-            return self._folder.keep(key, part, f"{key}-{plain}", self._shown(wanted), wanted.version)
-
-    def _transfer(self, files: Any, wanted: Listed, part: Path, transfers: Transfers) -> None:
-        """Writes the object to `part`, from where an earlier run has left off if that was this version."""
-        begun = part.with_suffix(".part.json")
-        if read_record(begun) != wanted.version:
-            part.unlink(missing_ok=True)
-            write_record(begun, wanted.version)
-        with files.open(wanted.path, "rb", block_size=BLOCK_BYTES) as source, part.open("ab") as handle:
-            source.seek(handle.tell())
-            transfers.announce(int(wanted.version["length"]) - handle.tell())
-            while handle.tell() <= int(wanted.version["length"]) and (block := source.read(BLOCK_BYTES)):
-                handle.write(block)
-                transfers.add(len(block))
-        size = part.stat().st_size
-        if size != int(wanted.version["length"]) or version_of(files.info(wanted.path)) != wanted.version:
-            part.unlink()
-            begun.unlink()
-            raise SourceError(
-                f"{self._shown(wanted)} has changed since it was listed ({in_words(wanted.version)}; {size:,} bytes "
-                "came); run again"
-            )
-        begun.unlink()
-
-    def _shown(self, each: Listed) -> str:
-        return f"{self._scheme}://{printable(each.path)}"
+    def _is_new(self, wanted: Listed) -> bool:
+        kept = DownloadFolder(self._store).find(key_of(url_of(self._source, wanted)))
+        return kept is None or kept.version != wanted.version
 
     def progress(self) -> tuple[float, float | None]:
         return self._meter.progress()
+
+
+# --- fetching ---------------------------------------------------------------------------------------------------------
+
+
+def fetch_part(source: BucketSource, part: DownloadPart[Listed], report: Report) -> list[Kept]:
+    with quiet_libraries(), errors_said(source):
+        files = open_file_system(source)
+        return in_parallel([partial(fetch_one, source, part, files, each) for each in part.files], part.threads, report)
+
+
+def fetch_one(
+    source: BucketSource, part: DownloadPart[Listed], files: Any, wanted: Listed, transfers: Transfers
+) -> Kept:
+    key, folder = key_of(url_of(source, wanted)), DownloadFolder(part.store)
+    with part.store.lock(f"download-{key}"):
+        kept = folder.find(key)
+        if kept is not None and kept.version == wanted.version and kept.is_whole():
+            return kept
+        if int(wanted.version["length"]) > part.max_bytes:
+            raise SourceError(
+                f"{shown(source, wanted)} has {int(wanted.version['length']):,} bytes, and corpus.max_download_bytes "
+                f"permits {part.max_bytes:,}; raise it if you want this object"
+            )
+        part.pace.wait(wanted.path.partition("/")[0], transfers)
+        half = folder.part(key)
+        transfer(source, files, wanted, half, transfers)
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", wanted.path.rpartition("/")[2]).lstrip(".")[-100:]
+        return folder.keep(key, half, f"{key}-{plain}", shown(source, wanted), wanted.version)
+
+
+def transfer(source: BucketSource, files: Any, wanted: Listed, part: Path, transfers: Transfers) -> None:
+    """Writes the object to `part`, from where an earlier run has left off if that was this version."""
+    begun = part.with_suffix(".part.json")
+    if read_record(begun) != wanted.version:
+        part.unlink(missing_ok=True)
+        write_record(begun, wanted.version)
+    with files.open(wanted.path, "rb", block_size=BLOCK_BYTES) as remote, part.open("ab") as handle:
+        remote.seek(handle.tell())
+        transfers.announce(int(wanted.version["length"]) - handle.tell())
+        while handle.tell() <= int(wanted.version["length"]) and (block := remote.read(BLOCK_BYTES)):
+            handle.write(block)
+            transfers.add(len(block))
+    size = part.stat().st_size
+    if size != int(wanted.version["length"]) or version_of(files.info(wanted.path)) != wanted.version:
+        part.unlink()
+        begun.unlink()
+        raise SourceError(
+            f"{shown(source, wanted)} has changed since it was listed ({in_words(wanted.version)}; {size:,} bytes "
+            "came); run again"
+        )
+    begun.unlink()
+
+
+def url_of(source: BucketSource, each: Listed) -> str:
+    """By which the download folder tells objects apart."""
+    return f"{source.endpoint_url or ''}#{shown(source, each)}"
+
+
+def shown(source: BucketSource, each: Listed) -> str:
+    return f"{source.paths[0].partition('://')[0]}://{printable(each.path)}"
 
 
 # --- listing ----------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from minimind.config import HuggingFaceSource
@@ -86,7 +87,7 @@ class HuggingFace:
         """
         seed = self._source.sample_seed
         assert seed is not None, "without a seed, the first rows are read"
-        progress = Progress(self._store)
+        progress = Progress(partial(self._store.report, "corpus"))
         self._store.root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self._store.root) as spool:
             sample = SmallestRanks(self._source.max_documents, self._source.max_bytes, spool)

@@ -1,0 +1,83 @@
+"""What each data stage costs per gigabyte of text, and the same run over each task runner.
+
+    python -m benchmarks.stages --corpora $MINIMIND_CORPORA
+
+reads `<corpora>/<name>/*.jsonl.gz` (lines with id and text) with `configs/<name>.yaml`, and writes
+docs/benchmarks/stages.json, a row replacing an earlier one of the same part, corpus and setting, and the table beside
+it (`--table` does only that). A part alone: `--parts cost` or `--parts runners`; Dask and Ray need their extras.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.stages.cost import measured_stages
+from benchmarks.stages.runners import RUNNERS, measured_runners
+from benchmarks.stages.table import write_table
+from minimind.store import describe_machine, git_commit
+
+Row = dict[str, Any]
+RESULTS = Path("docs/benchmarks/stages.json")
+LIBRARIES = ("prefect", "duckdb", "tokenizers", "tiktoken", "pyarrow")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpora", type=Path, default=os.environ.get("MINIMIND_CORPORA"))
+    parser.add_argument("--names", default="legal-de,legal-en")
+    parser.add_argument("--parts", default="cost,runners")
+    parser.add_argument("--runners", default=";".join(RUNNERS), help="separated by semicolons")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true", help="only write the table")
+    given = parser.parse_args()
+    if not given.table:
+        if given.corpora is None:
+            parser.error("--corpora or MINIMIND_CORPORA has to name the folder of the corpora")
+        with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".stages-") as working:
+            for row in measured(given, Path(working)):
+                merge(given.results, row | about())
+    print(write_table(given.results))
+
+
+def measured(given: argparse.Namespace, working: Path) -> Iterator[Row]:
+    parts, names = given.parts.split(","), given.names.split(",")
+    if "cost" in parts:
+        for name in names:
+            files = f"{given.corpora}/{name}/*.jsonl.gz"
+            for row in measured_stages(Path("configs") / f"{name}.yaml", files, working / name):
+                yield {"part": "cost", "corpus": name} | row
+    if "runners" in parts:
+        files = [f"{given.corpora}/{name}/*.jsonl.gz" for name in names]
+        for row in measured_runners(Path("configs") / f"{names[-1]}.yaml", files, working, given.runners.split(";")):
+            yield {"part": "runners", "corpus": " and ".join(names)} | row
+
+
+def about() -> Row:
+    return {
+        "commit": git_commit(),
+        "machine": describe_machine(),
+        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def key_of(row: Row) -> tuple[str, str, str]:
+    return row["part"], row["corpus"], row.get("stage") or row["runner"]
+
+
+def merge(results: Path, row: Row) -> None:
+    """Adds a row, in the place of an earlier one of the same part, corpus and setting."""
+    rows = json.loads(results.read_text())["rows"] if results.is_file() else []
+    rows = [known for known in rows if key_of(known) != key_of(row)] + [row]
+    results.parent.mkdir(parents=True, exist_ok=True)
+    results.write_text(json.dumps({"rows": rows}, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
