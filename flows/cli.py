@@ -116,6 +116,10 @@ def run(
         str | None, typer.Option(metavar="STAGE", help=f"Stop after one of: {', '.join(STAGE_NAMES)}")
     ] = None,
     refresh: RefreshOption = False,
+    when_due: Annotated[
+        bool,
+        typer.Option("--when-due", help="Train only if the YAML's retrain_when says so, as a deployment's runs do"),
+    ] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -128,12 +132,14 @@ def run(
         minimind run configs/legal-de.yaml --source 'laws/*.jsonl.gz' --set training.budget=2h
 
         minimind run configs/demo.yaml --until cleaning --json
+
+        minimind run configs/legal-de.yaml --when-due
     """
     from flows import local_run
 
     if until is not None and until not in STAGE_NAMES:
         raise UserError(f"--until {until!r} is no stage; the stages are {', '.join(STAGE_NAMES)}")
-    local_run.run(config, overrides or [], sources or [], until, refresh, store, as_json)
+    local_run.run(config, overrides or [], sources or [], until, refresh, when_due, store, as_json)
 
 
 @app.command()

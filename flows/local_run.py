@@ -20,7 +20,7 @@ from minimind.errors import ServerError
 
 
 def run(
-    config: Path, overrides: list[str], sources: list[str], until: str | None, refresh: bool,
+    config: Path, overrides: list[str], sources: list[str], until: str | None, refresh: bool, when_due: bool,
     store: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Retrains and prints the summary, for people or as JSON."""
@@ -31,8 +31,9 @@ def run(
         from flows.retrain import RetrainRequest, retrain
 
         request = RetrainRequest(
-            config=str(config), overrides=overrides, sources=sources, until=until, refresh=refresh, store=str(root)
-        )
+            config=str(config), overrides=overrides, sources=sources, until=until, refresh=refresh, force=not when_due,
+            store=str(root),
+        )  # fmt: skip
         return retrain(request)
 
     result = called(root, call)

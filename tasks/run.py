@@ -16,4 +16,5 @@ class Run:
     tracking_uri: str
     refresh: bool = False  # ask every source anew
     champions: tuple[Ancestor, ...] = ()  # at the start of the run, where the config goes on from one
+    slot: str = ""  # the concurrency limit of which a training takes a slot; empty: none
     built: dict[str, Manifest] = field(default_factory=dict)
