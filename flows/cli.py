@@ -500,6 +500,36 @@ def up(
 
 @app.command()
 @told_plainly
+def deploy(
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHERE",
+            help="Where failures are told: https://..., mailto://... or TYPE/NAME of a block; also MINIMIND_NOTIFY",
+            envvar="MINIMIND_NOTIFY",
+            show_default=False,
+        ),
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Deploy prefect.yaml to the server of PREFECT_API_URL, or to the one that `minimind up` started.
+
+    What was renamed or removed in the file is removed on the server. With --notify, failed, crashed, late and vanished
+    runs and refused models are told to a webhook or by e-mail.
+
+    Examples:
+
+        minimind deploy
+
+        PREFECT_API_URL=http://prefect.example.org/api minimind deploy --notify https://chat.example.org/hooks/1
+    """
+    from flows.deploying import deploy
+
+    deploy(Path.cwd(), notify, store)
+
+
+@app.command()
+@told_plainly
 def down(store: StoreOption = None) -> None:
     """Stop exactly what `minimind up` started.
 
