@@ -125,6 +125,10 @@ def run(
             show_default=False,
         ),
     ] = None,
+    when_due: Annotated[
+        bool,
+        typer.Option("--when-due", help="Train only if the YAML's retrain_when says so, as a deployment's runs do"),
+    ] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -139,12 +143,14 @@ def run(
         minimind run configs/demo.yaml --until cleaning --json
 
         minimind run configs/legal-en.yaml --runner dask:tcp://10.0.0.5:8786
+
+        minimind run configs/legal-de.yaml --when-due
     """
     from flows import local_run
 
     if until is not None and until not in STAGE_NAMES:
         raise UserError(f"--until {until!r} is no stage; the stages are {', '.join(STAGE_NAMES)}")
-    local_run.run(config, overrides or [], sources or [], until, refresh, runner, store, as_json)
+    local_run.run(config, overrides or [], sources or [], until, refresh, runner, when_due, store, as_json)
 
 
 @app.command()
@@ -501,6 +507,36 @@ def up(
     servers.start_all(
         store_root(store), project, lambda line: print(line, flush=True), prefect_port, mlflow_port
     )  # fmt: skip
+
+
+@app.command()
+@told_plainly
+def deploy(
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHERE",
+            help="Where failures are told: https://..., mailto://... or TYPE/NAME of a block; also MINIMIND_NOTIFY",
+            envvar="MINIMIND_NOTIFY",
+            show_default=False,
+        ),
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Deploy prefect.yaml to the server of PREFECT_API_URL, or to the one that `minimind up` started.
+
+    What was renamed or removed in the file is removed on the server. With --notify, failed, crashed, late and vanished
+    runs and refused models are told to a webhook or by e-mail.
+
+    Examples:
+
+        minimind deploy
+
+        PREFECT_API_URL=http://prefect.example.org/api minimind deploy --notify https://chat.example.org/hooks/1
+    """
+    from flows.deploying import deploy
+
+    deploy(Path.cwd(), notify, store)
 
 
 @app.command()

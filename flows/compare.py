@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from prefect import flow
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.failures import failures_told
 from flows.progress import listener
 from flows.settings import store_root
 from minimind.registry import tracking
@@ -27,6 +28,7 @@ class CompareRequest(BaseModel):
 
 
 @flow(name="compare", flow_run_name="{request.name}", persist_result=True, result_serializer="json")
+@failures_told
 def compare(request: CompareRequest) -> dict[str, Any]:
     """Scores the versions on the same documents, then writes the page."""
     root = store_root(request.store)

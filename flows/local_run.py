@@ -22,7 +22,7 @@ from tasks.runners import runner_name
 
 def run(
     config: Path, overrides: list[str], sources: list[str], until: str | None, refresh: bool, runner: str | None,
-    store: Path | None, as_json: bool,
+    when_due: bool, store: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Retrains and prints the summary, for people or as JSON."""
     load_config(config, overrides, sources)  # a wrong YAML is said before anything starts
@@ -33,8 +33,8 @@ def run(
         from flows.retrain import RetrainRequest, retrain
 
         request = RetrainRequest(
-            config=str(config), overrides=overrides, sources=sources, until=until, refresh=refresh, store=str(root),
-            runner=runner,
+            config=str(config), overrides=overrides, sources=sources, until=until, refresh=refresh, runner=runner,
+            force=not when_due, store=str(root),
         )  # fmt: skip
         return retrain(request)
 

@@ -2,14 +2,20 @@
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.failures import build_stage, failures_told
 from flows.progress import listener
-from flows.settings import store_root
+from flows.settings import slot_name, store_root
+from minimind.audit.due import Due, is_due
 from minimind.cleaning.checks import check_section
 from minimind.config import load_config
 from minimind.registry import tracking
@@ -21,13 +27,15 @@ from tasks.cleaning import cleaning
 from tasks.corpus import corpus
 from tasks.evaluation import evaluation
 from tasks.parent import check_folders, goes_on
-from tasks.registry import registry
+from tasks.registry import registry, tracking_server
 from tasks.report import report
 from tasks.runners import FORMS, IN_WORDS, VARIABLE, runner_name
 from tasks.shards import shards
 from tasks.stage import Run
 from tasks.tokenizer import tokenizer
 from tasks.training import training
+
+logger = logging.getLogger("minimind.flows")  # below the logger that Prefect shows
 
 STAGE_TASKS = (corpus, cleaning, tokenizer, shards, training, evaluation, registry)
 
@@ -48,6 +56,10 @@ class DomainRequest(BaseModel):
             pattern=f"^(?:{FORMS.pattern})$",
         ),
     ] = None
+    slot: Annotated[
+        str | None,
+        Field(description="The concurrency limit that trainings queue for; else MINIMIND_SLOT, else gpu0; empty: none"),
+    ] = None
 
 
 class RetrainRequest(DomainRequest):
@@ -58,22 +70,26 @@ class RetrainRequest(DomainRequest):
         Field(description="The last stage to run"),
     ] = None
     refresh: Annotated[bool, Field(description="Ask every source anew, frozen file lists included")] = False
+    force: Annotated[bool, Field(description="Train however little the corpus has changed (see retrain_when)")] = False
 
 
 @flow(name="retrain", flow_run_name="{request.config}", persist_result=True, result_serializer="json")
-def retrain(request: RetrainRequest) -> dict[str, Any]:
+@failures_told
+def retrain(request: RetrainRequest) -> Any:
     """The stages in order, each reused where nothing that shapes it has changed; then the report."""
-    run = start_run(request)
+    run = start_run(request, tracking_server)
     with run.store.in_use():
         for stage in STAGE_TASKS:
-            run.built[stage.name] = stage(run, return_state=True).result()
+            build_stage(run, stage)
+            if stage is corpus and not (due := whether_due(run, request)).train:
+                return too_little_changed(run, due)
             if stage.name == request.until:
                 break
         page = report(run) if "registry" in run.built else None
-    return summarise(run.built, page)
+    return finished(run, page, due)
 
 
-def start_run(request: RetrainRequest) -> Run:
+def start_run(request: RetrainRequest, initialise: Callable[[str, Path], Any] = tracking.initialise) -> Run:
     """The checked config, its store, and a tracking server that answers. What cannot be trained is refused here."""
     logging.getLogger("minimind").setLevel(logging.INFO)  # Prefect attaches its handler and leaves the level alone
     config = load_config(Path(request.config), request.overrides, request.sources)
@@ -85,14 +101,46 @@ def start_run(request: RetrainRequest) -> Run:
         check_folders(config)
     root = store_root(request.store)
     uri = tracking.tracking_uri(root, os.environ)
-    tracking.initialise(uri, root)
+    initialise(uri, root)
     champions = line_of_champions(uri, config.name) if goes_on(config) else ()
-    return Run(config, Store(root, config.name, listener.get()), uri, request.refresh, champions, runner)
+    store = Store(root, config.name, listener.get())
+    return Run(config, store, uri, request.refresh, champions, runner, slot_name(request.slot))
 
 
-def summarise(built: dict[str, Manifest], page: Path | None) -> dict[str, Any]:
+# --- the outcome ------------------------------------------------------------------------------------------------------
+
+
+def whether_due(run: Run, request: RetrainRequest) -> Due:
+    """Whether the run goes on behind the corpus; the rule is one of training, and none for who asks for less or all."""
+    if request.force or (request.until and STAGES.index(request.until) < STAGES.index("training")):
+        return Due(True, "it was asked for")
+    due = is_due(run.config, run.built["corpus"], run.store)
+    logger.info("retrain_when: %s", due.because)
+    return due
+
+
+def too_little_changed(run: Run, due: Due) -> State[dict[str, Any]]:
+    sentence = f"Too little changed: {due.because}."
+    create_markdown_artifact(key=f"{run.config.name}-retrain-when", markdown=sentence)
+    result = summarise(run.built, None, due, "too_little_changed", sentence)
+    return Completed(name="Too little changed", message=sentence, data=result)
+
+
+def finished(run: Run, page: Path | None, due: Due) -> State[dict[str, Any]]:
+    """Completed; named `Nothing new` where every stage was found in the store."""
+    if all(manifest.reused for manifest in run.built.values()):
+        sentence = "Nothing new: every stage was reused."
+        result = summarise(run.built, page, due, "nothing_new", sentence)
+        return Completed(name="Nothing new", message=sentence, data=result)
+    built = [stage for stage, manifest in run.built.items() if not manifest.reused]
+    sentence = f"Built: {', '.join(built)}."
+    return Completed(message=sentence, data=summarise(run.built, page, due, "built", sentence))
+
+
+def summarise(built: dict[str, Manifest], page: Path | None, due: Due, outcome: str, sentence: str) -> dict[str, Any]:
     """What `minimind run --json` prints; a stage that was not reached is None."""
     return {
+        "outcome": {"name": outcome, "sentence": sentence, "retrain_when": due.as_json()},
         "stages": {stage: _describe_stage(built.get(stage)) for stage in STAGES},
         "model": _describe_model(built),
         "metrics": _describe_metrics(built),

@@ -5,8 +5,10 @@ from typing import Annotated, Any
 from prefect import flow
 from pydantic import Field
 
+from flows.failures import build_stage, failures_told
 from flows.retrain import STAGE_TASKS, DomainRequest, RetrainRequest, start_run
 from minimind.seeds import check_measurable
+from tasks.registry import tracking_server
 from tasks.seeds import seed_spread
 
 STAGES_BEFORE = STAGE_TASKS[:4]  # corpus to shards
@@ -20,12 +22,13 @@ class SeedsRequest(DomainRequest):
 
 
 @flow(name="seeds", flow_run_name="{request.config}", persist_result=True, result_serializer="json")
+@failures_told
 def seeds(request: SeedsRequest) -> dict[str, Any]:
     """The stages up to the shards, then a training for each seed."""
     domain = request.model_dump(include=set(DomainRequest.model_fields))
-    run = start_run(RetrainRequest(**domain, until="training"))
+    run = start_run(RetrainRequest(**domain, until="training"), tracking_server)
     check_measurable(run.config)
     with run.store.in_use():
         for stage in STAGES_BEFORE:
-            run.built[stage.name] = stage(run, return_state=True).result()
+            build_stage(run, stage)
         return seed_spread(run, request.seeds, request.budget)

@@ -238,12 +238,9 @@ def _start_mlflow(root: Path, project: Path, addresses: Addresses, started: list
 
 
 def _deploy(root: Path, project: Path, addresses: Addresses, started: list[Started]) -> None:
-    environment = os.environ | prefect_settings(root, f"{addresses.prefect}/api")
-    prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-    for arguments in (["work-pool", "create", "local", "--type", "process", "--overwrite"], ["deploy", "--all"]):
-        done = subprocess.run([*prefect, *arguments], cwd=project, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            raise ServerError(f"`prefect {' '.join(arguments)}` failed:\n{(done.stdout + done.stderr).strip()[-2000:]}")
+    from flows.deployments import deploy_all
+
+    deploy_all(project, prefect_settings(root, f"{addresses.prefect}/api"))
 
 
 def _start_worker(root: Path, project: Path, addresses: Addresses, started: list[Started]) -> None:

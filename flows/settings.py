@@ -6,6 +6,12 @@ from pathlib import Path
 from minimind.errors import UserError
 
 DEFAULT_STORE = Path("store")
+DEFAULT_SLOT = "gpu0"
+
+
+def slot_name(option: str | None = None) -> str:
+    """The concurrency limit that trainings queue for: as asked, else MINIMIND_SLOT, else gpu0; empty: none."""
+    return os.environ.get("MINIMIND_SLOT", DEFAULT_SLOT) if option is None else option
 
 
 def store_root(option: str | Path | None = None) -> Path:

@@ -89,11 +89,7 @@ def prune_builds(
     if dry_run:
         folders, texts = removable(store, unfinished, document, domain), texts_of_no_corpus(store, remove=False)
     else:
-        with store.unused():
-            folders = removable(store, unfinished, document, domain)
-            for row in folders:
-                shutil.rmtree(row.path)
-            texts = texts_of_no_corpus(store, remove=True)
+        folders, texts = prune_store(store, unfinished, document, domain)
     if as_json:
         listed = as_rows(folders)
         done = {"removed": [] if dry_run else listed, "prunable": listed if dry_run else []}
@@ -104,6 +100,17 @@ def prune_builds(
         print(f"{row.path}  {row.bytes / 1e6:,.1f} MB  {row.reason}")
     total = f"{sum(row.bytes for row in rows) / 1e6:,.1f} MB in {len(rows)} folders"
     print(f"{total} may go; `minimind store prune` removes them" if dry_run else f"removed {total}", file=sys.stderr)
+
+
+def prune_store(
+    store: Store, unfinished: bool = False, document: str | None = None, domain: str | None = None
+) -> tuple[list[Prunable], list[Prunable]]:
+    """What was removed: folders, and texts within folders that stay. Raises StoreInUseError while a run uses them."""
+    with store.unused():
+        folders = removable(store, unfinished, document, domain)
+        for row in folders:
+            shutil.rmtree(row.path)
+        return folders, texts_of_no_corpus(store, remove=True)
 
 
 def removable(store: Store, unfinished: bool, document: str | None, domain: str | None) -> list[Prunable]:

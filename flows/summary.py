@@ -33,10 +33,10 @@ def print_summary(result: dict[str, Any], root: Path) -> None:
 
 
 def print_stages(console: Console, result: dict[str, Any]) -> None:
-    reached = {stage: row for stage, row in result["stages"].items() if row}
-    reused = [stage for stage, row in reached.items() if row["reused"]]
-    if len(reused) == len(reached):
-        console.print("\n[bold]Nothing new:[/] every stage was reused.")
+    reused = [stage for stage, row in result["stages"].items() if row and row["reused"]]
+    if result["outcome"]["name"] != "built":
+        name, _, rest = result["outcome"]["sentence"].partition(":")
+        console.print(Text.assemble("\n", (f"{name}:", "bold"), rest), soft_wrap=True)
     elif reused:
         console.print(f"\n[bold]Reused:[/] {', '.join(reused)}.")
 

@@ -6,6 +6,7 @@ Sections are frozen and refuse unknown keys. A stage is given its own section, n
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -467,6 +468,34 @@ class TrainingConfig(Section):
         return PRESETS if self.preset == "auto" else {str(self.preset): PRESETS[str(self.preset)]}
 
 
+# --- when -------------------------------------------------------------------------------------------------------------
+
+
+def parse_age(text: str) -> timedelta:
+    """An age such as `12h`, `30d` or `4w`; ValueError says what is allowed."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([hdw])\s*", text)
+    if match is None or not float(match[1]) < 1e5:
+        raise ValueError(f"{text!r} is no age; write '12h', '30d' or '4w'")
+    return timedelta(hours=float(match[1]) * {"h": 1, "d": 24, "w": 168}[match[2]])
+
+
+class RetrainWhenConfig(Section):
+    """When a deployment's run trains, if nothing but the corpus has changed; docs/scheduling.md has the rule.
+
+    A change of the config or of the code always trains, and so does `minimind run`.
+    """
+
+    # bytes of new, changed and removed documents, by those of the corpus that the newest version was made of
+    min_changed_share: Share
+    max_age: str  # of the newest version; an older one is replaced at any change of the corpus
+
+    @field_validator("max_age")
+    @classmethod
+    def age_is_readable(cls, text: str) -> str:
+        parse_age(text)
+        return text
+
+
 # --- evaluation and registry ------------------------------------------------------------------------------------------
 
 
@@ -528,6 +557,7 @@ class RegistryConfig(Section):
 class Config(Section):
     name: Name  # the domain, and the registered model's name
     description: str
+    retrain_when: RetrainWhenConfig
     corpus: CorpusConfig
     cleaning: CleaningConfig
     tokenizer: TokenizerConfig

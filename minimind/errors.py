@@ -12,6 +12,13 @@ class UserError(MinimindError):
     """
 
 
+class PassingError(MinimindError):
+    """A network or a server did not answer: the same may work in a minute.
+
+    A run that no person waits for tries a stage again for this error, and for no other (`tasks/retries.py`).
+    """
+
+
 class ConfigError(UserError):
     """The YAML or an override is wrong; carries every problem at once."""
 
@@ -24,6 +31,10 @@ class ConfigError(UserError):
 
 class SourceError(UserError):
     """A source cannot be read: missing file, wrong checksum, HTTP error, unsafe archive, unreadable lines."""
+
+
+class SourceUnreachableError(SourceError, PassingError):
+    """A source's server did not answer, however often it was asked."""
 
 
 class CorpusTooSmallError(UserError):
@@ -62,8 +73,16 @@ class StoreDamagedError(UserError):
     """A file of the store is not the one that was written."""
 
 
+class StoreInUseError(UserError):
+    """A run uses the store, which is to be pruned."""
+
+
 class ServerError(UserError):
     """A Prefect or MLflow server cannot be reached, or refuses."""
+
+
+class ServerUnreachableError(ServerError, PassingError):
+    """A Prefect or MLflow server does not answer."""
 
 
 class WorkersLostError(UserError):

@@ -21,7 +21,7 @@ import subprocess
 import time
 import tokenize
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -31,7 +31,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from minimind.config import Section
-from minimind.errors import DiskFullError, StoreDamagedError, UserError
+from minimind.errors import DiskFullError, StoreDamagedError, StoreInUseError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -172,6 +172,7 @@ class Store:
     root: Path
     domain: str
     report: Report = _silent
+    turn: Callable[[], AbstractContextManager[Any]] = nullcontext  # held while something is measured or built
 
     def build(
         self, recipe: Recipe, write: Callable[[Path], Outcome], *, resumable: bool = False, refresh: bool = False
@@ -195,7 +196,8 @@ class Store:
             started = time.perf_counter()
             try:
                 self._check_inputs(recipe)
-                outcome = write(building)
+                with self.turn():
+                    outcome = write(building)
                 manifest = self._seal(recipe, outcome, building, time.perf_counter() - started)
                 publish(building, destination)
             except BaseException:
@@ -284,12 +286,12 @@ class Store:
 
     @contextmanager
     def unused(self) -> Iterator[None]:
-        """Held by pruning, alone. Raises UserError while a run uses the store."""
+        """Held by pruning, alone. Raises StoreInUseError while a run uses the store."""
         try:
             with self._users(fcntl.LOCK_EX | fcntl.LOCK_NB):
                 yield
         except BlockingIOError:
-            raise UserError(f"a run is using {self.root}; prune when it has ended") from None
+            raise StoreInUseError(f"a run is using {self.root}; prune when it has ended") from None
 
     @contextmanager
     def _users(self, kind: int) -> Iterator[None]:

@@ -17,4 +17,5 @@ class Run:
     refresh: bool = False  # ask every source anew
     champions: tuple[Ancestor, ...] = ()  # at the start of the run, where the config goes on from one
     runner: str = "threads"  # where parts are worked on; shapes no result
+    slot: str = ""  # the concurrency limit of which a training takes a slot; empty: none
     built: dict[str, Manifest] = field(default_factory=dict)

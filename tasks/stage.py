@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from minimind.store import Manifest, Report, number_in_words
+from tasks.retries import RETRIES
 from tasks.run import Run as Run
 
 UPDATE_SECONDS = 2.0  # between two progress updates sent to the server
@@ -35,6 +36,7 @@ def stage_task(build: Callable[[Run], Manifest]) -> Task[Any, Any]:
         cache_policy=NO_CACHE,
         persist_result=True,
         result_serializer="json",
+        **RETRIES,
     )
     def run_stage(run: Run) -> Any:
         progress = ProgressArtifact(run.config.name, build.__name__, run.store.report)

@@ -42,6 +42,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
         ["reproduce"],
         ["doctor"],
         ["up"],
+        ["deploy"],
         ["down"],
         ["store"],
         ["store", "why"],
@@ -56,12 +57,19 @@ def test_every_command_explains_itself(command: list[str]) -> None:
 @pytest.mark.parametrize(
     "command",
     [["run"], ["clean"], ["documents"], ["new"], ["generate"], ["compare"],
-     ["seeds"], ["promote"], ["rollback"], ["lineage"], ["reproduce"], ["doctor"], ["up"], ["down"], ["store"],
-     ["store", "ls"], ["store", "why"], ["store", "prune"]],
+     ["seeds"], ["promote"], ["rollback"], ["lineage"], ["reproduce"], ["doctor"], ["up"], ["deploy"], ["down"],
+     ["store"], ["store", "ls"], ["store", "why"], ["store", "prune"]],
 )  # fmt: skip
 def test_every_command_has_examples(command: list[str]) -> None:
     _, out, _ = run(*command, "--help")
     assert f"minimind {' '.join(command)}" in out.partition("Examples")[2]
+
+
+def test_deploy_without_a_server_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    code, _, said = run("deploy", "--store", str(tmp_path))
+    assert code == 2
+    assert "no Prefect server to deploy to; set PREFECT_API_URL" in said
 
 
 def test_version_is_said() -> None:

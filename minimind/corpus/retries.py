@@ -9,7 +9,7 @@ import httpx
 
 from minimind.corpus.answers import RetryableError
 from minimind.corpus.parallel import Transfers
-from minimind.errors import SourceError
+from minimind.errors import SourceError, SourceUnreachableError
 from minimind.masking import masked
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def with_retries(
             if isinstance(error, httpx.UnsupportedProtocol) or not isinstance(error, httpx.TransportError):
                 raise SourceError(f"{shown} cannot be read: {problem}; check the URL") from None
         if asked > MAX_WAIT_SECONDS:
-            raise SourceError(
+            raise SourceUnreachableError(
                 f"{shown} cannot be read: {problem} and wants to be left alone for {asked:,.0f} s; run again then"
             )
         if arrived() - most >= BROUGHT_ON_BYTES:
@@ -51,7 +51,7 @@ def with_retries(
         logger.warning("%s: %s; trying again in %.1f s", shown, problem, seconds)
         transfers.sleep(seconds)
         tries += 1
-    raise SourceError(
+    raise SourceUnreachableError(
         f"{shown} cannot be read: {problem} ({len(RETRY_DELAYS) + 1} tries); "
         "check the network and the server, and run again: what has arrived is kept"
     )

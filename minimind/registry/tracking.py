@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from minimind.errors import DiskFullError, ServerError, UserError
+from minimind.errors import DiskFullError, ServerError, ServerUnreachableError, UserError
 from minimind.masking import masked
 from minimind.store import Store
 
@@ -31,6 +31,10 @@ ENVIRONMENT = {
 }
 QUICK_REQUESTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}  # seconds
 DATABASES = ("postgresql", "mysql", "mssql")
+NO_ANSWER = (
+    "Connection refused", "Connection aborted", "Connection reset", "timed out", "name resolution",
+    "Name or service not known", "Max retries exceeded", "TEMPORARILY_UNAVAILABLE",
+)  # fmt: skip
 FINGERPRINT_TAG = "minimind.training_fingerprint"
 DATABASE_LOCK = "mlflow-database"
 
@@ -196,7 +200,8 @@ def as_user_error(uri: str, error: Exception) -> UserError:
             f"the MLflow database {uri.removeprefix('sqlite:///')} cannot be used: {problem_in_words(error)}; "
             "mend it or move it away, or set MLFLOW_TRACKING_URI to another one"
         )
-    return ServerError(
+    kind = ServerUnreachableError if any(words in str(error) for words in NO_ANSWER) else ServerError
+    return kind(
         f"MLflow at {masked(uri)} does not answer as it should: {problem_in_words(error)}; start it (`make up`), "
         "set MLFLOW_TRACKING_URI to a server that runs, or unset it to use the database in the store"
     )

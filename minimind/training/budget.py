@@ -167,7 +167,8 @@ def kept_plan(task: Task, key: str) -> PlannedTraining:
         if found := read_kept(path):
             logger.info("training: %s means %d steps, as planned before in %s", *said(task, found), path)
             return found
-        made = planned(task)
+        with store.turn():  # a device that something else uses would be measured too slow
+            made = planned(task)
         keep(made, path)
     logger.info("training: %s means %d steps; the plan is kept in %s", *said(task, made), path)
     return made

@@ -1,12 +1,14 @@
 """`minimind run` as a user calls it: everything once, nothing twice, and one sentence for a mistake."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from domain import Domain, PrefectServer
@@ -185,3 +187,43 @@ def test_cleaning_that_cannot_be_is_refused_before_the_corpus_is_read(
     ):
         assert expected in said["stderr"]
         assert not (domain.store / "corpus").exists()
+
+
+def last_run(prefect: PrefectServer) -> dict[str, Any]:
+    newest = {"sort": "START_TIME_DESC", "limit": 1}
+    (run,) = httpx.post(f"{prefect.url}/flow_runs/filter", json=newest, timeout=30).raise_for_status().json()
+    return dict(run)
+
+
+def test_run_that_is_not_due_ends_behind_the_corpus_and_says_why(
+    first: dict[str, Any], domain: Domain, prefect: PrefectServer
+) -> None:
+    assert domain.call(prefect, "--when-due")["outcome"]["name"] == "nothing_new"
+    assert last_run(prefect)["state_name"] == "Nothing new"
+    before, times = domain.corpus.read_bytes(), domain.corpus.stat()
+    try:
+        with domain.corpus.open("a") as corpus:
+            corpus.write(json.dumps({"id": "new", "text": "one paragraph more"}) + "\n")
+        ended = domain.call(prefect, "--when-due")
+    finally:
+        domain.corpus.write_bytes(before)
+        os.utime(domain.corpus, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert ended["outcome"]["name"] == "too_little_changed"
+    assert "1 new, 0 changed and 0 removed documents since version 1" in ended["outcome"]["sentence"]
+    assert ended["stages"]["corpus"]
+    assert ended["stages"]["cleaning"] is None
+    state = last_run(prefect)["state"]
+    assert (state["type"], state["name"]) == ("COMPLETED", "Too little changed")
+    assert state["message"] == ended["outcome"]["sentence"]
+
+
+def test_failed_run_says_stage_and_cause_as_its_state(
+    first: dict[str, Any], domain: Domain, prefect: PrefectServer
+) -> None:
+    said = domain.call(prefect, "--set", "cleaning.split.min_documents=100000", expect=2)["stderr"]
+    run = last_run(prefect)
+    assert run["state_name"] == "Failed"
+    message = run["state"]["message"]
+    assert message.startswith("cleaning: ")
+    assert message.removeprefix("cleaning: ") in said
+    assert run["labels"]["minimind.stage"] == "cleaning"

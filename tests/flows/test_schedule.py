@@ -109,18 +109,3 @@ def processes_of(project: Path) -> list[list[str]]:
         if process.pid != os.getpid() and any(str(project / "store") in word for word in words):
             found.append(process.cmdline())
     return found
-
-
-def test_every_deployment_names_a_config_that_loads_and_runs_one_at_a_time() -> None:
-    from minimind.config import load_config
-
-    deployments = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
-    names = {deployment["name"] for deployment in deployments}
-    assert {"software-licences", "legal-de"} <= names
-    for deployment in deployments:
-        config = load_config(PROJECT / deployment["parameters"]["request"]["config"])
-        assert config.name == deployment["name"]
-        assert deployment["concurrency_limit"]["limit"] == 1
-        for schedule in deployment["schedules"]:
-            assert schedule["cron"]
-            assert schedule["timezone"]

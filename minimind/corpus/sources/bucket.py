@@ -19,7 +19,7 @@ from minimind.corpus.records import Place
 from minimind.corpus.sources.http import checked_and_noted
 from minimind.corpus.sources.local_files import MAX_PROBED_FILES
 from minimind.corpus.sources.protocol import Item, Meter, Skipped
-from minimind.errors import SourceError
+from minimind.errors import SourceError, SourceUnreachableError
 from minimind.masking import masked
 from minimind.parts import IN_TURN, Report, Workers
 from minimind.store import Store, sha256_of_json
@@ -230,10 +230,19 @@ def errors_said(source: BucketSource) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f" at {source.endpoint_url}" if source.endpoint_url else ""
-        raise SourceError(
+        kind = SourceUnreachableError if isinstance(error, passing_errors()) else SourceError
+        raise kind(
             f"source {source.name}: {', '.join(source.paths)}{where} cannot be read: {masked(words_of(error))}. Check "
             "the paths, the network, and that the credentials in the environment may read them (or set anonymous: true)"
         ) from None
+
+
+def passing_errors() -> tuple[type[Exception], ...]:
+    """Of those, what says that no answer came; a refusal is one."""
+    from aiohttp import ClientError
+    from botocore.exceptions import HTTPClientError
+
+    return ClientError, HTTPClientError, ConnectionError, TimeoutError
 
 
 def transport_errors() -> tuple[type[Exception], ...]:

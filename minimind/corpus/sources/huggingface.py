@@ -19,7 +19,7 @@ from minimind.corpus.progress import Progress
 from minimind.corpus.records import Place, UnfitError, make_document
 from minimind.corpus.sampling import SmallestRanks, choose, rank_of
 from minimind.corpus.sources.protocol import FileRead, Item, Skipped, Unreadable
-from minimind.errors import SourceError
+from minimind.errors import SourceError, SourceUnreachableError
 from minimind.store import Store
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -208,7 +208,8 @@ class HuggingFace:
             raise self._unreachable(error) from None
 
     def _unreachable(self, error: Exception) -> SourceError:
-        return SourceError(
+        kind = SourceUnreachableError if is_passing(error) else SourceError
+        return kind(
             f"source {self._source.name}: the dataset {self._source.dataset} (revision {self._source.revision}, subset "
             f"{self._source.subset}, split {self._source.split}) cannot be read from the Hugging Face hub: "
             f"{words_of(error)}. Check the network, the names, and that you may read it"
@@ -223,6 +224,20 @@ class HuggingFace:
 
 def as_fields(item: Row) -> dict[str, Any]:
     return asdict(item) if isinstance(item, Document) else item._asdict()
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether no answer came, or one that says `later`; a refusal is an answer."""
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return isinstance(error, httpx.TransportError | ConnectionError | TimeoutError) or status in (
+        429,
+        500,
+        502,
+        503,
+        504,
+    )
 
 
 def hub_errors() -> tuple[type[Exception], ...]:

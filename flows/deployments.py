@@ -1,0 +1,166 @@
+"""What prefect.yaml lists, as deployments of a Prefect server: made, changed, and removed where it is there no more.
+
+`prefect deploy` makes and changes. It leaves a schedule whose slug was renamed, and both run from then on; and it
+leaves a deployment that is gone from the YAML. Both are removed here, the latter only if it bears our tag and was made
+from this folder: other people's deployments on the same server stay.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from minimind.errors import ConfigError, ServerError
+from minimind.masking import masked
+
+TAG = "minimind"  # of every deployment, and so of its runs
+WORK_POOL = "local"
+SHOWN = ("parameters", "tags", "description", "concurrency_limit", "concurrency_options", "job_variables")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What a deploy did, by the names of deployments; schedules as `deployment/slug`."""
+
+    made: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        named = (("made", self.made), ("changed", self.changed), ("removed", self.removed), ("as before", self.kept))
+        return [f"{word:<9} {', '.join(names)}" for word, names in named if names]
+
+
+def deploy_all(project: Path, environment: Mapping[str, str]) -> Deployed:
+    """Deploys the project's prefect.yaml to the server that PREFECT_API_URL in `environment` names.
+
+    Raises ConfigError for a YAML that cannot be followed, ServerError with what Prefect said. Nothing is removed unless
+    all could be deployed.
+    """
+    wanted = wanted_deployments(project)
+    with api(environment) as server:
+        before = ours_or_wanted(server, wanted, project)
+        if server.get(f"/work_pools/{WORK_POOL}").status_code == httpx.codes.NOT_FOUND:
+            prefect(["work-pool", "create", WORK_POOL, "--type", "process"], project, environment)
+        prefect(["deploy", "--all"], project, environment)
+        removed = reconcile(server, wanted, ours_or_wanted(server, wanted, project))
+        after = ours_or_wanted(server, wanted, project)
+    return compared(before, after, removed)
+
+
+def wanted_deployments(project: Path) -> dict[tuple[str, str], list[str]]:
+    """(name, entrypoint) -> slugs of its schedules, as prefect.yaml has them."""
+    path = project / "prefect.yaml"
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(str(path), ["there is no such file; run this where the project lies"]) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [f"it is no valid YAML: {' '.join(str(error).split())}"]) from None
+    rows = tree.get("deployments") or [] if isinstance(tree, dict) else []
+    problems = [problem for row in rows for problem in problems_of(row)]
+    names = [row.get("name") for row in rows]
+    problems += [f"the name {name} stands twice" for name in sorted({n for n in names if n and names.count(n) > 1})]
+    if problems:
+        raise ConfigError(str(path), problems)
+    return {(row["name"], row["entrypoint"]): [one["slug"] for one in row.get("schedules") or []] for row in rows}
+
+
+def problems_of(row: Row) -> Iterator[str]:
+    """What keeps a deployment of the YAML from being found again on the server."""
+    name = row.get("name")
+    yield from (f"a deployment has no {key}; add it" for key in ("name", "entrypoint") if not row.get(key))
+    if TAG not in (row.get("tags") or []):
+        yield f"{name} lacks the tag {TAG}, by which it is told from other people's; add `tags: [{TAG}]`"
+    for schedule in row.get("schedules") or []:
+        if not schedule.get("slug"):
+            yield f"a schedule of {name} has no slug; give it one, such as `slug: weekly`"
+
+
+def prefect(arguments: list[str], project: Path, environment: Mapping[str, str]) -> None:
+    command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
+    done = subprocess.run(command, cwd=project, env=os.environ | environment, capture_output=True, text=True)
+    if done.returncode:
+        raise ServerError(f"`prefect {' '.join(arguments)}` failed:\n{(done.stdout + done.stderr).strip()[-2000:]}")
+
+
+# --- on the server ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def api(environment: Mapping[str, str]) -> Iterator[httpx.Client]:
+    """The server's API. Raises ServerError where it does not answer, or refuses."""
+    url = environment["PREFECT_API_URL"]
+    user, _, password = environment.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    try:
+        with httpx.Client(base_url=url, auth=(user, password) if user else None, timeout=30, trust_env=False) as server:
+            yield server
+    except httpx.HTTPStatusError as error:
+        said = f"{error.response.status_code}: {error.response.text[:500]}"
+        raise ServerError(f"Prefect at {masked(url)} refuses {error.request.url.path} ({said})") from error
+    except httpx.TransportError as error:
+        raise ServerError(
+            f"Prefect at {masked(url)} does not answer ({error}); start it, or correct the URL"
+        ) from error
+
+
+def ours_or_wanted(server: httpx.Client, wanted: Mapping[tuple[str, str], Any], project: Path) -> list[Row]:
+    """The deployments that the YAML lists, and those that it listed once."""
+    rows, offset = [], 0
+    while page := server.post("/deployments/filter", json={"limit": 200, "offset": offset}).raise_for_status().json():
+        rows += page
+        offset += len(page)
+    return [row for row in rows if (row["name"], row["entrypoint"]) in wanted or is_ours(row, project)]
+
+
+def is_ours(row: Row, project: Path) -> bool:
+    """Whether the deployment bears our tag and was made from this folder."""
+    folders = [options.get("directory") for step in row.get("pull_steps") or [] for options in step.values()]
+    return TAG in row["tags"] and {row.get("path"), *folders} & {str(project), str(project.resolve())} != set()
+
+
+def reconcile(server: httpx.Client, wanted: Mapping[tuple[str, str], list[str]], rows: list[Row]) -> list[str]:
+    """Removes deployments and schedules that the YAML does not list; the names of what is gone.
+
+    A schedule without a slug was made by hand, in Prefect's pages, and stays.
+    """
+    removed = []
+    for row in rows:
+        slugs = wanted.get((row["name"], row["entrypoint"]))
+        if slugs is None:
+            server.delete(f"/deployments/{row['id']}").raise_for_status()
+            removed.append(row["name"])
+            continue
+        for schedule in row["schedules"]:
+            if schedule["slug"] and schedule["slug"] not in slugs:
+                server.delete(f"/deployments/{row['id']}/schedules/{schedule['id']}").raise_for_status()
+                removed.append(f"{row['name']}/{schedule['slug']}")
+    return removed
+
+
+def compared(before: list[Row], after: list[Row], removed: list[str]) -> Deployed:
+    then, now = ({row["name"]: shown(row) for row in rows} for rows in (before, after))
+    deployed = Deployed(removed=removed)
+    for name, row in now.items():
+        kind = deployed.made if name not in then else deployed.kept if then[name] == row else deployed.changed
+        kind.append(name)
+    return deployed
+
+
+def shown(row: Row) -> Row:
+    """What of a deployment the YAML decides; an interval counts from the day of each deploy, which is no change."""
+    schedules = {
+        one["slug"]: [{key: value for key, value in one["schedule"].items() if key != "anchor_date"}, one["parameters"]]
+        for one in row["schedules"]
+    }
+    return {key: row.get(key) or None for key in SHOWN} | {"schedules": schedules}

@@ -1,0 +1,225 @@
+"""prefect.yaml as the server gets it: what is made, changed, removed; paused schedules, forms, limits."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+import yaml
+from domain import PROJECT
+
+from flows.deployments import Deployed, deploy_all, wanted_deployments
+from flows.servers import own_prefect_server, prefect_settings
+from minimind.config import load_config
+from minimind.errors import ConfigError
+
+SHIPPED = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
+DOMAINS = [row for row in SHIPPED["deployments"] if row["entrypoint"] == "flows/retrain.py:retrain"]
+
+
+def test_each_domain_names_a_config_that_loads_and_runs_one_at_a_time() -> None:
+    assert {row["name"] for row in DOMAINS} == {"software-licences", "legal-de", "legal-en"}
+    for row in DOMAINS:
+        assert load_config(PROJECT / row["parameters"]["request"]["config"]).name == row["name"]
+        assert row["concurrency_limit"]["limit"] == 1
+        assert row["schedules"]
+    kinds = {kind for row in DOMAINS for schedule in row["schedules"] for kind in schedule}
+    assert kinds == {"slug", "cron", "rrule", "timezone"}
+    assert {row["concurrency_limit"]["collision_strategy"] for row in DOMAINS} == {"ENQUEUE", "CANCEL_NEW"}
+
+
+def test_shipped_file_can_be_followed() -> None:
+    wanted = wanted_deployments(PROJECT)
+    assert wanted["legal-en", "flows/retrain.py:retrain"] == ["last-saturday"]
+    assert wanted["compare", "flows/compare.py:compare"] == []
+
+
+def test_rule_of_a_recurrence_means_what_its_name_says() -> None:
+    from prefect.server.schemas.schedules import RRuleSchedule
+
+    (shipped,) = next(row["schedules"] for row in DOMAINS if row["name"] == "legal-en")
+    schedule = RRuleSchedule(rrule=shipped["rrule"], timezone=shipped["timezone"])
+    dates = asyncio.run(schedule.get_dates(3, start=datetime(2026, 2, 1, tzinfo=UTC)))
+    local = [date.astimezone(ZoneInfo("America/New_York")).replace(tzinfo=None) for date in dates]
+    assert local == [datetime(2026, 2, 28, 2), datetime(2026, 3, 28, 2), datetime(2026, 4, 25, 2)]  # over summer time
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"tags": []}, "legal-de lacks the tag minimind"),
+        ({"schedules": [{"cron": "0 0 * * *"}]}, "a schedule of legal-de has no slug"),
+        ({"name": "legal-en"}, "the name legal-en stands twice"),
+        ({"entrypoint": None}, "a deployment has no entrypoint"),
+    ],
+)
+def test_file_that_cannot_be_followed_is_refused_before_anything_is_deployed(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    tree = deepcopy(SHIPPED)
+    next(row for row in tree["deployments"] if row["name"] == "legal-de").update(change)
+    (tmp_path / "prefect.yaml").write_text(yaml.safe_dump(tree))
+    with pytest.raises(ConfigError, match=said):
+        wanted_deployments(tmp_path)
+
+
+# --- on a server ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What a process needs to talk to a server of this module's own."""
+    root = tmp_path_factory.mktemp("deployed") / "store"
+    with own_prefect_server(root) as url:
+        yield prefect_settings(root, url)
+
+
+@pytest.fixture(scope="module")
+def api(settings: dict[str, str]) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=settings["PREFECT_API_URL"], timeout=60) as client:
+        yield client
+
+
+TINY = """
+from prefect import flow
+
+@flow
+def tiny(number: int = 1): ...
+"""
+
+
+def deployment(name: str, **more: Any) -> dict[str, Any]:
+    """One that is quick to deploy: of a flow that imports nothing."""
+    row: dict[str, Any] = {"name": name, "entrypoint": "tiny.py:tiny", "tags": ["minimind"], "description": name}
+    return row | {"work_pool": {"name": "local"}} | more
+
+
+def limited(strategy: str) -> dict[str, Any]:
+    limit = {"limit": 1, "collision_strategy": strategy}
+    return deployment(strategy.lower().replace("_", "-"), concurrency_limit=limit)
+
+
+FIRST = [
+    deepcopy(DOMAINS[0]) | {"name": "formed", "schedules": []},
+    limited("ENQUEUE"),
+    limited("CANCEL_NEW"),
+    deployment("paused", schedules=[{"slug": "often", "interval": 60}]),
+    deployment("stays", schedules=[{"slug": "often", "interval": 60}]),
+    deployment("goes"),
+]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("flows", "tasks", "minimind", "configs"):
+        (folder / name).symlink_to(PROJECT / name)
+    (folder / "tiny.py").write_text(TINY)
+    return folder
+
+
+def deploy(project: Path, settings: dict[str, str], deployments: list[dict[str, Any]]) -> Deployed:
+    (project / "prefect.yaml").write_text(yaml.safe_dump({"name": "test", "deployments": deployments}))
+    return deploy_all(project, settings)
+
+
+@pytest.fixture(scope="module")
+def deployed(project: Path, settings: dict[str, str], api: httpx.Client) -> dict[str, dict[str, Any]]:
+    """The first deployments, by their names; beside them one of somebody else."""
+    done = deploy(project, settings, FIRST)
+    assert (sorted(done.made), done.removed) == (sorted(row["name"] for row in FIRST), [])
+    rows = by_name(api)
+    foreign = {"name": "someone-elses", "flow_id": rows["goes"]["flow_id"], "tags": ["minimind"], "path": "/elsewhere"}
+    api.post("/deployments/", json=foreign | {"entrypoint": "a.py:b"}).raise_for_status()
+    return rows
+
+
+def by_name(api: httpx.Client) -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in api.post("/deployments/filter", json={}).raise_for_status().json()}
+
+
+def planned(api: httpx.Client, deployment_id: str) -> int:
+    """How many runs of it are planned."""
+    wanted = {"flow_runs": {"deployment_id": {"any_": [deployment_id]}, "state": {"type": {"any_": ["SCHEDULED"]}}}}
+    return int(api.post("/flow_runs/count", json=wanted).raise_for_status().json())
+
+
+def is_planned_at_last(api: httpx.Client, deployment_id: str) -> bool:
+    until = time.monotonic() + 120
+    while not (found := planned(api, deployment_id)) and time.monotonic() < until:
+        time.sleep(0.5)
+    return found > 0
+
+
+def set_state(api: httpx.Client, run_id: str, kind: str) -> dict[str, Any]:
+    answer = api.post(f"/flow_runs/{run_id}/set_state", json={"state": {"type": kind}}).raise_for_status().json()
+    return dict(answer)
+
+
+@pytest.mark.slow
+def test_form_has_descriptions_refuses_what_does_not_fit_and_its_values_reach_the_run(
+    deployed: dict[str, dict[str, Any]], api: httpx.Client
+) -> None:
+    row = deployed["formed"]
+    assert row["enforce_parameter_schema"]
+    form = row["parameter_openapi_schema"]["definitions"]["RetrainRequest"]["properties"]
+    assert all(field.get("description") for field in form.values()), form
+
+    def asked(request: dict[str, Any]) -> httpx.Response:
+        return api.post(f"/deployments/{row['id']}/create_flow_run", json={"parameters": {"request": request}})
+
+    for wrong in ({"config": "x", "untill": "corpus"}, {"config": "x", "until": "corps"}, {"config": 3}, {}):
+        assert asked(wrong).status_code in (409, 422), wrong
+    run = asked({"config": "configs/demo.yaml", "overrides": ["training.seed=2"]}).raise_for_status().json()
+    assert run["parameters"]["request"]["overrides"] == ["training.seed=2"]
+    assert run["tags"] == ["minimind"]  # by which automations find it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("strategy", "second"), [("enqueue", "AwaitingConcurrencySlot"), ("cancel-new", "Cancelled")])
+def test_second_run_of_a_domain_waits_or_is_cancelled(
+    deployed: dict[str, dict[str, Any]], api: httpx.Client, strategy: str, second: str
+) -> None:
+    asked = f"/deployments/{deployed[strategy]['id']}/create_flow_run"
+    runs = [api.post(asked, json={}).raise_for_status().json()["id"] for _ in range(2)]
+    assert set_state(api, runs[0], "PENDING")["status"] == "ACCEPT"
+    set_state(api, runs[1], "PENDING")
+    assert api.get(f"/flow_runs/{runs[1]}").json()["state_name"] == second
+
+
+@pytest.mark.slow
+def test_paused_deployment_makes_no_runs_also_when_it_is_deployed_again(
+    deployed: dict[str, dict[str, Any]], settings: dict[str, str], api: httpx.Client, project: Path
+) -> None:
+    identity = deployed["paused"]["id"]
+    assert is_planned_at_last(api, identity)
+    api.post(f"/deployments/{identity}/pause_deployment").raise_for_status()
+    assert planned(api, identity) == 0
+    again = deploy(project, settings, FIRST)
+    assert (again.made, again.changed, again.removed) == ([], [], [])
+    assert sorted(again.kept) == sorted(row["name"] for row in FIRST)
+    assert by_name(api)["paused"]["paused"]
+    assert is_planned_at_last(api, deployed["stays"]["id"])  # the scheduler has been at work since
+    assert planned(api, identity) == 0
+    api.post(f"/deployments/{identity}/resume_deployment").raise_for_status()
+    assert is_planned_at_last(api, identity)
+
+
+@pytest.mark.slow
+def test_what_is_gone_from_the_file_is_gone_from_the_server_and_the_rest_stays(
+    deployed: dict[str, dict[str, Any]], settings: dict[str, str], api: httpx.Client, project: Path
+) -> None:
+    renamed = deployment("stays", schedules=[{"slug": "seldom", "interval": 1200}])
+    left = [row for row in FIRST if row["name"] not in ("stays", "goes")]
+    done = deploy(project, settings, [*left, renamed])
+    assert (done.changed, sorted(done.removed)) == (["stays"], ["goes", "stays/often"])
+    rows = by_name(api)
+    assert "someone-elses" in rows
+    assert "goes" not in rows
+    assert [schedule["slug"] for schedule in rows["stays"]["schedules"]] == ["seldom"]

@@ -1,0 +1,43 @@
+"""The prune flow's patience: nothing goes while a run uses the store, and it goes once none does."""
+
+import threading
+
+import pytest
+
+from flows import prune
+from flows.prune import PruneRequest, when_unused
+from minimind.store import Outcome, Recipe, Store
+
+
+@pytest.fixture
+def replaced(store: Store) -> Store:
+    """Two builds of one stage; the older is needed by nothing."""
+    for version in ("1", "2"):
+        store.build(Recipe("corpus", {}, {"text": version}, {}, {}), lambda folder: Outcome({}))
+    return store
+
+
+def test_nothing_goes_while_a_run_uses_the_store(replaced: Store) -> None:
+    with replaced.in_use():
+        assert when_unused(replaced, PruneRequest(wait_hours=0)) is None
+    assert len(replaced.manifests("corpus")) == 2
+
+
+def test_prune_waits_for_the_run_that_uses_the_store(replaced: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prune, "ASK_AGAIN_SECONDS", 0.05)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def use() -> None:
+        with replaced.in_use():
+            begun.set()
+            assert may_end.wait(60)
+
+    run = threading.Thread(target=use)
+    run.start()
+    assert begun.wait(60)
+    threading.Timer(0.2, may_end.set).start()
+    removed = when_unused(replaced, PruneRequest(wait_hours=1))
+    run.join()
+    assert removed is not None
+    assert [row.reason for row in removed] == ["replaced by a newer build"]
+    assert len(replaced.manifests("corpus")) == 1
