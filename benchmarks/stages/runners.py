@@ -98,10 +98,9 @@ def dask_cluster(logs: Path) -> Iterator[tuple[str, list[int]]]:
         wait_for_workers(address, 2)
         yield address, [one.pid for one in started[1:]]
     finally:
-        for one in reversed(started):
-            one.terminate()
-        for one in started:
-            one.wait(30)
+        for one in started:  # a worker that is told to stop may wait for ever for its scheduler
+            one.kill()
+            one.wait()
 
 
 def wait_for_workers(address: str, count: int) -> None:

@@ -207,10 +207,9 @@ def dask_cluster(logs: Path, prefect: PrefectServer) -> Iterator[tuple[str, list
             client.wait_for_workers(2, timeout=60)
         yield address, [one.pid for one in started[1:]]
     finally:
-        for one in reversed(started):
-            one.terminate()
-        for one in started:
-            one.wait(30)
+        for one in started:  # a worker that is told to stop may wait for ever for its scheduler
+            one.kill()
+            one.wait()
 
 
 @dataclass(frozen=True)
