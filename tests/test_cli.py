@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from flows import cli
 from flows.cli import app
 from minimind.config import load_config
 from minimind.store import Outcome, Recipe, Store, size_of
@@ -33,6 +34,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
         ["clean"],
         ["documents"],
         ["new"],
+        ["explore"],
         ["generate"],
         ["compare"],
         ["seeds"],
@@ -55,13 +57,21 @@ def test_every_command_explains_itself(command: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [["run"], ["clean"], ["documents"], ["new"], ["generate"], ["compare"],
+    [["run"], ["clean"], ["documents"], ["new"], ["explore"], ["generate"], ["compare"],
      ["seeds"], ["promote"], ["rollback"], ["lineage"], ["reproduce"], ["doctor"], ["up"], ["down"], ["store"],
      ["store", "ls"], ["store", "why"], ["store", "prune"]],
 )  # fmt: skip
 def test_every_command_has_examples(command: list[str]) -> None:
     _, out, _ = run(*command, "--help")
     assert f"minimind {' '.join(command)}" in out.partition("Examples")[2]
+
+
+def test_each_flow_has_its_command_beside_it_by_one_rule() -> None:
+    """A flow is NAME.py; the command that starts it is NAME_command.py, and no flow itself."""
+    files = {path.stem: path.read_text() for path in Path(cli.__file__).parent.glob("*.py")}
+    flows = {name for name, text in files.items() if "@flow(" in text}
+    assert flows == {"retrain", "compare", "seeds", "explore"}
+    assert {name.removesuffix("_command") for name in files if name.endswith("_command")} == flows
 
 
 def test_version_is_said() -> None:
