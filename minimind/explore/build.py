@@ -17,7 +17,7 @@ from minimind.errors import ConfigError, CorpusTooSmallError
 from minimind.evaluation.holdout import read_holdout
 from minimind.evaluation.references import make_dictionary, zstd_bytes
 from minimind.evaluation.samples import all_prompts, write_samples
-from minimind.evaluation.scoring import Scores, choose_device, score
+from minimind.evaluation.scoring import Progress, Scores, choose_device, score
 from minimind.explore.parts import part_of
 from minimind.model.hugging_face import load_model
 from minimind.shards.reader import ShardReader
@@ -114,21 +114,18 @@ def check_quarters(section: TrainingConfig, shards: Manifest) -> None:
 
 
 def plan_of_whole(section: TrainingConfig, shards: Manifest, store: Store) -> Plan:
+    too_short = (
+        f"half of it, {section.budget}, is too short for one training on all of the text, as busy as this machine is "
+        "now; give a longer one"
+    )
     try:
         plan = plan_training(section, shards, store).plan
-    except ConfigError as error:
-        raise ConfigError("--budget", [f"half of it is for the whole text: {one}" for one in error.problems]) from None
+    except ConfigError:  # the budget is all of the section that may be wrong
+        raise ConfigError("--budget", [too_short]) from None
     unique = int(ShardReader(shards.path, "train").lengths.sum())
     steps = min(plan.steps, max(1, int(MAX_EPOCHS * unique / plan.batch_tokens)))
-    least = 2 * least_steps(plan.optimizer)
-    if steps < least:
-        raise ConfigError(
-            "--budget",
-            [
-                f"half of it, {section.budget}, is {steps} steps of {plan.batch_tokens:,} tokens for all of the text; "
-                f"{least} are needed, so that the parts finish warm-up and decay with half as many; give a longer one"
-            ],
-        )
+    if steps < 2 * least_steps(plan.optimizer):  # of which the parts take half
+        raise ConfigError("--budget", [too_short])
     return plan.model_copy(update={"steps": steps})
 
 
@@ -150,11 +147,10 @@ def describe(
     holdout = read_holdout(inputs.cleaning.file("holdout.parquet"), evaluation.max_bytes)
     trials, samples = [], []
     for number, (training, part) in enumerate(zip(trained, parts, strict=True)):
-        store.report("explore", number, len(trained), "scoring what was trained")
         folder = training.path / "model"
         model = load_model(folder, choose_device(str(training.config["device"])))
         tokenizer = load_tokenizer(folder)
-        scores = score(model, tokenizer, holdout, STRIDE_RATIO)
+        scores = score(model, tokenizer, holdout, STRIDE_RATIO, progress(store, number, len(trained)))
         trials.append(describe_trial(training, part, SHARES[number], scores, evaluation.seed))
         if number == 0:
             written = write_samples(model, tokenizer, all_prompts(SAMPLING, holdout.documents), SAMPLING)
@@ -181,6 +177,10 @@ def describe(
         "training_seconds": sum(training.counts["training_seconds"] for training in trained),
     }
     return Outcome(counts, details)
+
+
+def progress(store: Store, number: int, models: int) -> Progress:
+    return lambda done, total: store.report("explore", number + done / total, models, "scoring what was trained")
 
 
 def describe_trial(training: Manifest, part: Manifest, share: float, scores: Scores, seed: int) -> dict[str, Any]:
