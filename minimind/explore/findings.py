@@ -8,7 +8,7 @@ from minimind.store import Manifest
 
 DUPLICATES = ("exact_duplicate", "near_duplicate")
 DUPLICATE_SHARE = 0.1  # of the text read, from which each of these is said
-REMOVED_SHARE = 0.2
+REMOVED_SHARE = 0.2  # of the text, or of the documents
 SOURCE_SHARE = 0.8  # of the text kept
 DOCUMENT_SHARE = 0.2  # of the training text
 LANGUAGE_SHARE = 0.02  # of the documents kept
@@ -86,17 +86,18 @@ def removals(cleaning: Manifest) -> Finding | None:
     rows = [
         row for row in cleaning.details["funnel"] if row["documents"] and row["reason"] not in (*DUPLICATES, "read")
     ]
+    documents = sum(row["documents"] for row in rows)
     share = sum(row["bytes"] for row in rows) / cleaning.counts["bytes_in"]
-    if share < REMOVED_SHARE:
+    if max(share, documents / cleaning.counts["documents_in"]) < REMOVED_SHARE:
         return None
     most = max(rows, key=lambda row: int(row["bytes"]))
     return Finding(
         "much of it counts as junk",
         share,
-        f"{sum(row['documents'] for row in rows):,} documents, {share:.0%} of the text, broke a rule of quality; most "
+        f"{documents:,} documents, {share:.0%} of the text, broke a rule of quality; most "
         f"by {str(most['reason']).replace('_', ' ')} ({most['documents']:,})",
         f"look at the examples under {str(most['reason']).replace('_', ' ')}, below: if they are good text, loosen "
-        f"cleaning.quality.{most['reason']} or take another preset (`minimind new --quality`)",
+        f"cleaning.quality.{most['reason']} or take another preset of cleaning.quality",
     )
 
 
@@ -179,6 +180,6 @@ def licenses(cleaning: Manifest) -> Finding | None:
         "its licence is not known",
         share,
         f"{share:.0%} of the documents kept name no licence",
-        "write it into the YAML as `license:` of the source; the model's card then says what it was trained on",
+        "write it into the YAML, as license of the source; the model's card then says what it was trained on",
         mendable=False,
     )

@@ -68,7 +68,7 @@ def judged(config: Config, section: TrainingConfig, stages: Mapping[str, Manifes
     later = text_later(chosen, trials[0].unique_tokens)
     found = findings(config, corpus, cleaning, explored.details["largest_document"])
     return Verdict(
-        heading=f"{megabytes(cleaning.counts['bytes'])} of unique text: {chosen.preset}, {chosen.budget}",
+        heading=f"{megabytes(cleaning.counts['bytes'])} of unique text: preset {chosen.preset}, for {chosen.budget}",
         sentences=[
             kept_in_words(cleaning, trials[0].unique_tokens),
             support_in_words(chosen, trials[0], explored),

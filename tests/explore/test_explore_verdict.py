@@ -26,7 +26,7 @@ def said(verdict: Verdict) -> str:
 
 def test_large_corpus_wants_training(make_stages: MakeStages, config: Config, explored_config: Config) -> None:
     verdict = judged(config, explored_config.training, make_stages())
-    assert verdict.heading == "9.5 MB of unique text: tiny, 4h"
+    assert verdict.heading == "9.5 MB of unique text: preset tiny, for 4h"
     assert "Of 1,000 documents (10.0 MB), 950 (9.5 MB) are left without copies and junk, 2.80M tokens" in said(verdict)
     assert "more training would help more than more text" in said(verdict)
     assert "it has read 14% of what there is" in said(verdict)
