@@ -146,11 +146,11 @@ def run(
 
         minimind run configs/legal-de.yaml --when-due
     """
-    from flows import local_run
+    from flows.retrain_command import run
 
     if until is not None and until not in STAGE_NAMES:
         raise UserError(f"--until {until!r} is no stage; the stages are {', '.join(STAGE_NAMES)}")
-    local_run.run(config, overrides or [], sources or [], until, refresh, runner, when_due, store, as_json)
+    run(config, overrides or [], sources or [], until, refresh, runner, when_due, store, as_json)
 
 
 @app.command()
@@ -286,6 +286,42 @@ def new(
 
 @app.command()
 @told_plainly
+def explore(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH_OR_CONFIG",
+            help="A folder of text, or all else that `minimind new --from` takes; or a domain's YAML",
+            show_default=False,
+        ),
+    ],
+    budget: Annotated[str, typer.Option(help="Of three small trainings together; as training.budget")] = "3m",
+    name: Annotated[
+        str | None, typer.Option(help="Of the domain. Default: made of the folder's name", show_default=False)
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write the YAML to go on with to configs/NAME.yaml")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at a corpus for ten minutes: its audit, a tiny model of it, and what it supports; as a page.
+
+    A later `minimind run` with the YAML reuses what this builds. The same command again reuses everything.
+
+    Examples:
+
+        minimind explore ~/contracts
+
+        minimind explore ~/contracts --budget 10m --write
+
+        minimind explore configs/legal-en.yaml --json
+    """
+    from flows.explore_command import explore
+
+    explore(target, budget, name, write, store, as_json)
+
+
+@app.command()
+@told_plainly
 def generate(
     model: Annotated[str, typer.Argument(help="models:/name@champion, models:/name/3 or a folder", show_default=False)],
     prompt: Annotated[str, typer.Argument(help="The beginning to continue")] = "",
@@ -333,7 +369,7 @@ def compare(
 
         minimind compare legal-en --versions 3,4 --json
     """
-    from flows.comparing import compare
+    from flows.compare_command import compare
 
     compare(name, [number.strip() for number in versions.split(",") if number.strip()], store, as_json)
 
@@ -359,7 +395,7 @@ def seeds(
 
         minimind seeds configs/legal-en.yaml --n 4 --budget 10m
     """
-    from flows.seeding import measure
+    from flows.seeds_command import measure
 
     measure(config, overrides or [], sources or [], n, budget, store, as_json)
 

@@ -1,4 +1,4 @@
-"""`minimind new`: a complete, commented YAML for a corpus of one's own."""
+"""`minimind new`: a complete, commented YAML for a corpus of one's own; `minimind explore` makes the same."""
 
 import re
 from pathlib import Path, PurePosixPath
@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 import jinja2
 import yaml
 
-from minimind.config import NAME_PATTERN, validate_config
+from minimind.config import NAME_PATTERN, read_yaml, validate_config
 from minimind.corpus.suffixes import SUFFIXES, SUFFIXES_IN_WORDS, suffix_of
 from minimind.errors import ConfigError, UserError
+from minimind.explore.yaml_text import with_values
 from minimind.quality_presets import QUALITY_PRESETS
 
 
@@ -22,6 +23,27 @@ def write_config(name: str, origin: str, folder: Path, preset: str = "general") 
     folder.mkdir(exist_ok=True)
     path.write_text(text)
     return path
+
+
+def yaml_of(target: str, name: str | None) -> tuple[str, bool]:
+    """The text of the domain's YAML that `target` is, or one made for it here; and whether it was made."""
+    path = Path(target).expanduser()
+    if path.suffix not in (".yaml", ".yml"):
+        return render(name or name_of(target), target), True
+    read_yaml(path)  # says what is wrong with it
+    text = path.read_text(encoding="utf-8")
+    return (with_values(text, {"name": name}) if name else text), False
+
+
+def name_of(target: str) -> str:
+    """Such as `my-contracts` of `~/My Contracts/`."""
+    parts = [part for part in re.split(r"[/\\]", target) if part.strip(".~") and not set(part) & set("*?[")]
+    last = parts[-1] if parts else Path(target).expanduser().absolute().name
+    stem = last.removesuffix(last[-len(suffix_of(last)) :]) if suffix_of(last) in SUFFIXES else last
+    name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:63].strip("-")
+    if not name:
+        raise UserError(f"no name can be made of {target!r}; give one with --name")
+    return name
 
 
 def render(name: str, origin: str, preset: str = "general") -> str:
@@ -77,7 +99,7 @@ def globs_for(origin: str) -> list[str]:
     path = Path(origin).expanduser()
     if not path.is_dir():
         if not path.exists() and not any(sign in origin for sign in "*?["):
-            raise UserError(f"--from {origin!r} is no folder, file, glob or address; check the spelling")
+            raise UserError(f"{origin!r} is no folder, file, glob or address; check the spelling")
         return [str(path)]
     names = (file.name for file in path.rglob("*") if file.is_file())
     suffixes = {name[-len(suffix_of(name)) :] for name in names if suffix_of(name) in SUFFIXES}  # as they are written

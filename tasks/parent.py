@@ -4,6 +4,7 @@ from pathlib import Path
 
 from minimind.cleaning.split import corpus_digest, ledger_path
 from minimind.config import CHAMPION, SCRATCH, Config
+from minimind.evaluation import overlap
 from minimind.registry.parent import Ancestor, ledger_of, parent_for, start_at
 from minimind.store import sha256_of_file
 from minimind.tokenizer.kept import FILE, check_kept
@@ -45,6 +46,13 @@ def kept_tokenizer(run: Run) -> Path | None:
         return Path(named) if named else None
     parent = parent_of(run, "tokenizer.keep")
     return start_at(parent, run.tracking_uri, run.store).folder if parent else None
+
+
+def parent_text(run: Run) -> Path | None:
+    """13-grams of all that the model of training.start_from has seen, which lie beside it where it was made here."""
+    start = starting_model(run)
+    path = start.folder / overlap.FILE_NAME if start else None
+    return path if path and path.is_file() else None
 
 
 def old_documents(run: Run) -> Path | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from flows import cli
 from flows.cli import app
 from minimind.config import load_config
 from minimind.store import Outcome, Recipe, Store, size_of
@@ -33,6 +34,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
         ["clean"],
         ["documents"],
         ["new"],
+        ["explore"],
         ["generate"],
         ["compare"],
         ["seeds"],
@@ -56,7 +58,7 @@ def test_every_command_explains_itself(command: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [["run"], ["clean"], ["documents"], ["new"], ["generate"], ["compare"],
+    [["run"], ["clean"], ["documents"], ["new"], ["explore"], ["generate"], ["compare"],
      ["seeds"], ["promote"], ["rollback"], ["lineage"], ["reproduce"], ["doctor"], ["up"], ["deploy"], ["down"],
      ["store"], ["store", "ls"], ["store", "why"], ["store", "prune"]],
 )  # fmt: skip
@@ -70,6 +72,15 @@ def test_deploy_without_a_server_says_what_to_set(tmp_path: Path, monkeypatch: p
     code, _, said = run("deploy", "--store", str(tmp_path))
     assert code == 2
     assert "no Prefect server to deploy to; set PREFECT_API_URL" in said
+
+
+def test_each_flow_has_its_command_beside_it_by_one_rule() -> None:
+    """A flow is NAME.py; the command that starts it is NAME_command.py, and no flow itself."""
+    files = {path.stem: path.read_text() for path in Path(cli.__file__).parent.glob("*.py")}
+    flows = {name for name, text in files.items() if "@flow(" in text}
+    assert flows == {"retrain", "compare", "seeds", "explore", "prune"}
+    commands = {name.removesuffix("_command") for name in files if name.endswith("_command")}
+    assert commands == flows - {"prune"}  # which is one of the store's commands
 
 
 def test_version_is_said() -> None:

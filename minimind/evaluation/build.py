@@ -30,7 +30,7 @@ from minimind.evaluation.speed import measure_speed
 from minimind.evaluation.tasks import read_tasks, run_task, task_inputs
 from minimind.model.hugging_face import load_model
 from minimind.model.transformer import Transformer
-from minimind.store import Manifest, Outcome, Store, recipe, sha256_of_json
+from minimind.store import Manifest, Outcome, Store, recipe, sha256_of_file, sha256_of_json
 from minimind.tokenizer.bpe import load_tokenizer
 from minimind.tokenizer.encoding import read_texts
 
@@ -45,6 +45,7 @@ Figures = dict[str, float]
 class EvaluationInputs:
     training: Manifest
     cleaning: Manifest
+    parent_text: Path | None = None  # 13-grams of what the model that training started from has seen; None: not known
 
 
 def build(section: EvaluationConfig, inputs: EvaluationInputs, store: Store) -> Manifest:
@@ -63,6 +64,7 @@ def build(section: EvaluationConfig, inputs: EvaluationInputs, store: Store) -> 
         | cleaning.matching("holdout.parquet")
         | cleaning.matching("train.parquet")
         | {"phone region": sha256_of_json(_phone_region(inputs))}
+        | ({"text of the parent": sha256_of_file(inputs.parent_text)} if inputs.parent_text else {})
         | asked,
         libraries=(*LIBRARIES, "lm-eval") if section.harness_tasks else LIBRARIES,
         parents={"training": training.fingerprint, "cleaning": cleaning.fingerprint},
@@ -107,6 +109,8 @@ def _without_leaks(
     store.report("evaluation", 0, None, "looking for holdout documents in the training text")
     whole = read_holdout(inputs.cleaning.file("holdout.parquet"), section.max_bytes)
     seen = overlap.make_filter(inputs.cleaning.file("train.parquet"))
+    if inputs.parent_text:
+        seen = seen.after(overlap.read_filter(inputs.parent_text))
     seen.write(folder / overlap.FILE_NAME)
     leaked = overlap.leaked(whole.documents, seen, section.max_overlap)
     holdout = whole.without(leaked)
@@ -121,7 +125,9 @@ def _without_leaks(
             "documents": len(leaked),
             "bytes": whole.bytes - holdout.bytes,
             "max_overlap": section.max_overlap,
-            "sampled_share": 0.5**seen.sampled_log2,
+            "sampled_share": 0.5 ** max(one.sampled_log2 for one in seen.line),
+            "models_before": len(seen.before),
+            "parent_is_unknown": "started_from" in inputs.training.details and inputs.parent_text is None,
             "left_out": [{"document_id": name, "overlap": leaked[name]} for name in by_share],
         },
         "tasks": {},

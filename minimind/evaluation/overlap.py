@@ -5,12 +5,15 @@ a short holdout document inside a long training document, and knows nothing of a
 snapshot. So the 13-grams of a model's training text travel with the model, as hashes: a sample of them, cut to so few
 bits that at most one gram in 256 of other text is taken for one of these.
 
+A model that training has started from has learned from a text of its own: its filter, and those of the models before
+it, lie in the same file behind the model's own, and a gram that one of them has counts as seen.
+
 The 13-grams are cleaning's: words of letters and digits, without case (Brown et al. 2020, appendix C).
 """
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -45,25 +48,50 @@ class Filter:
     bits: int
     grams: Grams
     common: Grams  # in 20 training documents or more: formulas that belong to no single one of them
+    before: tuple["Filter", ...] = ()  # of the models that training has started from, the nearest first
+
+    @property
+    def line(self) -> tuple["Filter", ...]:
+        return (self, *self.before)
+
+    def after(self, parent: "Filter") -> "Filter":
+        """With what the model to start from has seen, and those before it; texts that are the same count once."""
+        others = [replace(one, before=()) for one in parent.line]
+        return replace(self, before=tuple(one for one in others if not one.is_same(self)))
+
+    def is_same(self, other: "Filter") -> bool:
+        sizes = (self.sampled_log2, self.bits) == (other.sampled_log2, other.bits)
+        return sizes and np.array_equal(self.grams, other.grams) and np.array_equal(self.common, other.common)
 
     def write(self, path: Path) -> None:
         """Parquet, with the differences of neighbours packed: some 10 bits a gram, about 0.6 MB for 10 MB of text."""
-        places = np.concatenate([self.grams, self.common]).astype(np.int64)
-        common = np.repeat([False, True], [len(self.grams), len(self.common)])
-        about = {"sampled_log2": self.sampled_log2, "bits": self.bits, "gram_words": GRAM_WORDS}
-        table = pa.table({"place": places, "common": common})
+        parts = [(part, generation) for generation, one in enumerate(self.line) for part in (one.grams, one.common)]
+        lengths = [len(part) for part, _ in parts]
+        about = {
+            "gram_words": GRAM_WORDS,
+            "line": [{"sampled_log2": one.sampled_log2, "bits": one.bits} for one in self.line],
+        }
+        table = pa.table(
+            {
+                "place": np.concatenate([part for part, _ in parts]).astype(np.int64),
+                "common": np.repeat([False, True] * len(self.line), lengths),
+                "generation": np.repeat(np.array([generation for _, generation in parts], np.int32), lengths),
+            }
+        )
         pq.write_table(
             table.replace_schema_metadata({"minimind": json.dumps(about)}),
-            path, use_dictionary=False, column_encoding={"place": "DELTA_BINARY_PACKED", "common": "RLE"},
-            compression="zstd",
+            path, use_dictionary=False, compression="zstd",
+            column_encoding={"place": "DELTA_BINARY_PACKED", "common": "RLE", "generation": "DELTA_BINARY_PACKED"},
         )  # fmt: skip
 
     def overlap(self, grams: Grams, not_counted: Grams) -> float:
         """Share of a document's grams that stand in the training text, as far as they are sampled; 0 if none is."""
-        sampled = _sampled(grams, self.sampled_log2)
-        places = _places(sampled[~_among(sampled, not_counted)], self.sampled_log2, self.bits)
-        places = places[~_among(places, self.common)]
-        return float(_among(places, self.grams).mean()) if len(places) else 0.0
+        sampled = _sampled(grams, max(one.sampled_log2 for one in self.line))
+        sampled = sampled[~_among(sampled, not_counted)]
+        places = [(one, _places(sampled, one.sampled_log2, one.bits)) for one in self.line]
+        common = np.any([_among(there, one.common) for one, there in places], axis=0)
+        seen = np.any([_among(there, one.grams) for one, there in places], axis=0)[~common]
+        return float(seen.mean()) if len(seen) else 0.0
 
 
 def make_filter(train: Path) -> Filter:
@@ -88,8 +116,19 @@ def read_filter(path: Path) -> Filter:
         table = pq.read_table(path)
         about = json.loads(table.schema.metadata[b"minimind"])
         places, common = table["place"].to_numpy().astype(np.uint64), table["common"].to_numpy()
-        return Filter(int(about["sampled_log2"]), int(about["bits"]), places[~common], places[common])
-    except (OSError, ValueError, KeyError, TypeError) as error:  # pyarrow's are ValueErrors
+        line = about.get("line", [about])  # earlier versions knew the model's own text alone
+        of = table["generation"].to_numpy() if "line" in about else np.zeros(len(places), np.int32)
+        filters = [
+            Filter(
+                int(one["sampled_log2"]),
+                int(one["bits"]),
+                places[(of == number) & ~common],
+                places[(of == number) & common],
+            )
+            for number, one in enumerate(line)
+        ]
+        return replace(filters[0], before=tuple(filters[1:]))
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:  # pyarrow's are ValueErrors
         raise StoreDamagedError(f"{path} is no file of 13-grams as an evaluation writes it: {error}") from None
 
 

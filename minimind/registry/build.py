@@ -7,7 +7,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minimind.config import Config, RegistryConfig
-from minimind.errors import ModelNotFoundError, NotComparableError, UserError
+from minimind.errors import ModelNotFoundError, NotComparableError, OutOfMemoryError, UserError
 from minimind.evaluation import overlap
 from minimind.evaluation.compare import Difference, compare, compare_by_source, paired, read_scores
 from minimind.evaluation.scoring import DocumentScores, score_folder
@@ -27,9 +28,11 @@ from minimind.registry.gate import Measured, decide
 from minimind.registry.model_card import CARD, model_card
 from minimind.registry.packaged_model import download, save_packaged_model
 from minimind.registry.promotion import UNANNOUNCED_TAG, aliases_of, champion_of, is_taken_out, settle
-from minimind.registry.tracking import connect, figures_of, find_experiment, if_there, refusals_said
+from minimind.registry.required import champions_figures
+from minimind.registry.tracking import connect, find_experiment, if_there, refusals_said, run_of
 from minimind.store import Manifest, Outcome, Recipe, Store, recipe, sha256_of_json
 from minimind.tokenizer.bpe import load_tokenizer
+from minimind.training.fit import is_out_of_memory
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -161,7 +164,7 @@ def _register(
     client.set_terminated(run_id, "FINISHED")
     store.report("registry", 4, 4, f"version {version}: {decision.outcome.replace('_', ' ')}")
     logger.info("registry: %s version %s, %s: %s", name, version, decision.outcome, "; ".join(decision.reasons))
-    _export(training.path / "model", folder / "model", model_card(inputs.config, inputs.stages))
+    _export(_model_files(inputs), folder / "model", model_card(inputs.config, inputs.stages))
     (folder / "decision.json").write_text(json.dumps(asdict(decision), indent=1, ensure_ascii=False) + "\n")
     client.log_artifact(run_id, str(folder / "decision.json"))
     details = {
@@ -179,13 +182,23 @@ def _register(
     return Outcome({"version": int(version)}, details)
 
 
-def _export(trained: Path, destination: Path, card: str) -> None:
-    """The trained files and the card, which could not lie with them: a training is published before it is measured.
+def _model_files(inputs: RegistryInputs) -> list[Path]:
+    """The trained files, and the memory of their training text, which goes where the model goes."""
+    return [*sorted((inputs.stages["training"].path / "model").iterdir()), *_text_memory(inputs)]
+
+
+def _text_memory(inputs: RegistryInputs) -> list[Path]:
+    evaluation = inputs.stages["evaluation"]
+    return [evaluation.file(name) for name in evaluation.files if name == overlap.FILE_NAME]
+
+
+def _export(files: Sequence[Path], destination: Path, card: str) -> None:
+    """The files and the card, which could not lie with them: a training is published before it is measured.
 
     The files are hard links where the disk has such, so that they take no room twice.
     """
     destination.mkdir()
-    for path in sorted(trained.iterdir()):
+    for path in files:
         try:
             os.link(path, destination / path.name)
         except OSError:
@@ -284,9 +297,7 @@ def _find_or_log_model(
     )
     with tempfile.TemporaryDirectory() as temporary:
         packed = Path(temporary) / "model"
-        evaluation = inputs.stages["evaluation"]
-        beside = [evaluation.file(name) for name in evaluation.files if name == overlap.FILE_NAME]
-        save_packaged_model(inputs.stages["training"].path / "model", packed, description, beside)
+        save_packaged_model(inputs.stages["training"].path / "model", packed, description, _text_memory(inputs))
         (packed / "artifacts" / "model" / CARD).write_text(model_card(inputs.config, inputs.stages))
         client.log_model_artifacts(logged.model_id, str(packed))
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -308,10 +319,11 @@ def _measure(
     unreadable, incomparable, whole, champion_figures = None, None, None, {}
     sources: dict[str, Difference | None] = {}
     if champion is not None and champion != version:
-        champion_figures = figures_of(client, client.get_model_version(name, champion))
         try:
-            scores = _score_champion(client, inputs, store, champion)
-            before, now = paired(scores, mine)
+            with lack_of_memory_said(champion):
+                folder = _champion_folder(client, inputs, store, champion)
+                before, now = paired(_score_champion(folder, inputs), mine)
+                champion_figures = _champion_figures(client, inputs, champion, folder)
         except ChampionUnreadableError as error:
             unreadable = str(error)
         except NotComparableError as error:
@@ -335,13 +347,12 @@ def _measure(
     )
 
 
-def _score_champion(client: "MlflowClient", inputs: RegistryInputs, store: Store, version: str) -> DocumentScores:
+def _score_champion(folder: Path, inputs: RegistryInputs) -> DocumentScores:
     """A registered version's scores on this run's holdout, by its own tokenizer.
 
-    Raises ChampionUnreadableError where its files are gone or broken, not where MLflow does not answer;
-    NotComparableError where it was trained on all of the holdout.
+    Raises ChampionUnreadableError where they are no numbers; NotComparableError where it was trained on all of the
+    holdout.
     """
-    folder = _champion_folder(client, inputs, store, version)
     holdout = inputs.stages["cleaning"].file("holdout.parquet")
     scores = score_folder(folder, holdout, inputs.config.training.device, inputs.config.evaluation)
     if not math.isfinite(scores.bits_per_byte):
@@ -349,8 +360,23 @@ def _score_champion(client: "MlflowClient", inputs: RegistryInputs, store: Store
     return scores
 
 
+def _champion_figures(
+    client: "MlflowClient", inputs: RegistryInputs, version: str, folder: Path
+) -> Mapping[str, float]:
+    """Of the champion's own evaluation; of files that have changed since, anew."""
+    run = run_of(client, client.get_model_version(inputs.config.name, version))
+    figures, tags = (run.data.metrics, run.data.tags) if run else ({}, {})
+    return champions_figures(
+        inputs.config.registry.required_tasks, inputs.stages["evaluation"], figures, tags, folder,
+        inputs.config.training.device, inputs.config.evaluation,
+    )  # fmt: skip
+
+
 def _champion_folder(client: "MlflowClient", inputs: RegistryInputs, store: Store, version: str) -> Path:
-    """The champion's exported folder, once it has been seen to load."""
+    """The champion's exported folder, once it has been seen to load.
+
+    Raises ChampionUnreadableError where its files are gone or broken, not where MLflow does not answer.
+    """
     registered = client.get_model_version(inputs.config.name, version)
     try:
         folder = download(client, registered, inputs.tracking_uri, store.root)
@@ -386,11 +412,30 @@ def says_that_files_are_gone(error: Exception) -> bool:
     return isinstance(error, (ModelNotFoundError, FileNotFoundError))
 
 
-def says_nothing_of_the_model(error: Exception) -> bool:
-    """True for memory, disk and rights: the champion may be as good as ever. Looks at what an error was raised from."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, MemoryError) or (isinstance(seen, OSError) and not isinstance(seen, FileNotFoundError)):
-            return True
-        seen = seen.__cause__
-    return False
+def says_nothing_of_the_model(error: BaseException) -> bool:
+    """True for memory, disk and rights: the champion may be as good as ever."""
+    return any(
+        is_out_of_memory(one) or (isinstance(one, OSError) and not isinstance(one, FileNotFoundError))
+        for one in with_causes(error)
+    )
+
+
+def with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it was raised from, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+@contextmanager
+def lack_of_memory_said(champion: str) -> Iterator[None]:
+    """Within, memory that runs out is an OutOfMemoryError of one sentence: nothing is decided without a measurement."""
+    try:
+        yield
+    except Exception as error:
+        if not any(is_out_of_memory(one) for one in with_causes(error)):
+            raise
+        raise OutOfMemoryError(
+            f"memory ran out while the champion, version {champion}, was measured, so that nothing was decided and no "
+            "alias moved; free some memory, or set training.device to cpu, and run again: finished stages are kept"
+        ) from error

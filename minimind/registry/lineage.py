@@ -26,6 +26,7 @@ CORPUS_TAG = "minimind.corpus_sha256"
 LEDGER_TAG = "minimind.ledger_sha256"
 PARENT_TAG = "minimind.parent_version"  # of the version that training started from, where that was a registered one
 START_TAG = "minimind.start_sha256"  # of the files that training started from
+MEASURED_ON_TAG = "minimind.measured_on"  # beginning of figures' names -> digest of the files, as JSON
 MAX_PARAMETER_CHARS = 6000  # MLflow's limit
 MAX_DIGEST_CHARS = 36  # MLflow's limit
 DIRTY = "-dirty"  # behind a commit, as git says it
@@ -63,10 +64,24 @@ def lineage_tags(stages: Stages, domain: str) -> dict[str, str]:
     for key, (manifest, file) in named.items():
         if file in manifest.files:
             tags[f"minimind.{key}_sha256"] = manifest.files[file].sha256
+    if digests := measured_on(stages["evaluation"]):
+        tags[MEASURED_ON_TAG] = json.dumps(digests)
     if start := training.details.get("started_from"):
         tags |= {PARENT_TAG: start["version"]} if "version" in start else {}
         tags[START_TAG] = sha256_of_json({name: value for name, value in training.inputs.items() if "start/" in name})
     return tags
+
+
+def measured_on(evaluation: Manifest) -> dict[str, str]:
+    """Beginning of figures' names -> digest of the files that they were measured on; others know no file."""
+    tasks, harness = (
+        {name.removeprefix(kind): digest for name, digest in evaluation.inputs.items() if name.startswith(kind)}
+        for kind in ("task ", "harness ")
+    )
+    digests = {f"tasks/{name}/": digest for name, digest in tasks.items()}
+    if evaluation.config.get("harness_tasks"):
+        digests["harness/"] = sha256_of_json([sorted(harness.values()), evaluation.libraries.get("lm-eval")])
+    return digests
 
 
 def cost(training: Manifest) -> float | None:

@@ -46,13 +46,16 @@ def leaks(evaluation: Manifest) -> str | None:
     if not found:
         return None
     limit = percent(found["max_overlap"])
+    unknown = (
+        " What the model that it started from was trained on is not known." if found.get("parent_is_unknown") else ""
+    )
     if not found["documents"]:
-        return f"None of them shares more than {limit} of its 13-word sequences with the training text."
+        return f"None of them shares more than {limit} of its 13-word sequences with the training text.{unknown}"
     one = found["documents"] == 1
     return (
         f"{count(found['documents'])} more {'shares' if one else 'share'} over {limit} of {'its' if one else 'their'} "
         f"13-word sequences with the training text ({size(found['bytes'])}) and {'was' if one else 'were'} left out: "
-        "what was seen in training proves nothing."
+        f"what was seen in training proves nothing.{unknown}"
     )
 
 

@@ -108,8 +108,12 @@ def foreseen_bytes(size: int, smaller: tuple[int, Probe], larger: tuple[int, Pro
     return larger[1].peak_bytes + slope * (size - larger[0])
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whatever torch calls it: on a CPU, and for some calls on a GPU, it is a plain RuntimeError."""
+    said = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+    )
 
 
 def try_step(plan: Plan, shards: Path, sequences: int) -> Probe:

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from minimind.config import TaskConfig
 from minimind.errors import UserError
+from minimind.evaluation import overlap
 from minimind.evaluation.build import EvaluationInputs, build
 from minimind.evaluation.holdout import read_holdout
 from minimind.evaluation.references import make_dictionary, xz_bytes, zstd_bytes
@@ -164,6 +165,19 @@ def test_planted_leaks_are_left_out_and_named(training, make_cleaning, sentences
     assert evaluation.counts["documents"] == 2
     with pytest.raises(UserError, match=r"all 1 holdout documents share more than 0\.5 of their 13-grams"):
         build(section, EvaluationInputs(training, make_cleaning(train, {"law/b": leaked})), store)
+
+
+def test_text_that_the_parent_was_trained_on_is_left_out_too(training, make_cleaning, sentences, section, store):
+    """A training that went on from a model knows that model's text, though its own training text has none of it."""
+    seen = sentences(900, 200)
+    holdout = {"law/a": sentences(904, 200), "law/b": seen, "law/c": sentences(905, 200)}
+    earlier = make_cleaning({"law/0": seen, "law/9": sentences(906, 300)}, {"law/d": sentences(907, 200)})
+    parent = build(section, EvaluationInputs(training, earlier), store).file(overlap.FILE_NAME)
+    cleaning = make_cleaning({"law/1": sentences(901, 300)}, holdout)
+    assert build(section, EvaluationInputs(training, cleaning), store).counts["leaked_documents"] == 0
+    evaluation = build(section, EvaluationInputs(training, cleaning, parent), store)
+    assert [row["document_id"] for row in evaluation.details["leaks"]["left_out"]] == ["law/b"]
+    assert evaluation.details["leaks"]["models_before"] == 1
 
 
 def test_no_prompts_means_no_samples_and_no_figures_about_them(training, cleaning, section, sampling, store):

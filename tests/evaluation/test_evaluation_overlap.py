@@ -1,3 +1,4 @@
+import json
 import random
 from collections import Counter
 
@@ -67,6 +68,33 @@ def test_file_is_small_and_says_the_same(tmp_path):
     read = read_filter(tmp_path / overlap.FILE_NAME)
     holdout = documents(train[3], train[5][:2_000] + text(9, 300), text(10, 500))
     np.testing.assert_array_equal(overlaps(holdout, read), overlaps(holdout, seen))
+
+
+def test_text_of_the_models_before_counts_as_seen_and_travels_on(tmp_path):
+    """Three generations of very different size, each sampled and cut in its own way."""
+    texts = [[text(1000 + number, 300) for number in range(count)] for count in (200, 3, 40)]
+    texts = [[f"{one} of {generation}" for one in part] for generation, part in enumerate(texts)]
+    first, second, third = (make_filter(train_file(tmp_path, part)) for part in texts)
+    line = third.after(second.after(first))
+    line.write(tmp_path / overlap.FILE_NAME)
+    read = read_filter(tmp_path / overlap.FILE_NAME)
+    assert len(read.before) == 2
+    holdout = documents(texts[0][150], text(1, 300) + " " + texts[1][2], text(2, 3_000))
+    shares = overlaps(holdout, read)
+    assert shares[0] == 1
+    assert 0.4 < shares[1] < 0.6
+    assert shares[2] < 0.02
+    np.testing.assert_array_equal(shares, overlaps(holdout, line))
+    assert overlaps(holdout, third)[0] < 0.5
+    assert third.after(read).before == read.before  # the same text again
+
+
+def test_file_of_an_earlier_version_is_read(tmp_path):
+    seen = make_filter(train_file(tmp_path, [text(1, 300)]))
+    about = {"sampled_log2": seen.sampled_log2, "bits": seen.bits, "gram_words": 13}
+    table = pa.table({"place": seen.grams.astype(np.int64), "common": [False] * len(seen.grams)})
+    pq.write_table(table.replace_schema_metadata({"minimind": json.dumps(about)}), tmp_path / "old.parquet")
+    assert overlaps(documents(text(1, 300)), read_filter(tmp_path / "old.parquet")).tolist() == [1]
 
 
 def test_at_most_one_gram_in_256_of_other_text_is_taken_for_a_seen_one(tmp_path):

@@ -10,6 +10,7 @@ from prefect.states import State
 
 from flows.retrain import STAGE_TASKS, RetrainRequest, start_run
 from minimind.errors import UserError
+from minimind.evaluation.overlap import FILE_NAME, read_filter
 from minimind.store import Manifest
 from tasks import stage as stage_module
 
@@ -63,6 +64,8 @@ def test_months_go_on_from_the_champion_and_repeating_one_changes_nothing(
     assert ages["new"]["documents"] > 30
     assert 0.45 < ages["old"]["epoch_tokens"] / sum(row["epoch_tokens"] for row in ages.values()) < 0.6
     assert february["registry"].details["decision"]["outcome"] == "promoted"
+    seen = [read_filter(month["evaluation"].file(FILE_NAME)) for month in (january, february)]
+    assert seen[1].before[0].is_same(seen[0])  # what February's parent was trained on travels with it
     assert all(manifest.reused for manifest in retrain(domain).values())
 
 

@@ -21,7 +21,7 @@ from minimind.model.hugging_face import export_model
 from minimind.model.transformer import ModelConfig, Transformer
 from minimind.registry import tracking
 from minimind.shards.writer import write_shard
-from minimind.store import Manifest, Outcome, Recipe, Store
+from minimind.store import Manifest, Outcome, Recipe, Store, sha256_of_file
 from minimind.tokenizer.bpe import save_tokenizer, train_bpe
 from minimind.tokenizer.encoding import TokenizedDocument
 
@@ -104,9 +104,12 @@ def make_stages(
 ) -> MakeStages:
     """Builds of the six stages before the registry; the model is the one trained for that many steps.
 
-    Measured on the cleaning's holdout, if one is given.
+    Measured on the cleaning's holdout, if one is given, and on the questions of a file `bar`.
     """
+    from minimind.config import TaskConfig
     from minimind.evaluation.scoring import score_folder
+    from minimind.evaluation.tasks import read_task, run_task
+    from minimind.model.hugging_face import load_model
 
     usual = make_cleaning(
         {f"texts/{number:02}": text for number, text in enumerate(texts[:12])},
@@ -120,7 +123,7 @@ def make_stages(
         counts = {"steps": 30, "tokens": 15360, "parameters": 6000, "loss": 2.0, "holdout_loss": 2.1, "resumed": 0}
         return Outcome(counts | {"epochs": 1.0, "tokens_per_second": 1000.0, "training_seconds": 15.0})
 
-    def write_evaluation(folder: Path, training: Manifest, cleaning: Manifest) -> Outcome:
+    def write_evaluation(folder: Path, training: Manifest, cleaning: Manifest, questions: Path | None) -> Outcome:
         scores = score_folder(training.path / "model", cleaning.file("holdout.parquet"), "cpu", config.evaluation)
         (folder / "evaluation.json").write_text(json.dumps({"bits_per_byte": scores.bits_per_byte}) + "\n")
         (folder / "samples.json").write_text("[]\n")
@@ -128,6 +131,10 @@ def make_stages(
         columns += ("tokens", scores.tokens), ("nats", scores.nats)
         pq.write_table(pa.table(dict(columns)), folder / "documents.parquet")
         counts = {"documents": len(scores.nats), "bits_per_byte": scores.bits_per_byte, "loss": 2.2}
+        if questions:
+            task = read_task(TaskConfig(name="bar", path=str(questions)))
+            found = run_task(load_model(training.path / "model"), bpe, task)
+            counts |= {f"tasks/bar/{figure}": value for figure, value in found.items()}
         return Outcome(counts | {"tokens": 900, "xz_bits_per_byte": 4.0})
 
     def small(stage: str) -> Manifest:
@@ -144,13 +151,14 @@ def make_stages(
 
         return store.build(Recipe("shards", {}, {"train.parquet": cleaning.fingerprint}, {}, {}), write)
 
-    def make(steps: str, cleaning: Manifest = usual) -> Stages:
+    def make(steps: str, cleaning: Manifest = usual, questions: Path | None = None) -> Stages:
         training = store.build(
             Recipe("training", {"trained": steps}, {}, {}, {}), lambda folder: write_training(folder, steps)
         )
+        asked = {"task bar": sha256_of_file(questions)} if questions else {}
         evaluation = store.build(
-            Recipe("evaluation", {"trained": steps, "holdout": cleaning.fingerprint}, {}, {}, {}),
-            lambda folder: write_evaluation(folder, training, cleaning),
+            Recipe("evaluation", {"trained": steps, "holdout": cleaning.fingerprint}, asked, {}, {}),
+            lambda folder: write_evaluation(folder, training, cleaning, questions),
         )
         earlier = {stage: small(stage) for stage in ("corpus", "tokenizer")} | {"shards": shards_of(cleaning)}
         return {"cleaning": cleaning, "training": training, "evaluation": evaluation, **earlier}

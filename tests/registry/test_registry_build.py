@@ -11,12 +11,12 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
-from minimind.config import Config, RegistryConfig
-from minimind.errors import ModelNotFoundError, ServerError, UserError
+from minimind.config import Config, RegistryConfig, TaskConfig
+from minimind.errors import ModelNotFoundError, OutOfMemoryError, ServerError, UserError
 from minimind.evaluation import overlap
 from minimind.evaluation.scoring import score_folder
 from minimind.registry import build as registry
-from minimind.registry import tracking
+from minimind.registry import required, tracking
 from minimind.registry.build import RegistryInputs, build
 from minimind.registry.gate import Decision, Measured
 from minimind.registry.packaged_model import resolve_model
@@ -158,20 +158,84 @@ def test_champion_that_cannot_be_loaded_does_not_block(
     assert aliases(client) == {"champion": "2"}
 
 
-@pytest.mark.parametrize("error", [MemoryError("full"), PermissionError(13, "rights"), OSError(5, "disk")])
+NO_MEMORY = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+
+
+@pytest.mark.parametrize(
+    ("place", "error", "expected"),
+    [
+        ("load_model", PermissionError(13, "rights"), PermissionError),
+        ("load_model", OSError(5, "disk"), OSError),
+        ("load_model", MemoryError("full"), OutOfMemoryError),
+        ("load_model", RuntimeError(NO_MEMORY), OutOfMemoryError),
+        ("score_folder", RuntimeError(NO_MEMORY), OutOfMemoryError),
+        ("score_folder", RuntimeError("CUDA error: out of memory"), OutOfMemoryError),
+    ],
+    ids=["rights", "disk", "memory", "torch's memory", "memory while scoring", "a GPU's memory"],
+)
 def test_machine_in_trouble_promotes_nothing(
-    error: Exception, register: Register, make_stages: MakeStages, client: MlflowClient,
-    monkeypatch: pytest.MonkeyPatch,
+    place: str, error: Exception, expected: type[Exception], register: Register, make_stages: MakeStages,
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     register(make_stages("40"))
 
-    def failing(folder: Path) -> None:
+    def failing(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr(registry, "load_model", failing)
-    with pytest.raises(type(error)):
+    monkeypatch.setattr(registry, place, failing)
+    with pytest.raises(expected) as raised:
         register(make_stages("20"))
+    assert expected is not OutOfMemoryError or "the champion, version 1, was measured" in str(raised.value)
     assert aliases(client) == {"champion": "1"}
+
+
+def write_questions(path: Path, texts: list[str], right: int) -> None:
+    """How a text goes on: as it does, or as another one does; `right` says which counts as right."""
+    halves = [(text[: len(text) // 2], text[len(text) // 2 :][:40]) for text in texts]
+    rows = [
+        {"question": begin, "choices": [end, halves[number - 1][1]], "answer": right}
+        for number, (begin, end) in enumerate(halves)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_champion_answers_a_changed_file_of_questions_anew(
+    register: Register, make_stages: MakeStages, config: Config, texts: list[str], tmp_path: Path
+) -> None:
+    """Of an odd number of questions; what was right is wrong by now, so that its share is one minus that before."""
+    path = tmp_path / "bar.jsonl"
+    asking = config.model_copy(
+        update={
+            "evaluation": config.evaluation.model_copy(update={"tasks": [TaskConfig(name="bar", path=str(path))]}),
+            "registry": config.registry.model_copy(update={"required_tasks": {"tasks/bar/accuracy": 1.0}}),
+        }
+    )
+    write_questions(path, texts[1:], right=0)
+    first = make_stages("20", questions=path)
+    register(first, config=asking)
+    before = first["evaluation"].counts["tasks/bar/accuracy"]
+    write_questions(path, texts[1:], right=1)
+    second = make_stages("40", questions=path)
+    decision = register(second, config=asking).details["decision"]
+    now = second["evaluation"].counts["tasks/bar/accuracy"]
+    rule = next(rule for rule in decision["rules"] if "tasks/bar/accuracy" in rule["rule"])
+    assert rule["value"] == pytest.approx(1 - before - now)
+    assert f"champion {1 - before:.4g}" in rule["remark"]
+
+
+def test_champion_does_not_answer_the_same_file_of_questions_again(
+    register: Register, make_stages: MakeStages, config: Config, texts: list[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    path = tmp_path / "bar.jsonl"
+    write_questions(path, texts, right=0)
+    asking = config.model_copy(
+        update={"registry": config.registry.model_copy(update={"required_tasks": {"tasks/bar/accuracy": 0.5}})}
+    )
+    register(make_stages("20", questions=path), config=asking)
+    monkeypatch.setattr(required, "answered_anew", None)
+    decision = register(make_stages("40", questions=path), config=asking).details["decision"]
+    assert any("tasks/bar/accuracy" in rule["rule"] and rule["value"] is not None for rule in decision["rules"])
 
 
 def test_champion_that_has_seen_the_whole_holdout_is_kept_and_said(
