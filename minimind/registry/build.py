@@ -316,7 +316,8 @@ def _measure(
     from before: the holdout may be another one."""
     name, evaluation = inputs.config.name, inputs.stages["evaluation"]
     mine = read_scores(evaluation.file("documents.parquet"))
-    unreadable, incomparable, whole, champion_figures = None, None, None, {}
+    unreadable, incomparable, whole = None, None, None
+    champion_figures: Mapping[str, float] = {}
     sources: dict[str, Difference | None] = {}
     if champion is not None and champion != version:
         try:
