@@ -66,6 +66,10 @@ class ServerError(UserError):
     """A Prefect or MLflow server cannot be reached, or refuses."""
 
 
+class BackupError(UserError):
+    """A backup cannot be written where it should be, or an archive is none, or damaged."""
+
+
 class ModelNotFoundError(UserError):
     """No such model, version, alias or folder."""
 
