@@ -13,8 +13,10 @@ from typing import Any
 import httpx
 
 from flows import servers
+from flows.own_server import own_prefect_server
+from flows.profiles import recorded_place
 from flows.progress import shown_progress
-from flows.settings import store_root
+from flows.settings import join_team, store_root
 from minimind.config import load_config
 from minimind.errors import ServerError
 
@@ -73,12 +75,16 @@ def prefect_server(root: Path) -> Iterator[None]:
         os.environ.update(servers.prefect_settings(root, named))
         yield
     elif "Prefect" in up:
-        os.environ.update(servers.prefect_settings(root, f"{up['Prefect'].url}/api"))
-        if "MLflow" in up:
-            os.environ.setdefault("MLFLOW_TRACKING_URI", up["MLflow"].url)
+        place = recorded_place(root)
+        assert place, "what is up was recorded"
+        chosen = (
+            {"MLFLOW_TRACKING_URI": os.environ["MLFLOW_TRACKING_URI"]} if "MLFLOW_TRACKING_URI" in os.environ else {}
+        )
+        os.environ.update(place.client_environment() | chosen)
         yield
     else:
-        with servers.own_prefect_server(root) as url:
+        join_team(root)
+        with own_prefect_server(root) as url:
             os.environ.update(servers.prefect_settings(root, url))
             yield
 

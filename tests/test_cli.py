@@ -43,6 +43,9 @@ def run(*arguments: str) -> tuple[int, str, str]:
         ["doctor"],
         ["up"],
         ["down"],
+        ["status"],
+        ["backup"],
+        ["restore"],
         ["store"],
         ["store", "why"],
     ],
@@ -56,7 +59,8 @@ def test_every_command_explains_itself(command: list[str]) -> None:
 @pytest.mark.parametrize(
     "command",
     [["run"], ["clean"], ["documents"], ["new"], ["generate"], ["compare"],
-     ["seeds"], ["promote"], ["rollback"], ["lineage"], ["reproduce"], ["doctor"], ["up"], ["down"], ["store"],
+     ["seeds"], ["promote"], ["rollback"], ["lineage"], ["reproduce"], ["doctor"], ["up"], ["down"],
+     ["status"], ["backup"], ["restore"], ["store"],
      ["store", "ls"], ["store", "why"], ["store", "prune"]],
 )  # fmt: skip
 def test_every_command_has_examples(command: list[str]) -> None:
