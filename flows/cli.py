@@ -690,6 +690,16 @@ def store_prune(
     unfinished: Annotated[
         bool, typer.Option("--unfinished", help="Interrupted trainings too, which a run would otherwise continue")
     ] = False,
+    keep_versions: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            show_default=False,
+            help="Also what was built for versions without an alias, but for the N newest of each domain; they stay in "
+            "MLflow and cannot be reproduced then. Default: all are kept",
+        ),
+    ] = None,
     document: Annotated[
         str | None,
         typer.Option(
@@ -708,11 +718,13 @@ def store_prune(
 
         minimind store prune --unfinished
 
+        minimind store prune --keep-versions 5
+
         minimind store prune --document contracts/2019/114.docx
     """
     from flows.store_views import prune_builds
 
-    prune_builds(dry_run, unfinished, document, domain, store, as_json)
+    prune_builds(dry_run, unfinished, keep_versions, document, domain, store, as_json)
 
 
 if __name__ == "__main__":
