@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +19,10 @@ from flows.profiles import recorded_place
 from flows.progress import shown_progress
 from flows.settings import join_team, store_root
 from minimind.config import load_config
-from minimind.errors import ServerError
+from minimind.errors import ServerError, UserError
+from minimind.store import disk_full
+
+FULL_BYTES = 1 << 20  # free on a disk on which no database can work
 
 
 def run(
@@ -53,10 +57,29 @@ def called(root: Path, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         signal.signal(signal.SIGTERM, stop_politely)
         try:
             return call()
-        except httpx.TransportError as error:
-            raise ServerError(
-                f"the Prefect server went away in the middle ({error}); run again: finished stages are kept"
-            ) from None
+        except Exception as error:
+            said = as_user_error(error, root)
+            if said is None:
+                raise
+            raise said from None
+
+
+def as_user_error(error: Exception, root: Path) -> UserError | None:
+    """What a person can mend behind an error; None for a defect.
+
+    Prefect cannot tell its server that a run has failed where that server is gone, or lies on a full disk as the store
+    does; its client's error then covers the one that the run failed with.
+    """
+    behind: BaseException | None = error
+    while isinstance(error, httpx.HTTPError) and behind is not None:
+        if isinstance(behind, UserError):
+            return behind
+        behind = behind.__cause__ or behind.__context__
+    if shutil.disk_usage(root).free < FULL_BYTES:  # the server that lies there answers everything with 500
+        return disk_full(root)
+    if isinstance(error, httpx.TransportError):
+        return ServerError(f"the Prefect server went away in the middle ({error}); run again: finished stages are kept")
+    return None
 
 
 def stop_politely(number: int, frame: FrameType | None) -> None:

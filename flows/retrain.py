@@ -2,10 +2,13 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from prefect import flow
+from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,8 +16,10 @@ from flows.progress import listener
 from flows.settings import store_root
 from minimind.cleaning.checks import check_section
 from minimind.config import load_config
+from minimind.masking import SECRET
 from minimind.registry import tracking
 from minimind.registry.parent import line_of_champions
+from minimind.registry.stale_runs import end_stale_runs
 from minimind.store import STAGES, Manifest, Store
 from minimind.training.device import find_device
 from minimind.training.precision import choose_precision
@@ -32,14 +37,20 @@ from tasks.training import training
 STAGE_TASKS = (corpus, cleaning, tokenizer, shards, training, evaluation, registry)
 
 
+# Refused by the server before it keeps the parameters; load_config says why to whoever calls the flow himself.
+WithoutSecret = Annotated[str, Field(json_schema_extra={"not": {"pattern": SECRET}})]
+
+
 class DomainRequest(BaseModel):
     """A domain, as every flow about one is asked for it. Prefect shows a form, and refuses what does not fit."""
 
     model_config = ConfigDict(extra="forbid")
 
     config: Annotated[str, Field(description="The domain's YAML, for example configs/demo.yaml")]
-    overrides: Annotated[list[str], Field(description="section.key=value, one an entry")] = []
-    sources: Annotated[list[str], Field(description="Globs of local files that replace the config's sources")] = []
+    overrides: Annotated[list[WithoutSecret], Field(description="section.key=value, one an entry")] = []
+    sources: Annotated[
+        list[WithoutSecret], Field(description="Globs of local files that replace the config's sources")
+    ] = []
     store: Annotated[str | None, Field(description="The store's folder; else MINIMIND_STORE, else ./store")] = None
 
 
@@ -63,7 +74,7 @@ class RetrainRequest(DomainRequest):
 def retrain(request: RetrainRequest) -> dict[str, Any]:
     """The stages in order, each reused where nothing that shapes it has changed; then the report."""
     run = start_run(request)
-    with run.store.in_use():
+    with working(run):
         for stage in STAGE_TASKS:
             run.built[stage.name] = stage(run, return_state=True).result()
             if stage.name == request.until:
@@ -86,6 +97,17 @@ def start_run(request: RetrainRequest) -> Run:
     tracking.initialise(uri, root)
     champions = line_of_champions(uri, config.name) if goes_on(config) else ()
     return Run(config, Store(root, config.name, listener.get()), uri, request.refresh, champions=champions)
+
+
+@contextmanager
+def working(run: Run) -> Iterator[None]:
+    """The store in use by this flow run; however it ends, and where one before it was killed, MLflow is told."""
+    end_stale_runs(run.store, run.tracking_uri)
+    with run.store.in_use(flow_run.id):
+        try:
+            yield
+        finally:
+            end_stale_runs(run.store, run.tracking_uri)
 
 
 def summarise(built: dict[str, Manifest], page: Path | None) -> dict[str, Any]:

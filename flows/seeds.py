@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from flows.retrain import STAGE_TASKS, DomainRequest, RetrainRequest, start_run
+from flows.retrain import STAGE_TASKS, DomainRequest, RetrainRequest, start_run, working
 from minimind.seeds import check_measurable
 from tasks.cleaning import PARTS_AT_ONCE
 from tasks.seeds import seed_spread
@@ -33,7 +33,7 @@ def seeds(request: SeedsRequest) -> dict[str, Any]:
     domain = request.model_dump(include=set(DomainRequest.model_fields))
     run = start_run(RetrainRequest(**domain, until="training"))
     check_measurable(run.config)
-    with run.store.in_use():
+    with working(run):
         for stage in STAGES_BEFORE:
             run.built[stage.name] = stage(run, return_state=True).result()
         return seed_spread(run, request.seeds, request.budget)
