@@ -134,7 +134,14 @@ def _through_the_server(place: Place) -> list[str]:
     return ["--serve-artifacts", "--artifacts-destination", kept, "--default-artifact-root", "mlflow-artifacts:/"]
 
 
-SERVERS = (services.prefect, services.end_dead_runs, services.mlflow, services.registrations, services.worker)
+SERVERS = (
+    services.prefect,
+    services.end_dead_runs,
+    services.mlflow,
+    services.registrations,
+    services.worker,
+    services.keeper,  # last: it looks after those before it
+)
 
 PROFILES = {
     "local": Profile(SERVERS, has_auth=False, databases=Sqlite(), artifact_options=_files_of_the_store),

@@ -14,6 +14,9 @@ from flows.servers import PRIVATE_SETTINGS, Service, answers, prefect_settings
 if TYPE_CHECKING:
     from flows.profiles import Place
 
+WORKER_NAME, KEEPER = "minimind", "keeper"
+OUTLASTING = {"PREFECT_CLIENT_MAX_RETRIES": "5"}  # a minute: runs outlast a server that is being started again
+
 
 @dataclass(frozen=True)
 class Once:
@@ -119,10 +122,20 @@ def worker(place: "Place") -> Service:
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process"]
     return Service(
         name="worker",
-        command=[*command, "--name", "minimind"],
+        command=[*command, "--name", WORKER_NAME],
         address=f"polls the work pool `{WORK_POOL}`",
         is_healthy=lambda: place.prefect_api().has_worker(),
-        environment=place.client_environment() | {"MINIMIND_STORE": str(place.root)},
+        environment=place.client_environment() | {"MINIMIND_STORE": str(place.root)} | OUTLASTING,
         folder=place.setup.project,
         grace_seconds=60,  # its runs write a checkpoint
+    )
+
+
+def keeper(place: "Place") -> Service:
+    return Service(
+        name=KEEPER,
+        command=[sys.executable, "-m", "flows.keeper", "--store", str(place.root)],
+        address="starts again what died",
+        is_healthy=lambda: True,  # it has no more to do than to be alive
+        folder=place.setup.project,
     )

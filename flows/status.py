@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import servers
+from flows.keeper import given_up
 from flows.prefect_api import PrefectApi
 from flows.profiles import Place, recorded_place
 from flows.settings import store_root
@@ -22,7 +23,7 @@ ANY_WIDTH = 1_000  # a terminal breaks lines that are too long for it, a pipe ta
 @dataclass(frozen=True)
 class ServiceState:
     name: str
-    state: str  # up, down, or unhealthy: the process lives and does not do its work
+    state: str  # up, down (and left: the keeper has given up), or unhealthy: the process lives and does not do its work
     address: str
     since: str  # ISO, of this machine's time zone
 
@@ -72,7 +73,8 @@ def look(root: Path) -> Status:
     if place is None or not recorded:
         return Status(place.setup.profile if place else None)
     described = place.services()
-    states = [_state_of(server, described.get(server.name)) for server in recorded]
+    left = given_up(root)
+    states = [_state_of(server, described.get(server.name), server.name in left) for server in recorded]
     if not any(state.name == "Prefect" and state.state == "up" for state in states):
         return Status(place.setup.profile, states, unanswered="Prefect is not up")
     try:
@@ -81,11 +83,12 @@ def look(root: Path) -> Status:
         return Status(place.setup.profile, states, unanswered=f"Prefect does not answer: {error}")
 
 
-def _state_of(server: servers.Started, service: servers.Service | None) -> ServiceState:
+def _state_of(server: servers.Started, service: servers.Service | None, is_left: bool) -> ServiceState:
     alive = server.is_alive()
     healthy = alive and (service is None or service.is_healthy())
     since = datetime.fromtimestamp(server.started_at).astimezone().isoformat(timespec="seconds")
-    return ServiceState(server.name, "up" if healthy else "unhealthy" if alive else "down", server.url, since)
+    state = "up" if healthy else "unhealthy" if alive else "down, left" if is_left else "down"
+    return ServiceState(server.name, state, server.url, since)
 
 
 def _with_runs(place: Place, states: list[ServiceState]) -> Status:

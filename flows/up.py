@@ -11,7 +11,7 @@ import httpx
 from flows import postgres, servers
 from flows.credentials import credentials_path, ensure_credentials
 from flows.profiles import PROFILES, Place, Setup, load_setup, recorded_place, save_setup
-from flows.services import Once
+from flows.services import KEEPER, Once
 from minimind.errors import ServerError, UserError
 
 POSTGRES_URL = "MINIMIND_POSTGRES_URL"
@@ -20,6 +20,10 @@ POSTGRES_URL = "MINIMIND_POSTGRES_URL"
 def up(root: Path, wanted: Setup, say: Callable[[str], None], environ: Mapping[str, str] = os.environ) -> None:
     """Starts what the profile lists; returns once each is healthy, and leaves nothing running where one is not."""
     running = servers.running_servers(root)
+    if running and KEEPER not in running:
+        start_again(root, KEEPER)
+        say("the keeper had died and is up again; it starts what else has died")
+        return
     if running:
         raise ServerError(f"already up: {', '.join(running)}; `minimind down` stops them")
     setup, password = with_postgres(wanted, environ)
@@ -61,10 +65,14 @@ def start_again(root: Path, name: str) -> servers.Started:
 
 
 def down(root: Path) -> list[str]:
-    """Stops what `up` started and nothing else; the names of what was still alive, last started first."""
+    """Stops what `up` started and nothing else; the names of what was still alive, last started first.
+
+    The keeper before them, which would start the others again; at last runs whose worker had been killed.
+    """
+    servers.stop([server for name, server in servers.running_servers(root).items() if name == KEEPER])
     alive = list(reversed(servers.running_servers(root).values()))
     servers.stop(alive)
-    servers.stop(servers.left_over(root))  # runs whose worker had been killed
+    servers.stop(servers.left_over(root))
     servers.forget_all(root)
     return [server.name for server in alive]
 
