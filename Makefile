@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/installed
 
-.PHONY: demo test test-slow check format up down lock clean
+.PHONY: demo test test-slow test-system soak check format up down lock clean
 
 demo: $(SETUP)
 	$(BIN)/minimind run configs/demo.yaml
@@ -13,6 +13,13 @@ test: check
 
 test-slow: $(SETUP)
 	$(BIN)/python -m pytest -m slow
+
+# Real servers, real kills; the table in docs/reliability.md is made anew.
+test-system: $(SETUP)
+	MINIMIND_WRITE_RELIABILITY=1 $(BIN)/python -m pytest -m system tests/system
+
+soak: $(SETUP)
+	$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1)
 
 check: $(SETUP)
 	$(BIN)/ruff format --check .

@@ -63,16 +63,18 @@ class Registered:
         return [f"{word:<9} automations {', '.join(names)}" for word, names in named if names]
 
 
-def register(notify: str) -> Registered:
+def register(notify: str | None) -> Registered:
     """Makes or changes our automations on the server of PREFECT_API_URL; doing it again changes nothing.
 
     `notify` is an address (http, https, or one of apprise's, such as mailto://user:password@host?to=someone@host), or
-    TYPE/NAME of a notification block of that server. One that a person has switched off stays off. Raises UserError.
+    TYPE/NAME of a notification block of that server. Without it, those that tell stay as they are,
+    and only those that call vanished runs crashed are seen to. One that a person has switched off stays off. Raises
+    UserError.
     """
     from prefect.client.orchestration import get_client
 
     with settings_of_the_environment(), get_client(sync_client=True) as client:
-        wanted = automations(block_of(client, notify))
+        wanted = [*(told_to(block_of(client, notify)) if notify else []), *of_vanished_runs()]
         there = {row.name: row for row in client.read_automations() if row.name.startswith(PREFIX)}
         done = Registered()
         for automation in wanted:
@@ -83,7 +85,7 @@ def register(notify: str) -> Registered:
             else:
                 client.create_automation(automation)
                 done.made.append(automation.name.removeprefix(PREFIX))
-        for name in there.keys() - {automation.name for automation in wanted}:
+        for name in there.keys() - {automation.name for automation in wanted} if notify else ():
             client.delete_automation(there[name].id)
             done.removed.append(name.removeprefix(PREFIX))
     return done
@@ -136,8 +138,8 @@ def check_address(notify: str, scheme: str) -> None:
 # --- what they are ----------------------------------------------------------------------------------------------------
 
 
-def automations(block: "UUID") -> "list[AutomationCore]":
-    """All of ours; each tells through the block, but for those that only call a vanished run crashed."""
+def told_to(block: "UUID") -> "list[AutomationCore]":
+    """Those that tell somebody, through the block."""
     return [
         told(block, "failed runs", on("Failed", "TimedOut"), f"{NAME} failed", FAILED + RUN),
         told(block, "crashed runs", on("Crashed"), f"{NAME} crashed", CRASHED + RUN),
@@ -155,6 +157,11 @@ def automations(block: "UUID") -> "list[AutomationCore]":
             f"{NAME} keeps its champion",
             REFUSED + RUN,
         ),
+    ]
+
+
+def of_vanished_runs() -> "list[AutomationCore]":
+    return [
         called_crashed(
             "vanished runs",
             without(("*",), "heartbeat", HEARTBEAT_WITHIN),

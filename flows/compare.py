@@ -4,6 +4,7 @@ import os
 from typing import Annotated, Any
 
 from prefect import flow
+from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.failures import failures_told
@@ -33,7 +34,7 @@ def compare(request: CompareRequest) -> dict[str, Any]:
     """Scores the versions on the same documents, then writes the page."""
     root = store_root(request.store)
     store, uri = Store(root, request.name, listener.get()), tracking.tracking_uri(root, os.environ)
-    with store.in_use():
+    with store.in_use(flow_run.id):
         compared = comparison(request.name, request.versions, uri, store)
         page = comparison_page(compared, uri, store)
     return {**compared, "page": str(page)}

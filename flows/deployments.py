@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 import yaml
 
+from flows.prefect_api import WORK_POOL
 from minimind.errors import ConfigError, ServerError
 from minimind.masking import masked
 
 TAG = "minimind"  # of every deployment, and so of its runs
-WORK_POOL = "local"
 SHOWN = ("parameters", "tags", "description", "concurrency_limit", "concurrency_options", "job_variables")
 
 Row = dict[str, Any]

@@ -1,11 +1,10 @@
 """`minimind generate`: a continuation, streamed token by token."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from flows.settings import store_root
+from flows.settings import store_root, tracking_uri
 from minimind.errors import UserError
 
 
@@ -38,10 +37,9 @@ def stream_text(
 
 def find_folder(model: str, root: Path) -> Path:
     """The folder that `model` names. Raises ModelNotFoundError, which says what there is instead."""
-    from minimind.registry import tracking
     from minimind.registry.packaged_model import resolve_model
 
-    return resolve_model(model, tracking.tracking_uri(root, os.environ), root)
+    return resolve_model(model, tracking_uri(root), root)
 
 
 def whole_characters(tokens: Iterator[int], decode: Callable[[list[int]], str]) -> Iterator[str]:

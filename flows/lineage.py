@@ -1,7 +1,6 @@
 """`minimind lineage`: what a registered version was made from, or which versions were trained on a document."""
 
 import json
-import os
 import shlex
 import sys
 from collections import Counter
@@ -13,13 +12,12 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from flows.settings import store_root
+from flows.settings import store_root, tracking_uri
 from flows.store_views import ANY_WIDTH
 from flows.summary import program
 from minimind.audit.holding import builds_holding
 from minimind.audit.visible import on_one_line
 from minimind.errors import UserError
-from minimind.registry import tracking
 from minimind.registry.lineage import DIRTY, cost, price_per_hour
 from minimind.registry.recorded import (
     DocumentInVersion,
@@ -38,7 +36,7 @@ LICENCES = 8  # of a source
 
 def show_lineage(model: str, option: Path | None, as_json: bool) -> None:
     root = store_root(option)
-    with connected(tracking.tracking_uri(root, os.environ), root) as client:
+    with connected(tracking_uri(root), root) as client:
         recorded = read_recorded(client, version_named(client, model))
     store = Store(root, recorded.name)
     if as_json:
@@ -51,7 +49,7 @@ def show_lineage(model: str, option: Path | None, as_json: bool) -> None:
 def show_document(document_id: str, model: str | None, option: Path | None, as_json: bool) -> None:
     root = store_root(option)
     name = model.removeprefix("models:/").partition("@")[0].partition("/")[0] if model else None
-    with connected(tracking.tracking_uri(root, os.environ), root) as client:
+    with connected(tracking_uri(root), root) as client:
         found = look_up_document(client, document_id, name)
     holding = builds_holding(Store(root, ""), document_id, name)
     if not holding and not any(row.fate or row.excluded for row in found):

@@ -1,6 +1,7 @@
 """A flow in this process, as the commands call it: with a Prefect server of its own where none is named."""
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -12,8 +13,14 @@ from typing import Any
 import httpx
 
 from flows import servers
+from flows.own_server import own_prefect_server
+from flows.profiles import recorded_place
 from flows.progress import shown_progress
-from minimind.errors import ServerError
+from flows.settings import join_team
+from minimind.errors import ServerError, UserError
+from minimind.store import disk_full
+
+FULL_BYTES = 1 << 20  # free on a disk on which no database can work
 
 
 def called(root: Path, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -23,10 +30,29 @@ def called(root: Path, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         signal.signal(signal.SIGTERM, stop_politely)
         try:
             return call()
-        except httpx.TransportError as error:
-            raise ServerError(
-                f"the Prefect server went away in the middle ({error}); run again: finished stages are kept"
-            ) from None
+        except Exception as error:
+            said = as_user_error(error, root)
+            if said is None:
+                raise
+            raise said from None
+
+
+def as_user_error(error: Exception, root: Path) -> UserError | None:
+    """What a person can mend behind an error; None for a defect.
+
+    Prefect cannot tell its server that a run has failed where that server is gone, or lies on a full disk as the store
+    does; its client's error then covers the one that the run failed with.
+    """
+    behind: BaseException | None = error
+    while isinstance(error, httpx.HTTPError) and behind is not None:
+        if isinstance(behind, UserError):
+            return behind
+        behind = behind.__cause__ or behind.__context__
+    if shutil.disk_usage(root).free < FULL_BYTES:  # the server that lies there answers everything with 500
+        return disk_full(root)
+    if isinstance(error, httpx.TransportError):
+        return ServerError(f"the Prefect server went away in the middle ({error}); run again: finished stages are kept")
+    return None
 
 
 def stop_politely(number: int, frame: FrameType | None) -> None:
@@ -45,12 +71,16 @@ def prefect_server(root: Path) -> Iterator[None]:
         os.environ.update(servers.prefect_settings(root, named))
         yield
     elif "Prefect" in up:
-        os.environ.update(servers.prefect_settings(root, f"{up['Prefect'].url}/api"))
-        if "MLflow" in up:
-            os.environ.setdefault("MLFLOW_TRACKING_URI", up["MLflow"].url)
+        place = recorded_place(root)
+        assert place, "what is up was recorded"
+        chosen = (
+            {"MLFLOW_TRACKING_URI": os.environ["MLFLOW_TRACKING_URI"]} if "MLFLOW_TRACKING_URI" in os.environ else {}
+        )
+        os.environ.update(place.client_environment() | chosen)
         yield
     else:
-        with servers.own_prefect_server(root) as url:
+        join_team(root)
+        with own_prefect_server(root) as url:
             os.environ.update(servers.prefect_settings(root, url))
             yield
 

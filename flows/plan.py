@@ -1,7 +1,6 @@
 """`minimind plan`: the stages up to the shards, then what training would be: model, tokens, minutes, cost."""
 
 import json
-import os
 import shlex
 import signal
 import sys
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from flows.local_run import check_tracking_server, stop_politely
 from flows.progress import listener, shown_progress
-from flows.settings import store_root
+from flows.settings import store_root, tracking_uri
 from flows.summary import program
 from minimind.cleaning.build import CleaningInputs
 from minimind.cleaning.build import build as build_cleaning
@@ -51,7 +50,7 @@ def plan(
     choose_precision(domain.training.precision, find_device(domain.training.device))
     check_folders(domain)
     root = store_root(store)
-    uri = tracking.tracking_uri(root, os.environ)
+    uri = tracking_uri(root)
     if goes_on(domain):
         check_tracking_server()
         tracking.initialise(uri, root)

@@ -1,18 +1,17 @@
 """`minimind promote` and `minimind rollback`: a person decides which version is in use."""
 
 import json
-import os
 from pathlib import Path
 
-from flows.settings import store_root
+from flows.settings import store_root, tracking_uri
 from minimind.store import Store
 
 
 def promote(name: str, version: str, option: Path | None, as_json: bool) -> None:
-    from minimind.registry import promotion, tracking
+    from minimind.registry import promotion
 
     root = store_root(option)
-    before = promotion.promote(name, version, tracking.tracking_uri(root, os.environ), Store(root, name))
+    before = promotion.promote(name, version, tracking_uri(root), Store(root, name))
     if as_json:
         print(json.dumps({"name": name, "champion": version, "before": before}))
     else:
@@ -20,10 +19,10 @@ def promote(name: str, version: str, option: Path | None, as_json: bool) -> None
 
 
 def rollback(name: str, option: Path | None, as_json: bool) -> None:
-    from minimind.registry import promotion, tracking
+    from minimind.registry import promotion
 
     root = store_root(option)
-    champion, before = promotion.rollback(name, tracking.tracking_uri(root, os.environ), Store(root, name))
+    champion, before = promotion.rollback(name, tracking_uri(root), Store(root, name))
     if as_json:
         print(json.dumps({"name": name, "champion": champion, "before": before}))
     else:

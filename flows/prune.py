@@ -28,6 +28,10 @@ class PruneRequest(BaseModel):
     unfinished: Annotated[
         bool, Field(description="Interrupted trainings too, which a run would otherwise continue")
     ] = False
+    keep_versions: Annotated[
+        int | None,
+        Field(ge=0, description="Of each domain, besides those with an alias, what they were built from; none: of all"),
+    ] = None
     wait_hours: Annotated[float, Field(ge=0, le=168, description="For runs that use the store")] = 12.0
     store: Annotated[str | None, Field(description="The store's folder; else MINIMIND_STORE, else ./store")] = None
 
@@ -54,7 +58,7 @@ def when_unused(store: Store, request: PruneRequest) -> list[Prunable] | None:
     until = time.monotonic() + 3600 * request.wait_hours
     while True:
         try:
-            folders, texts = prune_store(store, request.unfinished)
+            folders, texts = prune_store(store, request.unfinished, request.keep_versions)
         except StoreInUseError as error:
             if time.monotonic() >= until:
                 return None

@@ -1,7 +1,6 @@
 """`minimind reproduce`: a registered model made again, in a store of its own, and compared stage by stage."""
 
 import json
-import os
 import shutil
 import signal
 import sys
@@ -18,7 +17,7 @@ from rich.text import Text
 
 from flows.local_run import stop_politely
 from flows.progress import listener, shown_progress
-from flows.settings import store_root
+from flows.settings import store_root, tracking_uri
 from flows.store_views import REPRODUCTION, as_recipe
 from minimind.cleaning.build import CleaningInputs
 from minimind.cleaning.build import build as build_cleaning
@@ -34,7 +33,6 @@ from minimind.config import (
 from minimind.errors import UserError
 from minimind.evaluation.build import EvaluationInputs
 from minimind.evaluation.build import build as build_evaluation
-from minimind.registry import tracking
 from minimind.registry.recorded import MADE_FROM, Recorded, connected, read_recorded, version_named
 from minimind.shards.build import ShardsInputs
 from minimind.shards.build import build as build_shards
@@ -78,7 +76,7 @@ class NotRebuiltError(Exception):
 def reproduce(model: str, until: str | None, keep: bool, option: Path | None, as_json: bool) -> bool:
     """True if every stage that was asked for came out the same. Raises UserError if the raw corpus is gone."""
     root = store_root(option)
-    with connected(tracking.tracking_uri(root, os.environ), root) as client:
+    with connected(tracking_uri(root), root) as client:
         recorded = read_recorded(client, version_named(client, model))
     store = Store(root, recorded.name, listener.get())
     console = Console(highlight=False, stderr=as_json)

@@ -2,13 +2,15 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,8 +20,10 @@ from flows.settings import slot_name, store_root
 from minimind.audit.due import Due, is_due
 from minimind.cleaning.checks import check_section
 from minimind.config import load_config
+from minimind.masking import SECRET
 from minimind.registry import tracking
 from minimind.registry.parent import line_of_champions
+from minimind.registry.stale_runs import end_stale_runs
 from minimind.store import STAGES, Manifest, Store
 from minimind.training.device import find_device
 from minimind.training.precision import choose_precision
@@ -40,14 +44,20 @@ logger = logging.getLogger("minimind.flows")  # below the logger that Prefect sh
 STAGE_TASKS = (corpus, cleaning, tokenizer, shards, training, evaluation, registry)
 
 
+# Refused by the server before it keeps the parameters; load_config says why to whoever calls the flow himself.
+WithoutSecret = Annotated[str, Field(json_schema_extra={"not": {"pattern": SECRET}})]
+
+
 class DomainRequest(BaseModel):
     """A domain, as every flow about one is asked for it. Prefect shows a form, and refuses what does not fit."""
 
     model_config = ConfigDict(extra="forbid")
 
     config: Annotated[str, Field(description="The domain's YAML, for example configs/demo.yaml")]
-    overrides: Annotated[list[str], Field(description="section.key=value, one an entry")] = []
-    sources: Annotated[list[str], Field(description="Globs of local files that replace the config's sources")] = []
+    overrides: Annotated[list[WithoutSecret], Field(description="section.key=value, one an entry")] = []
+    sources: Annotated[
+        list[WithoutSecret], Field(description="Globs of local files that replace the config's sources")
+    ] = []
     store: Annotated[str | None, Field(description="The store's folder; else MINIMIND_STORE, else ./store")] = None
     runner: Annotated[
         str | None,
@@ -78,7 +88,7 @@ class RetrainRequest(DomainRequest):
 def retrain(request: RetrainRequest) -> Any:
     """The stages in order, each reused where nothing that shapes it has changed; then the report."""
     run = start_run(request, tracking_server)
-    with run.store.in_use():
+    with working(run):
         for stage in STAGE_TASKS:
             build_stage(run, stage)
             if stage is corpus and not (due := whether_due(run, request)).train:
@@ -105,6 +115,17 @@ def start_run(request: RetrainRequest, initialise: Callable[[str, Path], Any] = 
     champions = line_of_champions(uri, config.name) if goes_on(config) else ()
     store = Store(root, config.name, listener.get())
     return Run(config, store, uri, request.refresh, champions, runner, slot_name(request.slot))
+
+
+@contextmanager
+def working(run: Run) -> Iterator[None]:
+    """The store in use by this flow run; however it ends, and where one before it was killed, MLflow is told."""
+    end_stale_runs(run.store, run.tracking_uri)
+    with run.store.in_use(flow_run.id):
+        try:
+            yield
+        finally:
+            end_stale_runs(run.store, run.tracking_uri)
 
 
 # --- the outcome ------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.failures import build_stage, failures_told
-from flows.retrain import STAGE_TASKS, DomainRequest, RetrainRequest, start_run
+from flows.retrain import STAGE_TASKS, DomainRequest, RetrainRequest, start_run, working
 from minimind.seeds import check_measurable
 from tasks.registry import tracking_server
 from tasks.seeds import seed_spread
@@ -28,7 +28,7 @@ def seeds(request: SeedsRequest) -> dict[str, Any]:
     domain = request.model_dump(include=set(DomainRequest.model_fields))
     run = start_run(RetrainRequest(**domain, until="training"), tracking_server)
     check_measurable(run.config)
-    with run.store.in_use():
+    with working(run):
         for stage in STAGES_BEFORE:
             build_stage(run, stage)
         return seed_spread(run, request.seeds, request.budget)

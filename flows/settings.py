@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from minimind.errors import UserError
+from minimind.errors import ServerError, UserError
 
 DEFAULT_STORE = Path("store")
 DEFAULT_SLOT = "gpu0"
@@ -27,3 +27,28 @@ def store_root(option: str | Path | None = None) -> Path:
     if not nearest.is_dir():
         raise UserError(f"--store {root} cannot be a folder: {nearest} is a file; choose another place")
     return root
+
+
+def tracking_uri(root: Path) -> str:
+    """Where this store's MLflow is: MLFLOW_TRACKING_URI, else the team's server, else the database in the store."""
+    from minimind.registry import tracking
+
+    join_team(root)
+    return tracking.tracking_uri(root, os.environ)
+
+
+def join_team(root: Path) -> None:
+    """Sets addresses and passwords where the store's history is behind servers; raises ServerError if they are down."""
+    from flows.profiles import recorded_place
+    from flows.servers import running_servers
+
+    place = recorded_place(root)
+    if (
+        place is None
+        or not place.profile.has_auth
+        or os.environ.get("MLFLOW_TRACKING_URI", place.mlflow) != place.mlflow
+    ):
+        return
+    if missing := {"Prefect", "MLflow"} - running_servers(root).keys():
+        raise ServerError(f"this store's {' and '.join(sorted(missing))} is down; `minimind up` starts it")
+    os.environ.update(place.client_environment())

@@ -1,6 +1,7 @@
 """`minimind store`: what is kept, which part of a fingerprint changed, what may go."""
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -83,13 +84,15 @@ def as_recipe(manifest: Manifest) -> Recipe:
 
 
 def prune_builds(
-    dry_run: bool, unfinished: bool, document: str | None, domain: str | None, option: Path | None, as_json: bool
-) -> None:
+    dry_run: bool, unfinished: bool, keep_versions: int | None, document: str | None, domain: str | None,
+    option: Path | None, as_json: bool,
+) -> None:  # fmt: skip
     store = existing_store(option)
     if dry_run:
-        folders, texts = removable(store, unfinished, document, domain), texts_of_no_corpus(store, remove=False)
+        folders = removable(store, unfinished, keep_versions, document, domain)
+        texts = texts_of_no_corpus(store, remove=False)
     else:
-        folders, texts = prune_store(store, unfinished, document, domain)
+        folders, texts = prune_store(store, unfinished, keep_versions, document, domain)
     if as_json:
         listed = as_rows(folders)
         done = {"removed": [] if dry_run else listed, "prunable": listed if dry_run else []}
@@ -103,19 +106,32 @@ def prune_builds(
 
 
 def prune_store(
-    store: Store, unfinished: bool = False, document: str | None = None, domain: str | None = None
-) -> tuple[list[Prunable], list[Prunable]]:
+    store: Store, unfinished: bool = False, keep_versions: int | None = None, document: str | None = None,
+    domain: str | None = None,
+) -> tuple[list[Prunable], list[Prunable]]:  # fmt: skip
     """What was removed: folders, and texts within folders that stay. Raises StoreInUseError while a run uses them."""
     with store.unused():
-        folders = removable(store, unfinished, document, domain)
+        folders = removable(store, unfinished, keep_versions, document, domain)
         for row in folders:
             shutil.rmtree(row.path)
         return folders, texts_of_no_corpus(store, remove=True)
 
 
-def removable(store: Store, unfinished: bool, document: str | None, domain: str | None) -> list[Prunable]:
+def without_alias(store: Store, keep_versions: int | None) -> frozenset[str]:
+    """Fingerprints of registrations that no alias names in MLflow, the newest `keep_versions` of each domain apart."""
+    if keep_versions is None:
+        return frozenset()
+    from minimind.registry.tracking import tracking_uri
+    from minimind.registry.unaliased import unaliased
+
+    return unaliased(store, tracking_uri(store.root, os.environ), keep_versions)
+
+
+def removable(
+    store: Store, unfinished: bool, keep_versions: int | None, document: str | None, domain: str | None
+) -> list[Prunable]:
     """What no run needs; with a document, also the builds that hold it, though a registered model was made of them."""
-    rows = prunable(store, unfinished)
+    rows = prunable(store, unfinished, without_alias(store, keep_versions))
     rows += [
         Prunable(path, size_of(path), "a reproduction that was kept, or did not finish")
         for path in sorted(store.root.glob(f"{REPRODUCTION}*"))

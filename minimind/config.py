@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from minimind.errors import ConfigError
+from minimind.masking import SECRET, masked
 from minimind.quality_presets import QUALITY_PRESETS
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class LocalFilesSource(Section):
 
 
 class HttpFile(Section):
-    url: Annotated[str, Field(pattern=r"^https?://")]
+    url: Annotated[str, Field(pattern=r"^https?://")]  # ${NAME} in it is taken from the environment, at the request
     sha256: Sha256 | None = None
 
 
@@ -89,7 +90,7 @@ class GitSource(Section):
     name: Name
     url: Annotated[
         str, Field(pattern=r"^((https?|ssh)://[^-/\s][^\s]*|file:///[^\s]+|[\w.]+@[\w.][\w.-]*:[^-:\s][^\s]*)$")
-    ]
+    ]  # https://user:${NAME}@host/...: the password is taken from the environment
     ref: Annotated[str, Field(pattern=r"^\w[\w./+-]*$")]  # branch, tag, commit or HEAD
     members: list[str] = ["**"]  # globs over the paths in the repository
     license: str | None = None
@@ -597,6 +598,12 @@ class Config(Section):
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
+SECRET_SAID = (
+    "{!r} holds a secret, and Prefect keeps what a run is given; put it into an environment variable and write "
+    "${{NAME}} in its place"
+)
+
+
 def load_config(path: Path, overrides: Sequence[str] = (), local_globs: Sequence[str] = ()) -> Config:
     """The config at `path`, with `section.key=value` overrides, and its sources replaced where `local_globs` are given.
 
@@ -604,6 +611,7 @@ def load_config(path: Path, overrides: Sequence[str] = (), local_globs: Sequence
     """
     tree = read_yaml(path)
     problems = [problem for override in overrides if (problem := apply_override(tree, override))]
+    problems += [SECRET_SAID.format(masked(given)) for given in (*overrides, *local_globs) if re.search(SECRET, given)]
     if problems:
         raise ConfigError("--set", problems)
     if local_globs and isinstance(tree.get("corpus"), dict):

@@ -89,6 +89,10 @@ class WorkersLostError(UserError):
     """Processes that worked on parts of a stage died over and over."""
 
 
+class BackupError(UserError):
+    """A backup cannot be written where it should be, or an archive is none, or damaged."""
+
+
 class ModelNotFoundError(UserError):
     """No such model, version, alias or folder."""
 

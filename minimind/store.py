@@ -279,10 +279,36 @@ class Store:
             yield
 
     @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Held by every run, shared: what a run has found in the store is not pruned under it."""
-        with self._users(fcntl.LOCK_SH):
+    def in_use(self, run: str | None = None) -> Iterator[None]:
+        """Held by every run, shared: what a run has found in the store is not pruned under it.
+
+        A run with a name also holds a lock of that name until it ends; see `abandoned_runs`.
+        """
+        with self._users(fcntl.LOCK_SH), self._run_lock(run) if run else nullcontext():
             yield
+
+    @contextmanager
+    def _run_lock(self, run: str) -> Iterator[None]:
+        path = self._run_locks / run
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+
+    def abandoned_runs(self) -> list[Path]:
+        """Lock files, by the name of their run, whose processes are gone without having taken them away."""
+        return [path for path in sorted(self._run_locks.glob("*")) if not _is_locked(path)]
+
+    @property
+    def _run_locks(self) -> Path:
+        return self.root / "locks" / "runs"
+
+    def is_locked(self, name: str) -> bool:
+        """Whether a process holds this lock now."""
+        return _is_locked(self.root / "locks" / name)
 
     @contextmanager
     def unused(self) -> Iterator[None]:
@@ -361,10 +387,14 @@ def disk_full_said(root: Path) -> Iterator[None]:
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(word in str(error) for word in said)
         if not full:
             raise
-        raise DiskFullError(
-            f"the disk that holds {root} is full; free some space (`minimind store prune` lists what may go) "
-            "or choose another place with --store, and run again: finished stages are kept"
-        ) from error
+        raise disk_full(root) from error
+
+
+def disk_full(root: Path) -> DiskFullError:
+    return DiskFullError(
+        f"the disk that holds {root} is full; free some space (`minimind store prune` lists what may go) "
+        "or choose another place with --store, and run again: finished stages are kept"
+    )
 
 
 # --- pruning ----------------------------------------------------------------------------------------------------------
@@ -377,13 +407,13 @@ class Prunable:
     reason: str
 
 
-def prunable(store: Store, unfinished: bool = False) -> list[Prunable]:
+def prunable(store: Store, unfinished: bool = False, given_up: frozenset[str] = frozenset()) -> list[Prunable]:
     """What may go: builds that neither a registered model nor a domain's newest build needs, and leftovers of kills.
 
     A leftover that a living run works on is locked, and is not listed; an interrupted training, which the next run
-    would continue, only if `unfinished` is asked for.
+    would continue, only if `unfinished` is asked for. `given_up` are fingerprints of registrations that need nothing.
     """
-    kept = needed_builds(store)
+    kept = needed_builds(store, given_up)
     rows = []
     for stage in STAGES:
         for manifest in store.manifests(stage):
@@ -399,9 +429,9 @@ def prunable(store: Store, unfinished: bool = False) -> list[Prunable]:
     return rows
 
 
-def needed_builds(store: Store) -> set[tuple[str, str]]:
+def needed_builds(store: Store, given_up: frozenset[str] = frozenset()) -> set[tuple[str, str]]:
     """(stage, fingerprint) of all registered models and newest builds, with everything they were made from."""
-    roots = store.manifests("registry")
+    roots = [manifest for manifest in store.manifests("registry") if manifest.fingerprint not in given_up]
     domains = {manifest.domain for stage in STAGES for manifest in store.manifests(stage)}
     for domain in domains:
         roots += [newest for stage in STAGES if (newest := Store(store.root, domain).newest(stage))]
@@ -418,8 +448,8 @@ def needed_builds(store: Store) -> set[tuple[str, str]]:
 
 def _is_locked(path: Path) -> bool:
     try:
-        with path.open("a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with path.open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
     except BlockingIOError:

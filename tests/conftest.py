@@ -55,6 +55,10 @@ def make_cleaning(store: Store) -> MakeCleaning:
 
 @pytest.fixture(scope="session")
 def sentences() -> Callable[[int, int], str]:
+    return make_sentences()
+
+
+def make_sentences() -> Callable[[int, int], str]:
     """(seed, number of words) -> text with frequent and rare words, sentences, paragraphs."""
     syllables = [a + b for a in "bdfgklmnprst" for b in ("a", "e", "i", "o", "u", "en", "er")]
     lexicon = ["".join(random.Random(number).choices(syllables, k=1 + number % 4)) for number in range(400)]

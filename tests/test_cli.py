@@ -46,6 +46,9 @@ def run(*arguments: str) -> tuple[int, str, str]:
         ["up"],
         ["deploy"],
         ["down"],
+        ["status"],
+        ["backup"],
+        ["restore"],
         ["store"],
         ["store", "why"],
     ],
@@ -60,7 +63,8 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     "command",
     [["run"], ["clean"], ["documents"], ["new"], ["explore"], ["generate"], ["compare"],
      ["seeds"], ["promote"], ["rollback"], ["lineage"], ["reproduce"], ["doctor"], ["up"], ["deploy"], ["down"],
-     ["store"], ["store", "ls"], ["store", "why"], ["store", "prune"]],
+     ["status"], ["backup"], ["restore"], ["store"],
+     ["store", "ls"], ["store", "why"], ["store", "prune"]],
 )  # fmt: skip
 def test_every_command_has_examples(command: list[str]) -> None:
     _, out, _ = run(*command, "--help")

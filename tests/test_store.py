@@ -293,3 +293,22 @@ def test_interrupted_training_is_pruned_only_when_asked_for(store: Store) -> Non
     folder.mkdir(parents=True)
     assert prunable(store) == []
     assert [row.path for row in prunable(store, unfinished=True)] == [folder]
+
+
+def test_run_that_was_killed_leaves_its_name_and_one_that_ended_does_not(store: Store) -> None:
+    with store.in_use("ended"):
+        assert store.abandoned_runs() == []
+    killed = "import os, sys; from pathlib import Path; from minimind.store import Store\n"
+    killed += "with Store(Path(sys.argv[1]), '').in_use('killed'): os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", killed, str(store.root)]).returncode == -9
+    assert [path.name for path in store.abandoned_runs()] == ["killed"]
+
+
+def test_what_a_given_up_registration_was_built_from_may_go(store: Store) -> None:
+    builds = [store.build(a_recipe(stage=stage, inputs={"n": n}), write_text) for n in "12" for stage in ("corpus",)]
+    for number, corpus in enumerate(builds):
+        parents = {"corpus": corpus.fingerprint}
+        store.build(a_recipe(stage="registry", inputs={"n": str(number)}, parents=parents), write_text)
+    old, _ = store.manifests("registry")
+    assert prunable(store) == []
+    assert {row.path for row in prunable(store, given_up=frozenset({old.fingerprint}))} == {old.path, builds[0].path}

@@ -32,7 +32,7 @@ from minimind.corpus.answers import (
 from minimind.corpus.kept import DownloadFolder, Kept, read_record, write_record
 from minimind.corpus.parallel import DownloadPart, Pace, Transfers, download, in_parallel, quiet_libraries
 from minimind.errors import SourceError
-from minimind.masking import masked
+from minimind.masking import masked, with_variables
 from minimind.parts import IN_TURN, Report, Workers
 from minimind.store import Store, sha256_of_file
 
@@ -155,12 +155,13 @@ class Download:
 
     @contextmanager
     def _ask(self, begun: Validators, offset: int) -> Iterator[httpx.Response]:
-        url = without_user(self._file.url)
+        secret = with_variables(self._file.url)
+        url = without_user(secret)
         headers = {} if self._kept is None else self._kept.for_asking()
         if offset and begun.for_resuming:
             headers |= {"Range": f"bytes={offset}-", "If-Range": begun.for_resuming}
         extensions = {"before": self._before_request}
-        auth = login_of(self._file.url)
+        auth = login_of(secret)
         with self._client.stream("GET", url, headers=headers, auth=auth, extensions=extensions) as response:
             yield response
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from minimind.errors import SourceError
-from minimind.masking import masked
+from minimind.masking import masked, with_variables
 
 PASSED_ON = ("GIT_SSH", "GIT_SSL", "GIT_CONFIG", "GIT_HTTP", "GIT_PROXY")  # of the caller's own settings
 SETTINGS = {
@@ -103,7 +103,7 @@ def environment_for(url: str) -> dict[str, str]:
     }
     given |= {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:http:https:ssh", "LC_ALL": "C"}
     given.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15")
-    parts = urlsplit(url)
+    parts = urlsplit(with_variables(url))
     if parts.scheme in ("http", "https") and "@" in parts.netloc:
         login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
         count = int(given.get("GIT_CONFIG_COUNT", "0"))

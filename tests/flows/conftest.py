@@ -4,7 +4,7 @@ import pytest
 import yaml
 from domain import Domain, PrefectServer, small_config, write_corpus
 
-from flows.servers import own_prefect_server
+from flows.own_server import own_prefect_server
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,12 @@ class Domain:
         assert done.returncode == expect, done.stderr[-5000:]
         return json.loads(done.stdout) if expect == 0 else {"stderr": done.stderr, "stdout": done.stdout}
 
+    def started(self, *arguments: str, **settings: str) -> "subprocess.Popen[str]":
+        """`minimind run --json` as a process to watch, and to hurt."""
+        command = [*MINIMIND, "run", str(self.config), "--store", str(self.store), "--json", *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=PROJECT, env=environment(**settings), stdout=pipe, stderr=pipe, text=True)
+
     def call(self, server: "PrefectServer", *arguments: str, expect: int = 0) -> dict[str, Any]:
         """The same as `run` within this process, which has imported by now what a new one spends most time on."""
         words = ["run", str(self.config), "--store", str(self.store), "--json", *arguments]

@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import httpx
 import pytest
 import yaml
 from domain import Domain, PrefectServer
+from typer.testing import CliRunner
 
+from flows.cli import app
 from minimind.store import STAGES
 
 AFTER_TRAINING_CHANGED = ("training", "evaluation", "registry")
@@ -118,6 +121,31 @@ def test_mlflow_has_one_run_for_a_retraining_with_its_metrics_and_report(first: 
     history = client.get_metric_history(version.run_id, "training/loss")
     assert len(history) == first["metrics"]["steps"]
     assert "report.html" in {artifact.path for artifact in client.list_artifacts(version.run_id)}
+
+
+def test_restored_backup_reuses_every_stage_and_its_champion_loads(
+    first: dict[str, Any], domain: Domain, prefect: PrefectServer, tmp_path: Path
+) -> None:
+    archive, elsewhere = str(tmp_path / "a.tar.zst"), tmp_path / "elsewhere"
+    invoke("backup", archive, "--store", str(domain.store))
+    invoke("restore", archive, "--store", str(elsewhere))
+    artifacts = domain.store / "mlflow-artifacts"
+    away = artifacts.rename(domain.store / "away")
+    try:
+        again = replace(domain, store=elsewhere).call(prefect)
+        asked = ["generate", "models:/retrained@champion", "bade", "--max-new-tokens", "5"]
+        assert invoke(*asked, "--store", str(elsewhere)).startswith("bade")
+    finally:
+        away.rename(artifacts)
+    assert all(row["reused"] for row in again["stages"].values())
+    assert again["model"]["version"] == first["model"]["version"]
+    assert Path(again["model"]["path"]).is_relative_to(elsewhere)
+
+
+def invoke(*words: str) -> str:
+    done = CliRunner().invoke(app, list(words), env={"MLFLOW_TRACKING_URI": None})
+    assert done.exit_code == 0, done.output
+    return done.stdout
 
 
 TOO_SMALL = '{"id": "1", "text": "short"}\n'

@@ -1,0 +1,99 @@
+"""Flow runs whose process is gone: which they are, and how they are ended on the Prefect server.
+
+A run is alive while a process of this machine holds its lock in the store (`Store.in_use`), or was started for it by
+our worker, which names the run in the process's environment. The first also covers `minimind run`; the second also the
+seconds before a flow's first line and a worker that was killed.
+"""
+
+import logging
+import signal
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import psutil
+
+from minimind.store import Store
+
+logger = logging.getLogger(__name__)
+
+Post = Callable[[str, object], Any]
+
+RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # set by Prefect's process worker
+UNENDED = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}}
+SEEN_DEAD_SECONDS = 5.0  # between the two looks that have to agree: a run may be about to start or to end
+CANCEL_SECONDS = 60.0  # for the worker, which gives a process 30 s; longer than that, nobody is ending it
+
+
+@dataclass(frozen=True)
+class Ended:
+    run: str
+    name: str
+    state: str
+
+
+class DeadRuns:
+    """Looks at the runs that the server calls unended, again and again."""
+
+    def __init__(self, store: Store, worker: str) -> None:
+        self.store, self.worker = store, worker
+        self._dead_since: dict[str, float] = {}
+
+    def end(self, post: Post, now: float) -> list[Ended]:
+        """Ends what is dead at the second look, and tells processes to stop that nobody cancels; what was ended.
+
+        `post` sends a body to a path of Prefect's API and returns the answer; `now` is in seconds of a clock that does
+        not jump.
+        """
+        runs = post("/flow_runs/filter", UNENDED)
+        abandoned, processes = {path.name: path for path in self.store.abandoned_runs()}, processes_of_runs()
+        dead = {run["id"] for run in runs if self._is_dead(run, abandoned, processes)}
+        dead |= abandoned.keys() - processes.keys()
+        self._dead_since = {run: self._dead_since.get(run, now) for run in dead}
+        due = {run for run, since in self._dead_since.items() if now - since >= SEEN_DEAD_SECONDS}
+        ended = [end_run(post, run) for run in runs if run["id"] in due]
+        for run in due & abandoned.keys():  # only now, with all ended: until then it says which are dead
+            abandoned[run].unlink(missing_ok=True)
+        stop_uncancelled([run for run in runs if run["id"] not in dead], processes)
+        return ended
+
+    def _is_dead(self, run: Mapping[str, Any], abandoned: Iterable[str], processes: Mapping[str, Any]) -> bool:
+        if run["id"] in processes:
+            return False
+        ours = (run.get("labels") or {}).get("prefect.worker.name") == self.worker
+        return run["id"] in abandoned or (ours and not self.store.is_locked(f"runs/{run['id']}"))
+
+
+def processes_of_runs() -> dict[str, list[psutil.Process]]:
+    """Flow run id -> the processes that a worker started for it, and theirs."""
+    found: dict[str, list[psutil.Process]] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if run := process.environ().get(RUN_VARIABLE):
+                found.setdefault(run, []).append(process)
+    return found
+
+
+def end_run(post: Post, run: Mapping[str, Any]) -> Ended:
+    """Marks a run whose process is gone: as Cancelled where somebody wanted that, else as Crashed."""
+    state = "CANCELLED" if run["state_type"] == "CANCELLING" else "CRASHED"
+    body = {"state": {"type": state, "message": "The process ended without a word."}, "force": True}
+    post(f"/flow_runs/{run['id']}/set_state", body)
+    return Ended(run["id"], run["name"], state)
+
+
+def stop_uncancelled(runs: Iterable[Mapping[str, Any]], processes: Mapping[str, list[psutil.Process]]) -> None:
+    """SIGTERM to what should have been cancelled long ago: its worker was killed, and no other one knows of it."""
+    for run in runs:
+        if run["state_type"] != "CANCELLING" or seconds_since(run["state"]["timestamp"]) < CANCEL_SECONDS:
+            continue
+        for process in processes.get(run["id"], []):
+            logger.info("run %s is to be cancelled and nobody does; process %d is told to stop", run["id"], process.pid)
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGTERM)
+
+
+def seconds_since(timestamp: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(timestamp.replace("Z", "+00:00"))).total_seconds()

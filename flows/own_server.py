@@ -1,0 +1,102 @@
+"""The Prefect server of one `minimind run`.
+
+It lives exactly as long as some process holds the shared lock `prefect-users` of the store, which the kernel drops even
+at SIGKILL.
+"""
+
+import argparse
+import fcntl
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from flows.prefect_api import PrefectApi
+from flows.prefect_server import server_command
+from flows.servers import (
+    HOST,
+    Started,
+    answers,
+    die_with_parent,
+    end,
+    free_port,
+    held,
+    lock_now,
+    log_path,
+    prefect_settings,
+    read_json,
+    spawn,
+    stop,
+    wait_until_healthy,
+    write_json,
+)
+
+
+@contextmanager
+def own_prefect_server(root: Path) -> Iterator[str]:
+    """The API address of this store's Prefect server, started unless another run has it up; ends with its last user."""
+    with held(root / "locks" / "prefect-users", fcntl.LOCK_SH):
+        with held(root / "locks" / "prefect-start", fcntl.LOCK_EX):
+            url = _recorded_server(root) or _start_watched_server(root)
+        yield url
+
+
+def _recorded_server(root: Path) -> str | None:
+    """The address of a living server of this store, or None; one that lives but does not answer is ended."""
+    record = read_json(_record_path(root))
+    if record is None:
+        return None
+    process = Started(**record["process"])
+    if process.is_alive() and answers(f"{record['url']}/health"):
+        return str(record["url"])
+    stop([process])
+    _record_path(root).unlink(missing_ok=True)
+    return None
+
+
+def _start_watched_server(root: Path) -> str:
+    port = free_port()
+    url = f"http://{HOST}:{port}/api"
+    log = log_path(root, "prefect")
+    command = [sys.executable, "-m", "flows.own_server", "--root", str(root), "--port", str(port)]
+    watcher = spawn(command, log, prefect_settings(root) | {"PREFECT_SERVER_UI_ENABLED": "false"})
+    try:
+        wait_until_healthy("Prefect", lambda: answers(f"{url}/health"), watcher, log)
+    except BaseException:
+        end(watcher)  # and its server with it
+        raise
+    PrefectApi(url).end_dead_runs()
+    return url
+
+
+def watch_server(root: Path, port: int) -> None:
+    """Runs a Prefect server until nobody holds the lock `prefect-users`; the body of the watcher process."""
+    server = subprocess.Popen(server_command(HOST, port, [HOST, "localhost"]), preexec_fn=die_with_parent)
+    record = {"url": f"http://{HOST}:{port}/api", "process": asdict(Started.of("Prefect", server.pid))}
+    write_json(_record_path(root), record)
+    for stop_signal in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop_signal, lambda *_: sys.exit(0))
+    try:
+        with (root / "locks" / "prefect-users").open("a") as users:
+            while server.poll() is None and not lock_now(users, fcntl.LOCK_EX):
+                time.sleep(0.25)
+            _record_path(root).unlink(missing_ok=True)
+            end(server)  # while the lock is held: a run that comes now waits, and starts a server of its own
+    finally:
+        end(server)
+
+
+def _record_path(root: Path) -> Path:
+    return root / "servers" / "run.json"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Watches one run's Prefect server; started by `minimind run`.")
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    arguments = parser.parse_args()
+    watch_server(arguments.root, arguments.port)

@@ -1,0 +1,88 @@
+"""What the commands ask of a Prefect server, over HTTP: to import Prefect's own client takes longer than all of it."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+WORK_POOL = "local"
+GPU_SLOT = "gpu0"
+ENDED = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
+UNDER_WAY = ["RUNNING", "PENDING", "CANCELLING"]
+
+
+@dataclass(frozen=True)
+class PrefectApi:
+    """A server's API. Every method raises httpx.HTTPError where it does not answer, or refuses."""
+
+    url: str
+    auth_string: str = ""  # user:password, where the server asks for them
+
+    @classmethod
+    def of(cls, url: str, environment: Mapping[str, str]) -> "PrefectApi":
+        return cls(url.rstrip("/"), environment.get("PREFECT_API_AUTH_STRING", ""))
+
+    def client(self) -> AbstractContextManager[httpx.Client]:
+        user, _, password = self.auth_string.partition(":")
+        auth = (user, password) if self.auth_string else None
+        return httpx.Client(base_url=self.url, timeout=10, trust_env=False, auth=auth)
+
+    def post(self, path: str, body: object) -> Any:
+        with self.client() as client:
+            answer = client.post(path, json=body).raise_for_status()
+            return answer.json() if answer.content else None
+
+    def runs(self, states: list[str], sort: str, limit: int = 200, **filters: object) -> list[dict[str, Any]]:
+        """Flow runs in one of the states, by Prefect's name of an order."""
+        wanted = {"flow_runs": {"state": {"type": {"any_": states}}} | filters}
+        return list(self.post("/flow_runs/filter", wanted | {"sort": sort, "limit": limit}))
+
+    def runs_under_way(self) -> list[dict[str, Any]]:
+        return self.runs(UNDER_WAY, "START_TIME_ASC")
+
+    def last_run(self, deployment_id: str) -> dict[str, Any] | None:
+        """The newest that has ended."""
+        wanted = {
+            "flow_runs": {"state": {"type": {"any_": ENDED}}},
+            "deployments": {"id": {"any_": [deployment_id]}},
+            "sort": "END_TIME_DESC",
+            "limit": 1,
+        }
+        return next(iter(self.post("/flow_runs/filter", wanted)), None)
+
+    def stages_of(self, run_ids: list[str]) -> dict[str, str]:
+        """Flow run -> the name of the task that it is in."""
+        if not run_ids:
+            return {}
+        wanted = {"task_runs": {"state": {"type": {"any_": ["RUNNING"]}}}, "flow_runs": {"id": {"any_": run_ids}}}
+        tasks = self.post("/task_runs/filter", wanted | {"sort": "EXPECTED_START_TIME_ASC"})
+        return {task["flow_run_id"]: task["name"] for task in tasks}
+
+    def deployments(self) -> list[dict[str, Any]]:
+        return list(self.post("/deployments/filter", {"sort": "NAME_ASC"}))
+
+    def limits(self) -> list[dict[str, Any]]:
+        """Global concurrency limits: name, limit, active_slots."""
+        return list(self.post("/v2/concurrency_limits/filter", {}))
+
+    def has_worker(self) -> bool:
+        """Whether a worker of our pool is alive, as far as the server knows."""
+        try:
+            rows = self.post(f"/work_pools/{WORK_POOL}/workers/filter", {})
+        except (httpx.HTTPError, ValueError):
+            return False
+        return any(row["status"] == "ONLINE" for row in rows)
+
+    def ensure_limit(self, name: str, slots: int) -> None:
+        """Makes a global concurrency limit where there is none; one that somebody has changed stays as it is."""
+        with self.client() as client:
+            if client.get(f"/v2/concurrency_limits/{name}").status_code == httpx.codes.NOT_FOUND:
+                client.post("/v2/concurrency_limits/", json={"name": name, "limit": slots}).raise_for_status()
+
+    def end_dead_runs(self) -> None:
+        """Marks runs as crashed that an ended server still calls running: their processes ended with it."""
+        crashed = {"state": {"type": "CRASHED", "message": "The process ended without a word."}, "force": True}
+        for run in self.runs_under_way():
+            self.post(f"/flow_runs/{run['id']}/set_state", crashed)

@@ -1,0 +1,168 @@
+"""`minimind up` and `minimind down`: a profile's services started one after the other, and exactly those stopped."""
+
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+
+from flows import postgres, servers
+from flows.credentials import credentials_path, ensure_credentials
+from flows.profiles import PROFILES, Place, Setup, load_setup, recorded_place, save_setup
+from flows.services import KEEPER, Once
+from minimind.errors import ServerError, UserError
+
+POSTGRES_URL = "MINIMIND_POSTGRES_URL"
+
+
+def up(root: Path, wanted: Setup, say: Callable[[str], None], environ: Mapping[str, str] = os.environ) -> None:
+    """Starts what the profile lists; returns once each is healthy, and leaves nothing running where one is not."""
+    running = servers.running_servers(root)
+    if running and KEEPER not in running:
+        start_again(root, KEEPER)
+        say("the keeper had died and is up again; it starts what else has died")
+        return
+    if running:
+        raise ServerError(f"already up: {', '.join(running)}; `minimind down` stops them")
+    setup, password = with_postgres(wanted, environ)
+    check(root, setup)
+    with servers.held_now(root / "locks" / "prefect-users"):
+        place = Place(root, setup, ensure_credentials(root, password) if PROFILES[setup.profile].has_auth else {})
+        servers.forget_all(root)
+        earlier = load_setup(root)
+        save_setup(root, setup)
+        try:
+            for make in place.profile.steps:
+                take(place, make(place), say)
+        except BaseException:
+            down(root)
+            save_setup(root, earlier)  # what has never been up binds the store to nothing
+            raise
+    if place.profile.has_auth:
+        say(f"passwords are in {credentials_path(root)}")
+
+
+def take(place: Place, step: servers.Service | Once, say: Callable[[str], None]) -> None:
+    if isinstance(step, Once):
+        step.do()
+        if step.done:
+            say(step.done)
+    else:
+        started = servers.start(place.root, step)
+        say(f"{started.name:<10} {started.url}")
+
+
+def start_again(root: Path, name: str) -> servers.Started:
+    """Starts a service that has died, as `minimind up` had started it; does not wait until it is healthy."""
+    place = recorded_place(root)
+    if place is None:
+        raise ServerError(f"nothing was ever up in {root}")
+    if name != "worker":  # whose runs go on without it; what a server has left behind holds its port
+        servers.stop(servers.left_over(root, name))
+    return servers.launch(root, place.services()[name])[0]
+
+
+def down(root: Path) -> list[str]:
+    """Stops what `up` started and nothing else; the names of what was still alive, last started first.
+
+    The keeper before them, which would start the others again; at last runs whose worker had been killed.
+    """
+    servers.stop([server for name, server in servers.running_servers(root).items() if name == KEEPER])
+    alive = list(reversed(servers.running_servers(root).values()))
+    servers.stop(alive)
+    servers.stop(servers.left_over(root))
+    servers.forget_all(root)
+    return [server.name for server in alive]
+
+
+def runs_that_end(root: Path) -> list[str]:
+    """The runs that `down` ends, in words; none where Prefect is down or does not answer."""
+    place = recorded_place(root)
+    if place is None or "Prefect" not in servers.running_servers(root):
+        return []
+    try:
+        api = place.prefect_api()
+        runs = api.runs_under_way()
+        stages = api.stages_of([run["id"] for run in runs])
+    except httpx.HTTPError:
+        return []
+    return [f"{run['name']} ({stages.get(run['id'], run['state_name'].lower())})" for run in runs]
+
+
+# --- what is asked for ------------------------------------------------------------------------------------------------
+
+
+def with_postgres(setup: Setup, environ: Mapping[str, str]) -> tuple[Setup, str | None]:
+    """The setup with the address of its PostgreSQL, and that server's password; None where it is not given."""
+    given = setup.postgres or environ.get(POSTGRES_URL, "")
+    if setup.profile == "local":
+        if setup.postgres:
+            raise UserError("--postgres belongs to the team profile; add --profile team, or leave it out")
+        return setup, None
+    if setup.postgres and urlsplit(setup.postgres).password:
+        raise UserError(
+            f"--postgres holds a password, which every user of this machine could read; put it in {POSTGRES_URL}"
+        )
+    if not given:
+        port = setup.postgres_port or servers.free_port()
+        return setup.model_copy(update={"postgres_port": port}), None
+    server = postgres.parse(given, None)
+    password = server.password or postgres.password_in(environ.get(POSTGRES_URL)) or environ.get("PGPASSWORD")
+    return setup.model_copy(update={"postgres": server.address, "postgres_port": None}), password
+
+
+def check(root: Path, setup: Setup) -> None:
+    """Raises UserError for a setup that cannot be, or that would leave the store's history behind."""
+    _check_doors(setup)
+    if setup.artifacts and not setup.artifacts.startswith("s3://"):
+        raise UserError(
+            f"--artifacts is {setup.artifacts!r}; expected s3://BUCKET/PREFIX, or leave it out to use the store"
+        )
+    if setup.artifacts and setup.profile == "local":
+        raise UserError("--artifacts belongs to the team profile, whose MLflow passes them on; add --profile team")
+    _check_history(root, setup)
+    if not (setup.project / "prefect.yaml").is_file():
+        raise UserError(f"there is no prefect.yaml in {setup.project}; run this where the project lies")
+    if setup.profile == "team" and not setup.postgres:
+        postgres.programs(postgres.major_of(root / "postgres" / "data"))
+
+
+def _check_doors(setup: Setup) -> None:
+    if setup.prefect_port == setup.mlflow_port:
+        raise ServerError(f"both servers were given port {setup.prefect_port}; give them different ones")
+    if not is_loopback(setup.host) and not PROFILES[setup.profile].has_auth:
+        raise UserError(
+            f"--host {setup.host} would let everyone who reaches this machine start runs: the profile {setup.profile} "
+            "asks for no password; use --profile team, or a reverse proxy that does"
+        )
+    for port in (setup.prefect_port, setup.mlflow_port, setup.postgres_port):
+        if port:
+            servers.refuse_taken_port(servers.HOST if port == setup.postgres_port else setup.host, port)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_history(root: Path, setup: Setup) -> None:
+    """Another place for databases or artifacts would begin empty, while the store says that all is registered."""
+    earlier = load_setup(root)
+    if earlier is None and (root / "mlflow.db").exists():
+        earlier = Setup(project=setup.project)  # runs without `minimind up` keep theirs as the local profile does
+    if earlier is None:
+        return
+    for option, before, now in (
+        ("--profile", earlier.profile, setup.profile),
+        ("--postgres", earlier.postgres, setup.postgres),
+        ("--artifacts", earlier.artifacts, setup.artifacts),
+    ):
+        if before != now:
+            raise UserError(
+                f"what this store has in Prefect and MLflow was made with {option} {before or 'left out'}, and would "
+                f"not be seen with {now or 'it left out'}; keep it as it was, or choose another --store"
+            )

@@ -1,0 +1,77 @@
+"""The keeper's rules; that it keeps real servers is shown by tests/system."""
+
+import fcntl
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from flows import keeper
+from flows.dead_runs import CANCEL_SECONDS, RUN_VARIABLE, SEEN_DEAD_SECONDS, DeadRuns
+from minimind.store import Store
+
+RUN = "0191e0c0-0000-7000-8000-000000000001"
+
+
+def test_service_that_dies_again_and_again_is_left_after_growing_pauses() -> None:
+    restarts = keeper.Restarts()
+    moments = [now for now in range(0, 1000) if restarts.is_due(float(now))]
+    assert restarts.gave_up
+    assert len(moments) == keeper.TRIES
+    pauses = [after - before for before, after in pairwise(moments)]
+    assert pauses == sorted(pauses)
+
+
+def test_service_that_was_up_for_long_is_started_at_once_though_it_died_often() -> None:
+    restarts = keeper.Restarts(tries=keeper.TRIES, tried_at=0.0)
+    assert restarts.is_due(keeper.STEADY_SECONDS + 1)
+    assert not restarts.gave_up
+
+
+class Api:
+    """Answers as Prefect's API does for one run, and keeps what it is told."""
+
+    def __init__(self, state: str, worker: str | None) -> None:
+        self.labels = {"prefect.worker.name": worker} if worker else {}
+        self.state, self.told = state, []
+
+    def __call__(self, path: str, body: Any) -> Any:
+        if path == "/flow_runs/filter":
+            state = {"timestamp": "2020-01-01T00:00:00Z"}
+            return [{"id": RUN, "name": "run", "state_type": self.state, "state": state, "labels": self.labels}]
+        self.told.append((path, body["state"]["type"]))
+        return {"status": "ACCEPT"}
+
+
+def test_run_whose_lock_is_left_behind_is_crashed_at_the_second_look(tmp_path: Path) -> None:
+    store, api = Store(tmp_path, ""), Api("RUNNING", None)
+    lock = tmp_path / "locks" / "runs" / RUN
+    lock.parent.mkdir(parents=True)
+    with lock.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        runs = DeadRuns(store, "minimind")
+        assert not runs.end(api, 0)
+        assert not runs.end(api, SEEN_DEAD_SECONDS)
+    assert not runs.end(api, 10)
+    assert [ended.state for ended in runs.end(api, 10 + SEEN_DEAD_SECONDS)] == ["CRASHED"]
+    assert api.told == [(f"/flow_runs/{RUN}/set_state", "CRASHED")]
+    assert not store.abandoned_runs()
+
+
+def test_only_runs_of_our_worker_are_ended_for_want_of_a_process(tmp_path: Path) -> None:
+    for worker, states in (("minimind", ["CANCELLED"]), ("elsewhere", []), (None, [])):
+        runs, api = DeadRuns(Store(tmp_path, ""), "minimind"), Api("CANCELLING", worker)
+        runs.end(api, 0)
+        assert [ended.state for ended in runs.end(api, SEEN_DEAD_SECONDS)] == states
+
+
+def test_process_that_nobody_cancels_is_told_to_stop(tmp_path: Path) -> None:
+    """The state is years old, much longer than a worker takes."""
+    assert CANCEL_SECONDS < 1e6
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env={RUN_VARIABLE: RUN})
+    try:
+        assert not DeadRuns(Store(tmp_path, ""), "minimind").end(Api("CANCELLING", "minimind"), 0)
+        assert process.wait(10) < 0
+    finally:
+        process.kill()

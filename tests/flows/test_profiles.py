@@ -1,0 +1,323 @@
+"""What a profile starts, who is let in, and what `minimind up` refuses."""
+
+import asyncio
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import postgres, servers
+from flows.credentials import credentials_path, ensure_credentials, load_credentials
+from flows.prefect_server import Door
+from flows.profiles import PROFILES, Place, Setup, recorded_place, save_setup
+from flows.servers import Service, Started
+from flows.status import look
+from flows.up import check, down, with_postgres
+from minimind.errors import ServerError, UserError
+
+SETUP = Setup(project=Path(__file__).parents[2], prefect_port=4999, mlflow_port=5999)
+TEAM = SETUP.model_copy(update={"profile": "team", "postgres": "postgresql://us%40er@db.example.org:5433/models"})
+PASSWORD = "p@ss/wo%rd"
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Place:
+    return Place(tmp_path, TEAM, ensure_credentials(tmp_path, PASSWORD))
+
+
+# --- services ---------------------------------------------------------------------------------------------------------
+
+
+def test_local_profile_binds_to_loopback_and_asks_for_no_password(tmp_path: Path) -> None:
+    services = Place(tmp_path, SETUP, {}).services()
+    assert list(services) == ["Prefect", "MLflow", "worker"]
+    for name in ("Prefect", "MLflow"):
+        command = services[name].command
+        assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert "PREFECT_SERVER_API_AUTH_STRING" not in services["Prefect"].environment
+    assert "--no-serve-artifacts" in services["MLflow"].command
+    assert services["MLflow"].environment["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{tmp_path}/mlflow.db"
+    assert services["MLflow"].environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    leases = services["Prefect"].environment["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"]
+    assert leases == "prefect.server.concurrency.lease_storage.filesystem"
+
+
+def test_team_profile_has_passwords_postgres_and_proxied_artifacts(team: Place) -> None:
+    services = team.services()
+    prefect, mlflow, worker = services["Prefect"].environment, services["MLflow"], services["worker"].environment
+    assert prefect["PREFECT_SERVER_API_AUTH_STRING"] == worker["PREFECT_API_AUTH_STRING"]
+    database = prefect["PREFECT_API_DATABASE_CONNECTION_URL"]
+    assert database == "postgresql+asyncpg://us%40er:p%40ss%2Fwo%25rd@db.example.org:5433/models_prefect"
+    assert mlflow.environment["MLFLOW_BACKEND_STORE_URI"].endswith("@db.example.org:5433/models_mlflow")
+    assert mlflow.environment["MLFLOW_AUTH_ADMIN_PASSWORD"] == worker["MLFLOW_TRACKING_PASSWORD"]
+    assert "--serve-artifacts" in mlflow.command
+    assert mlflow.command[mlflow.command.index("--app-name") + 1] == "basic-auth"
+    assert "PostgreSQL" not in services  # somebody else keeps it up
+
+
+def test_cluster_of_the_store_listens_on_loopback_alone(tmp_path: Path) -> None:
+    setup = TEAM.model_copy(update={"postgres": None, "postgres_port": 5999})
+    services = Place(tmp_path, setup, ensure_credentials(tmp_path, None)).services()
+    assert next(iter(services)) == "PostgreSQL"
+    assert "listen_addresses=127.0.0.1" in services["PostgreSQL"].command
+    assert "unix_socket_directories=" in services["PostgreSQL"].command
+
+
+def test_no_password_is_in_a_command_line_a_record_or_a_description(team: Place, tmp_path: Path) -> None:
+    save_setup(tmp_path, team.setup)
+    secrets = {value.partition(":")[2] or value for name, value in team.credentials.items() if "USER" not in name}
+    secrets |= {PASSWORD, "p%40ss"}
+    said = [repr(team), repr(team.postgres), team.postgres.address, (tmp_path / "servers" / "setup.json").read_text()]
+    for service in team.services().values():
+        said += [repr(service), *service.command]
+    for secret in secrets:
+        assert not [text for text in said if secret in text], secret
+
+
+def test_recorded_setup_describes_the_same_services_again(team: Place, tmp_path: Path) -> None:
+    save_setup(tmp_path, team.setup)
+    again = recorded_place(tmp_path)
+    assert again
+    for name, service in team.services().items():
+        assert again.services()[name].command == service.command
+        assert again.services()[name].environment == service.environment
+
+
+def test_names_by_which_others_reach_the_machine_are_allowed(tmp_path: Path) -> None:
+    setup = TEAM.model_copy(update={"host": "0.0.0.0", "allowed_hosts": ("trainer.example.org",)})
+    services = Place(tmp_path, setup, ensure_credentials(tmp_path, PASSWORD)).services()
+    assert "trainer.example.org" in services["Prefect"].command
+    allowed = services["MLflow"].command[services["MLflow"].command.index("--allowed-hosts") + 1].split(",")
+    assert {"trainer.example.org", "trainer.example.org:5999", "127.0.0.1:5999"} <= set(allowed)
+    assert "0.0.0.0" not in ",".join(allowed)
+    assert services["Prefect"].environment["PREFECT_UI_API_URL"] == "https://trainer.example.org/api"
+    assert services["worker"].environment["PREFECT_API_URL"] == "http://127.0.0.1:4999/api"
+
+
+# --- credentials ------------------------------------------------------------------------------------------------------
+
+
+def test_credentials_are_made_once_and_only_their_owner_may_read_them(tmp_path: Path) -> None:
+    made = ensure_credentials(tmp_path, None)
+    assert stat.S_IMODE(credentials_path(tmp_path).stat().st_mode) == 0o600
+    assert ensure_credentials(tmp_path, None) == made == load_credentials(tmp_path)
+    assert len(set(made.values())) == len(made)
+    assert ensure_credentials(tmp_path, PASSWORD)["MINIMIND_POSTGRES_PASSWORD"] == PASSWORD
+    assert ensure_credentials(tmp_path, None)["MINIMIND_POSTGRES_PASSWORD"] == PASSWORD
+
+
+def test_credentials_that_others_may_read_are_refused(tmp_path: Path) -> None:
+    ensure_credentials(tmp_path, None)
+    credentials_path(tmp_path).chmod(0o644)
+    with pytest.raises(ServerError, match="may be read by others"):
+        load_credentials(tmp_path)
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"host": "0.0.0.0"}, "asks for no password; use --profile team"),
+        ({"artifacts": "s3://models"}, "belongs to the team profile"),
+        ({"artifacts": "/data/models"}, "expected s3://BUCKET/PREFIX"),
+        ({"prefect_port": 5999}, "both servers were given port 5999"),
+        ({"profile": "team", "host": "203.0.113.7"}, "no server can listen on port"),
+        ({"project": Path("/nowhere")}, "there is no prefect.yaml in /nowhere"),
+    ],
+    ids=["open door", "artifacts of local", "artifacts elsewhere", "one port", "foreign address", "no project"],
+)
+def test_setup_that_cannot_be_is_refused(tmp_path: Path, changed: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        check(tmp_path, SETUP.model_copy(update=changed))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (SETUP, TEAM, "made with --profile local, and would not be seen with team"),
+        (TEAM, TEAM.model_copy(update={"postgres": None}), "--postgres postgresql://"),
+        (TEAM, TEAM.model_copy(update={"artifacts": "s3://models"}), "--artifacts left out"),
+    ],
+    ids=["profile", "postgres", "artifacts"],
+)
+def test_history_of_a_store_is_not_left_behind(tmp_path: Path, before: Setup, now: Setup, expected: str) -> None:
+    save_setup(tmp_path, before)
+    with pytest.raises(UserError, match=expected):
+        check(tmp_path, now)
+
+
+def test_store_of_plain_runs_is_one_of_the_local_profile(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").touch()
+    with pytest.raises(UserError, match="made with --profile local"):
+        check(tmp_path, TEAM)
+    check(tmp_path, SETUP)
+
+
+def test_machine_without_postgresql_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(postgres, "PROGRAM_FOLDERS", tmp_path)
+    postgres.programs.cache_clear()
+    with pytest.raises(ServerError, match="apt-get install postgresql"):
+        check(tmp_path, TEAM.model_copy(update={"postgres": None}))
+    postgres.programs.cache_clear()
+
+
+def test_password_of_postgres_comes_from_the_environment_alone() -> None:
+    url = "postgresql://user:secret@db.example.org/models"
+    with pytest.raises(UserError, match="put it in MINIMIND_POSTGRES_URL") as refused:
+        with_postgres(TEAM.model_copy(update={"postgres": url}), {})
+    assert "secret" not in str(refused.value)
+    setup, password = with_postgres(TEAM.model_copy(update={"postgres": None}), {"MINIMIND_POSTGRES_URL": url})
+    assert (setup.postgres, password) == ("postgresql://user@db.example.org:5432/models", "secret")
+    given = TEAM.model_copy(update={"postgres": setup.postgres})
+    assert with_postgres(given, {"PGPASSWORD": "other"})[1] == "other"
+    assert with_postgres(given, {})[1] is None  # what the store has kept counts
+    with pytest.raises(UserError, match="belongs to the team profile"):
+        with_postgres(SETUP.model_copy(update={"postgres": setup.postgres}), {})
+    assert with_postgres(SETUP, {"MINIMIND_POSTGRES_URL": url}) == (SETUP, None)
+
+
+@pytest.mark.parametrize(
+    "address", ["mysql://u@h/x", "postgresql://h/x", "postgresql://u@h:port/x", "postgresql://u@h/x/y", "u@h"]
+)
+def test_address_that_is_no_postgres_is_refused(address: str) -> None:
+    with pytest.raises(UserError, match="expected postgresql://USER@HOST:PORT/NAME"):
+        postgres.parse(address, None)
+
+
+def test_tls_of_postgres_is_asked_for_in_each_drivers_words() -> None:
+    server = postgres.parse("postgresql://u@db.example.org/x?sslmode=verify-full", "p")
+    assert server.url("psycopg", "mlflow").endswith("/x_mlflow?sslmode=verify-full")
+    assert server.url("asyncpg", "prefect").endswith("/x_prefect?ssl=verify-full")
+    with pytest.raises(UserError, match="only sslmode"):
+        postgres.parse("postgresql://u@h/x?options=-c", None)
+
+
+# --- Prefect's door ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "127.0.0.1:4200"}, 200),
+        ({"host": "LOCALHOST"}, 200),
+        ({"host": "[::1]:4200"}, 200),
+        ({"host": "127.0.0.1:4200", "origin": "http://localhost:4200"}, 200),
+        ({"host": "evil.example"}, 403),
+        ({"host": "127.0.0.1.evil.example"}, 403),
+        ({"host": "[::1"}, 403),
+        ({}, 403),
+        ({"host": "127.0.0.1:4200", "origin": "https://evil.example"}, 403),
+        ({"host": "127.0.0.1:4200", "origin": "null"}, 403),
+    ],
+)
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_foreign_host_or_origin_gets_403(headers: dict[str, str], status: int, kind: str) -> None:
+    assert answer(headers, kind) == status
+
+
+def answer(headers: dict[str, str], kind: str) -> int:
+    """The status by which the server in front of a door answers."""
+    sent: list[dict[str, Any]] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def receive() -> dict[str, str]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": kind, "headers": [(name.encode(), value.encode()) for name, value in headers.items()]}
+    asyncio.run(Door(application, ["127.0.0.1", "localhost", "[::1]"])(scope, receive, send))
+    return 403 if sent[0]["type"] == "websocket.close" else int(sent[0]["status"])
+
+
+# --- starting, stopping, status ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> Callable[..., Service]:
+    def make(code: str = "import time; time.sleep(600)", **more: Any) -> Service:
+        ready = tmp_path / "ready"
+        program = f"from pathlib import Path; Path({str(ready)!r}).touch(); {code}"
+        return Service("sleeper", [sys.executable, "-c", program], "nowhere", ready.exists, **more)
+
+    return make
+
+
+def test_service_is_recorded_and_stopped_with_its_children(tmp_path: Path, sleeper: Callable[..., Service]) -> None:
+    child = "import subprocess; subprocess.run(['sleep', '600'])"
+    started = servers.start(tmp_path, sleeper(child))
+    process = started.process()
+    assert process
+    while not (family := process.children(recursive=True)):
+        time.sleep(0.05)
+    assert list(servers.running_servers(tmp_path)) == ["sleeper"]
+    assert down(tmp_path) == ["sleeper"]
+    assert not started.is_alive()
+    assert not any(child.is_running() and child.status() != "zombie" for child in family)
+    assert servers.recorded_servers(tmp_path) == []
+
+
+def test_service_that_ends_its_children_itself_is_interrupted(tmp_path: Path, sleeper: Callable[..., Service]) -> None:
+    ended = tmp_path / "ended"
+    code = (
+        "import signal, time, sys\n"
+        f"signal.signal(signal.SIGINT, lambda *_: (Path({str(ended)!r}).touch(), sys.exit(0)))\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "time.sleep(600)"
+    )
+    service = sleeper(stops_children=False)
+    service.command[2] = service.command[2].replace("import time; time.sleep(600)", "\n" + code)
+    servers.start(tmp_path, service)
+    time.sleep(0.2)
+    down(tmp_path)
+    assert ended.exists()
+
+
+def test_service_that_does_not_come_up_says_why_and_leaves_nothing(
+    tmp_path: Path, sleeper: Callable[..., Service]
+) -> None:
+    broken = Service("broken", [sys.executable, "-c", "raise SystemExit('no luck')"], "nowhere", lambda: False)
+    with pytest.raises(ServerError, match=r"(?s)broken did not become healthy.*no luck"):
+        servers.start(tmp_path, broken)
+    assert servers.running_servers(tmp_path) == {}
+
+
+def test_log_before_a_restart_is_kept(tmp_path: Path, sleeper: Callable[..., Service]) -> None:
+    for _ in range(2):
+        servers.start(tmp_path, sleeper("print('said', flush=True); import time; time.sleep(600)"))
+        time.sleep(0.2)
+        down(tmp_path)
+    assert (tmp_path / "servers" / "sleeper.log.1").read_text() == "said\n"
+
+
+def test_status_says_what_is_down_and_nothing_where_nothing_should_be_up(tmp_path: Path) -> None:
+    assert look(tmp_path).is_healthy
+    save_setup(tmp_path, SETUP)
+    assert look(tmp_path).services == []
+    gone = subprocess.Popen(["true"])
+    dead = Started.of("Prefect", gone.pid, url="http://127.0.0.1:4999")
+    gone.wait()
+    servers.record(tmp_path, dead)
+    servers.record(tmp_path, Started.of("worker", os.getpid(), url="polls"))
+    status = look(tmp_path)
+    assert [(row.name, row.state) for row in status.services] == [("Prefect", "down"), ("worker", "unhealthy")]
+    assert not status.is_healthy
+    assert json.loads((tmp_path / "servers" / "up.json").read_text())[0]["name"] == "Prefect"
+
+
+def test_every_profile_ends_with_the_worker() -> None:
+    for profile in PROFILES.values():
+        assert profile.steps[-1].__name__ == "worker"

@@ -1,0 +1,25 @@
+from pathlib import Path
+
+from minimind.registry import tracking
+from minimind.registry.relocation import move_artifacts
+
+
+def test_artifacts_are_found_where_the_store_has_moved(uri: str, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    client = tracking.connect(uri)
+    experiment = client.create_experiment("moved", artifact_location=f"{old}/mlflow-artifacts/moved")
+    run = client.create_run(experiment)
+    client.log_text(run.info.run_id, "text", "note.txt")
+    client.create_registered_model("moved")
+    client.create_model_version("moved", f"{old}/mlflow-artifacts/moved/model", run.info.run_id)
+    beside = client.create_experiment("beside", artifact_location=f"{old}er/mlflow-artifacts")
+    served = client.create_experiment("served", artifact_location="mlflow-artifacts:/served")
+    old.rename(new)
+    assert move_artifacts(uri, old, new) == 4  # the experiment, the run, the version's source and its location
+    moved = tracking.connect(uri)
+    found = moved.get_run(run.info.run_id)
+    assert found.info.artifact_uri.startswith(f"{new}/mlflow-artifacts/moved/")
+    assert [artifact.path for artifact in moved.list_artifacts(run.info.run_id)] == ["note.txt"]
+    assert moved.get_model_version_download_uri("moved", "1") == f"{new}/mlflow-artifacts/moved/model"
+    assert moved.get_experiment(beside).artifact_location == f"{old}er/mlflow-artifacts"
+    assert moved.get_experiment(served).artifact_location == "mlflow-artifacts:/served"

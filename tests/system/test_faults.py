@@ -1,0 +1,87 @@
+"""Something is killed in the middle of a run: it ends or goes on, nothing is left, the next run makes the same bytes.
+
+One run, one fault, at a time; the installation is shared, as a machine is that stays up for months.
+"""
+
+import re
+import time
+
+import pytest
+
+from tests.system.checks import LEFT_SECONDS, assert_all_is_well, assert_nothing_lost
+from tests.system.faults import FAULTS, UNTIL, Caught, Fault, catch
+from tests.system.installation import ENDED, Installation, Undisturbed, wait_until
+from tests.system.results import Result, Results
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+QUICK = {("flow killed", "cleaning"), ("worker and flow killed", "cleaning"), ("cancelled by the API", "cleaning")}
+
+
+def cases() -> list[object]:
+    pairs = [(fault, moment) for fault in FAULTS for moment in fault.moments]
+    return [
+        pytest.param(
+            fault,
+            moment,
+            id=f"{fault.name.replace(' ', '-')}-in-{moment}",
+            marks=[pytest.mark.quick_system] if (fault.name, moment) in QUICK else [],
+        )
+        for fault, moment in pairs
+    ]
+
+
+@pytest.mark.parametrize(("fault", "moment"), cases())
+def test_fault_is_survived(
+    fault: Fault, moment: str, healthy: Installation, undisturbed: Undisturbed, results: Results
+) -> None:
+    survive(fault, moment, healthy, undisturbed, results)
+
+
+@pytest.mark.parametrize("moment", UNTIL)
+def test_death_of_postgresql_is_survived(
+    moment: str, healthy_team: Installation, undisturbed: Undisturbed, results: Results
+) -> None:
+    fault = Fault("PostgreSQL killed", lambda it: it.kill_service("PostgreSQL"))
+    survive(fault, moment, healthy_team, undisturbed, results)
+
+
+def survive(fault: Fault, moment: str, installation: Installation, undisturbed: Undisturbed, results: Results) -> None:
+    domain = re.sub(r"[^a-z]+", "-", f"{fault.name} {moment}".lower())
+    config = installation.config(domain)
+    until = UNTIL[moment]
+    expected = undisturbed(until)
+    installation.forget_builds()
+    caught = catch(installation, installation.start_run(config, until=until), moment)
+    hurt_at = time.monotonic()
+    try:
+        fault.inject(caught)
+    finally:
+        caught.let_go()
+    ended = wait_for_end(caught, fault)
+    seconds = time.monotonic() - hurt_at
+    assert ended == fault.ends_as, installation.run(caught.run)["state"]
+    assert_all_is_well(installation)
+    recovered = None
+    if not fault.run_goes_on:
+        installation.complete(config, until=until)
+        recovered = time.monotonic() - hurt_at
+    assert_nothing_lost(installation, domain, expected)
+    outcome = "went on" if fault.run_goes_on else f"ended as {ended.title()}"
+    results.add(Result(fault.name, moment, outcome, seconds, recovered, lost_words(caught, fault)))
+    assert_all_is_well(installation)
+
+
+def wait_for_end(caught: Caught, fault: Fault) -> str:
+    """The state in which the run ended; one that has no process any more is ended within two minutes."""
+    seconds = 300.0 if fault.run_goes_on else LEFT_SECONDS
+    installation = caught.installation
+    wait_until(lambda: installation.run(caught.run)["state_type"] in ENDED, seconds, f"end of the run, {fault.name}")
+    return str(installation.run(caught.run)["state_type"])
+
+
+def lost_words(caught: Caught, fault: Fault) -> str:
+    if fault.run_goes_on:
+        return "nothing"
+    if caught.checkpoint:
+        return f"{max(0, caught.step - caught.checkpoint)} of {caught.step} steps" if caught.step else "nothing"
+    return "the cleaning begun"

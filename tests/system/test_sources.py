@@ -1,0 +1,79 @@
+"""A source on the network stalls, lies or dies: it is tried again; where that is in vain, the next run reads it."""
+
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.system.checks import assert_all_is_well
+from tests.system.installation import Installation
+from tests.system.results import Result, Results
+from tests.system.web import BEHAVIOURS, Web, serving
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def web(installation: Installation) -> Iterator[Web]:
+    with serving(installation.corpus) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def from_web(web: Web, installation: Installation) -> dict[str, str]:
+    """What is published of the source when it behaves."""
+    installation.forget_builds()
+    installation.complete(installation.config("web", reads(web)), until="shards")
+    return installation.published("web")
+
+
+def reads(web: Web) -> Any:
+    def change(tree: dict[str, Any]) -> None:
+        tree["corpus"]["sources"] = [{"kind": "http", "name": "web", "files": [{"url": web.url}]}]
+
+    return change
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+def test_source_that_fails_once_is_asked_again(
+    behaviour: str, web: Web, from_web: dict[str, str], healthy: Installation, results: Results
+) -> None:
+    seconds, state = timed(healthy, web, behaviour, [behaviour], None)
+    assert state["type"] == "COMPLETED", state["message"]
+    assert healthy.published(domain_of(behaviour)) == from_web
+    results.add(Result(f"source {behaviour}, once", "corpus", "went on", seconds, None, "nothing"))
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS[1:])
+def test_source_that_fails_for_good_ends_the_run_and_the_next_one_reads_it(
+    behaviour: str, web: Web, from_web: dict[str, str], healthy: Installation, results: Results
+) -> None:
+    began = time.monotonic()
+    seconds, state = timed(healthy, web, behaviour, [], behaviour)
+    assert state["type"] == "FAILED"
+    assert "check the network and the server, and run again" in state["message"]
+    assert_all_is_well(healthy)
+    healthy.complete(healthy.config(domain_of(behaviour), reads(web)), until="shards")
+    assert healthy.published(domain_of(behaviour)) == from_web
+    recovered = time.monotonic() - began
+    results.add(Result(f"source {behaviour}, always", "corpus", "ended as Failed", seconds, recovered, "nothing"))
+
+
+def timed(
+    installation: Installation, web: Web, behaviour: str, coming: list[str], always: str | None
+) -> tuple[float, dict[str, Any]]:
+    """Seconds from the start of the run until it ended, and its state."""
+    web.coming, web.always = coming, always
+    began = time.monotonic()
+    try:
+        config = installation.config(domain_of(behaviour), reads(web))
+        ended = installation.finish(installation.start_run(config, until="shards"))
+    finally:
+        web.always = None
+    return time.monotonic() - began, ended["state"]
+
+
+def domain_of(behaviour: str) -> str:
+    return re.sub(r"[^a-z]+", "-", behaviour)
