@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import yaml
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.new_config import yaml_of
@@ -20,7 +19,7 @@ from minimind.explore.yaml_text import with_values
 from minimind.store import Store
 from minimind.training.device import find_device
 from minimind.training.precision import choose_precision
-from tasks.cleaning import PARTS_AT_ONCE, cleaning
+from tasks.cleaning import cleaning
 from tasks.corpus import corpus
 from tasks.explore import explore as explore_task
 from tasks.explore import explored_page
@@ -40,13 +39,7 @@ class ExploreRequest(BaseModel):
     store: Annotated[str | None, Field(description="The store's folder; else MINIMIND_STORE, else ./store")] = None
 
 
-@flow(
-    name="explore",
-    flow_run_name="{request.target}",
-    persist_result=True,
-    result_serializer="json",
-    task_runner=ThreadPoolTaskRunner(max_workers=PARTS_AT_ONCE),
-)
+@flow(name="explore", flow_run_name="{request.target}", persist_result=True, result_serializer="json")
 def explore(request: ExploreRequest) -> dict[str, Any]:
     """The audit; then, if there is enough text, three small trainings; then the page."""
     logging.getLogger("minimind").setLevel(logging.INFO)  # Prefect attaches its handler and leaves the level alone
