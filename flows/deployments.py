@@ -25,6 +25,7 @@ TAG = "minimind"  # of every deployment, and so of its runs
 SHOWN = ("parameters", "tags", "description", "concurrency_limit", "concurrency_options", "job_variables")
 
 Row = dict[str, Any]
+Wanted = Mapping[tuple[str, str], Row]
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,14 @@ def deploy_all(project: Path, environment: Mapping[str, str]) -> Deployed:
         if server.get(f"/work_pools/{WORK_POOL}").status_code == httpx.codes.NOT_FOUND:
             prefect(["work-pool", "create", WORK_POOL, "--type", "process"], project, environment)
         prefect(["deploy", "--all"], project, environment)
+        keep_paused(server, wanted, before)
         removed = reconcile(server, wanted, ours_or_wanted(server, wanted, project))
         after = ours_or_wanted(server, wanted, project)
     return compared(before, after, removed)
 
 
-def wanted_deployments(project: Path) -> dict[tuple[str, str], list[str]]:
-    """(name, entrypoint) -> slugs of its schedules, as prefect.yaml has them."""
+def wanted_deployments(project: Path) -> Wanted:
+    """(name, entrypoint) -> the deployment as prefect.yaml has it."""
     path = project / "prefect.yaml"
     try:
         tree = yaml.safe_load(path.read_text())
@@ -73,7 +75,7 @@ def wanted_deployments(project: Path) -> dict[tuple[str, str], list[str]]:
     problems += [f"the name {name} stands twice" for name in sorted({n for n in names if n and names.count(n) > 1})]
     if problems:
         raise ConfigError(str(path), problems)
-    return {(row["name"], row["entrypoint"]): [one["slug"] for one in row.get("schedules") or []] for row in rows}
+    return {(row["name"], row["entrypoint"]): row for row in rows}
 
 
 def problems_of(row: Row) -> Iterator[str]:
@@ -114,7 +116,7 @@ def api(environment: Mapping[str, str]) -> Iterator[httpx.Client]:
         ) from error
 
 
-def ours_or_wanted(server: httpx.Client, wanted: Mapping[tuple[str, str], Any], project: Path) -> list[Row]:
+def ours_or_wanted(server: httpx.Client, wanted: Wanted, project: Path) -> list[Row]:
     """The deployments that the YAML lists, and those that it listed once."""
     rows, offset = [], 0
     while page := server.post("/deployments/filter", json={"limit": 200, "offset": offset}).raise_for_status().json():
@@ -129,18 +131,35 @@ def is_ours(row: Row, project: Path) -> bool:
     return TAG in row["tags"] and {row.get("path"), *folders} & {str(project), str(project.resolve())} != set()
 
 
-def reconcile(server: httpx.Client, wanted: Mapping[tuple[str, str], list[str]], rows: list[Row]) -> list[str]:
+def keep_paused(server: httpx.Client, wanted: Wanted, before: list[Row]) -> None:
+    """Pauses again what somebody had paused, where the YAML says nothing of it: `prefect deploy` has resumed it."""
+    for row in before:
+        asked = wanted.get((row["name"], row["entrypoint"]))
+        if asked is None:
+            continue
+        if row["paused"] and "paused" not in asked:
+            server.post(f"/deployments/{row['id']}/pause_deployment").raise_for_status()
+        said = {one["slug"] for one in asked.get("schedules") or [] if "active" in one}
+        there = {one["id"] for one in server.get(f"/deployments/{row['id']}").raise_for_status().json()["schedules"]}
+        for one in row["schedules"]:
+            if not one["active"] and one["id"] in there and one["slug"] not in said:
+                path = f"/deployments/{row['id']}/schedules/{one['id']}"
+                server.patch(path, json={"active": False}).raise_for_status()
+
+
+def reconcile(server: httpx.Client, wanted: Wanted, rows: list[Row]) -> list[str]:
     """Removes deployments and schedules that the YAML does not list; the names of what is gone.
 
     A schedule without a slug was made by hand, in Prefect's pages, and stays.
     """
     removed = []
     for row in rows:
-        slugs = wanted.get((row["name"], row["entrypoint"]))
-        if slugs is None:
+        asked = wanted.get((row["name"], row["entrypoint"]))
+        if asked is None:
             server.delete(f"/deployments/{row['id']}").raise_for_status()
             removed.append(row["name"])
             continue
+        slugs = {one["slug"] for one in asked.get("schedules") or []}
         for schedule in row["schedules"]:
             if schedule["slug"] and schedule["slug"] not in slugs:
                 server.delete(f"/deployments/{row['id']}/schedules/{schedule['id']}").raise_for_status()

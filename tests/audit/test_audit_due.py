@@ -48,6 +48,8 @@ def registered(store: Store, config: Config, make_corpus: Corpus) -> Manifest:
     parents = {"corpus": make_corpus(OLD).fingerprint}
     for stage in STAGES[1:]:
         section = {"the": "plan"} if stage == "training" else getattr(config, stage)
+        if stage == "tokenizer":  # whose recipe says by its inputs what was kept
+            section = config.tokenizer.model_dump(mode="json", exclude={"keep"})
         details: dict[str, Any] = {"version": "3"} if stage == "registry" else {}
         if stage == "training":
             details = {"section": config.training.model_dump(mode="json")}

@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,17 +24,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def postgres_cluster(folder: Path, port: int) -> Iterator[str]:
-    """The address of an empty database for SQLAlchemy; the cluster ends with the block."""
+def postgres_cluster(port: int) -> Iterator[str]:
+    """The address of an empty database for SQLAlchemy; the cluster ends with the block.
+
+    It does not lie in pytest's folder, which other sessions close to everybody else, its server included.
+    """
     found = shutil.which("initdb")
     programs = Path(found).resolve().parent if found else next(iter(PROGRAMS), None)
     if programs is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="minimind-postgres-"))
     other: dict[str, Any] = {}
     if os.geteuid() == 0:  # as which it refuses to run
-        for path in (folder, *folder.parents[:3]):
-            path.chmod(path.stat().st_mode | 0o011)
         shutil.chown(folder, "postgres", "postgres")
         other = {"user": "postgres", "group": "postgres", "extra_groups": []}
     data = folder / "data"
@@ -53,3 +55,4 @@ def postgres_cluster(folder: Path, port: int) -> Iterator[str]:
     finally:
         server.send_signal(signal.SIGINT)  # ends sessions, then itself
         server.wait(30)
+        shutil.rmtree(folder)

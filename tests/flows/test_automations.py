@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -79,7 +80,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A Prefect server on PostgreSQL: SQLite answers automations with `database is locked`."""
     folder: Path = tmp_path_factory.mktemp("prefect")
     port = free_port()
-    with postgres_cluster(folder / "postgres", free_port()) as database:
+    with postgres_cluster(free_port()) as database:
         url = f"http://127.0.0.1:{port}/api"
         settings = prefect_settings(folder / "store", url) | {
             "PREFECT_API_DATABASE_CONNECTION_URL": database,
@@ -131,6 +132,7 @@ def set_state(api: httpx.Client, run: str, kind: str, message: str = "") -> None
 def heartbeat(api: httpx.Client, run: str) -> None:
     """As the flow's engine sends it."""
     event = {
+        "id": str(uuid4()),
         "event": "prefect.flow-run.heartbeat",
         "occurred": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "resource": {"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.name": "run"},
