@@ -82,7 +82,7 @@ def up(installation: Installation) -> Iterator[None]:
     pruned = {
         "name": "prune",
         "entrypoint": "flows/prune.py:prune",
-        "parameters": {"request": {}},
+        "parameters": {"request": {"keep_versions": 2}},
     }
     schedule = [{"slug": "often", "interval": INTERVAL_SECONDS}]
     try:
