@@ -38,17 +38,21 @@ def called(root: Path, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def as_user_error(error: Exception, root: Path) -> UserError | None:
-    """What a person can mend behind an error; None for a defect.
+    """What a person can mend behind an error; None for a defect, and for an error that says it already.
 
     Prefect cannot tell its server that a run has failed where that server is gone, or lies on a full disk as the store
     does; its client's error then covers the one that the run failed with.
     """
+    if isinstance(error, UserError):
+        return None
     behind: BaseException | None = error
     while isinstance(error, httpx.HTTPError) and behind is not None:
         if isinstance(behind, UserError):
             return behind
         behind = behind.__cause__ or behind.__context__
-    if shutil.disk_usage(root).free < FULL_BYTES:  # the server that lies there answers everything with 500
+    if (
+        root.exists() and shutil.disk_usage(root).free < FULL_BYTES
+    ):  # the server that lies there answers everything with 500
         return disk_full(root)
     if isinstance(error, httpx.TransportError):
         return ServerError(f"the Prefect server went away in the middle ({error}); run again: finished stages are kept")

@@ -140,7 +140,7 @@ def test_what_the_hub_does_not_have_is_said(told, case, said):
 
 def test_hub_that_cannot_be_reached_is_said(tmp_path):
     told = run_child("http://127.0.0.1:9", tmp_path, {"branch": {}})
-    assert "SourceError: source hub: the dataset team/laws" in told["branch"]["error"]
+    assert "SourceUnreachableError: source hub: the dataset team/laws" in told["branch"]["error"]
     assert "Check the network" in told["branch"]["error"]
 
 

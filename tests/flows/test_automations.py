@@ -19,7 +19,8 @@ import pytest
 from postgres import free_port, postgres_cluster
 
 from flows import automations
-from flows.servers import answers, prefect_command, prefect_settings
+from flows.prefect_server import server_command
+from flows.servers import answers, prefect_settings
 from minimind.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -87,7 +88,9 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
             "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "1",
         }
         with (folder / "prefect.log").open("wb") as log:
-            server = subprocess.Popen(prefect_command(port), env=os.environ | settings, stdout=log, stderr=log)
+            server = subprocess.Popen(
+                server_command("127.0.0.1", port, ["127.0.0.1"]), env=os.environ | settings, stdout=log, stderr=log
+            )
         try:
             until = time.monotonic() + 300
             while not answers(f"{url}/health"):

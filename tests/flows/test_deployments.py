@@ -15,7 +15,8 @@ import yaml
 from domain import PROJECT
 
 from flows.deployments import Deployed, deploy_all, wanted_deployments
-from flows.servers import own_prefect_server, prefect_settings
+from flows.own_server import own_prefect_server
+from flows.servers import prefect_settings
 from minimind.config import load_config
 from minimind.errors import ConfigError
 

@@ -37,7 +37,7 @@ def team(tmp_path: Path) -> Place:
 
 def test_local_profile_binds_to_loopback_and_asks_for_no_password(tmp_path: Path) -> None:
     services = Place(tmp_path, SETUP, {}).services()
-    assert list(services) == ["Prefect", "MLflow", "worker"]
+    assert list(services) == ["Prefect", "MLflow", "worker", "keeper"]
     for name in ("Prefect", "MLflow"):
         command = services[name].command
         assert command[command.index("--host") + 1] == "127.0.0.1"
@@ -318,6 +318,12 @@ def test_status_says_what_is_down_and_nothing_where_nothing_should_be_up(tmp_pat
     assert json.loads((tmp_path / "servers" / "up.json").read_text())[0]["name"] == "Prefect"
 
 
-def test_every_profile_ends_with_the_worker() -> None:
+def test_worker_and_keeper_start_once_all_that_they_need_is_there() -> None:
     for profile in PROFILES.values():
-        assert profile.steps[-1].__name__ == "worker"
+        assert [step.__name__ for step in profile.steps[-2:]] == ["worker", "keeper"]
+
+
+def test_automations_are_for_postgresql_alone() -> None:
+    steps = {name: [step.__name__ for step in profile.steps] for name, profile in PROFILES.items()}
+    assert "automations" in steps["team"]
+    assert "automations" not in steps["local"]

@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -70,6 +71,28 @@ def test_summary_for_people_has_funnel_figures_sample_and_what_comes_next(
     assert "generate models:/retrained@champion" in said
 
 
+def test_run_that_is_not_due_ends_behind_the_corpus_and_says_why(
+    first: dict[str, Any], domain: Domain, prefect: PrefectServer
+) -> None:
+    assert domain.call(prefect, "--when-due")["outcome"]["name"] == "nothing_new"
+    assert last_run(prefect)["state_name"] == "Nothing new"
+    before, times = domain.corpus.read_bytes(), domain.corpus.stat()
+    try:
+        with domain.corpus.open("a") as corpus:
+            corpus.write(json.dumps({"id": "new", "text": "one paragraph more"}) + "\n")
+        ended = domain.call(prefect, "--when-due")
+    finally:
+        domain.corpus.write_bytes(before)
+        os.utime(domain.corpus, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert ended["outcome"]["name"] == "too_little_changed"
+    assert "1 new, 0 changed and 0 removed documents since version 1" in ended["outcome"]["sentence"]
+    assert ended["stages"]["corpus"]
+    assert ended["stages"]["cleaning"] is None
+    state = last_run(prefect)["state"]
+    assert (state["type"], state["name"]) == ("COMPLETED", "Too little changed")
+    assert state["message"] == ended["outcome"]["sentence"]
+
+
 def test_changed_setting_rebuilds_from_its_stage_on_and_makes_a_challenger(
     first: dict[str, Any], domain: Domain, prefect: PrefectServer
 ) -> None:
@@ -124,8 +147,10 @@ def test_mlflow_has_one_run_for_a_retraining_with_its_metrics_and_report(first: 
 
 
 def test_restored_backup_reuses_every_stage_and_its_champion_loads(
-    first: dict[str, Any], domain: Domain, prefect: PrefectServer, tmp_path: Path
+    first: dict[str, Any], domain: Domain, prefect: PrefectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # MLflow remembers in its process where a run's artifacts lie, and the restored store has the same runs elsewhere
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._artifact_repos_cache", OrderedDict())
     archive, elsewhere = str(tmp_path / "a.tar.zst"), tmp_path / "elsewhere"
     invoke("backup", archive, "--store", str(domain.store))
     invoke("restore", archive, "--store", str(elsewhere))
@@ -221,28 +246,6 @@ def last_run(prefect: PrefectServer) -> dict[str, Any]:
     newest = {"sort": "START_TIME_DESC", "limit": 1}
     (run,) = httpx.post(f"{prefect.url}/flow_runs/filter", json=newest, timeout=30).raise_for_status().json()
     return dict(run)
-
-
-def test_run_that_is_not_due_ends_behind_the_corpus_and_says_why(
-    first: dict[str, Any], domain: Domain, prefect: PrefectServer
-) -> None:
-    assert domain.call(prefect, "--when-due")["outcome"]["name"] == "nothing_new"
-    assert last_run(prefect)["state_name"] == "Nothing new"
-    before, times = domain.corpus.read_bytes(), domain.corpus.stat()
-    try:
-        with domain.corpus.open("a") as corpus:
-            corpus.write(json.dumps({"id": "new", "text": "one paragraph more"}) + "\n")
-        ended = domain.call(prefect, "--when-due")
-    finally:
-        domain.corpus.write_bytes(before)
-        os.utime(domain.corpus, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert ended["outcome"]["name"] == "too_little_changed"
-    assert "1 new, 0 changed and 0 removed documents since version 1" in ended["outcome"]["sentence"]
-    assert ended["stages"]["corpus"]
-    assert ended["stages"]["cleaning"] is None
-    state = last_run(prefect)["state"]
-    assert (state["type"], state["name"]) == ("COMPLETED", "Too little changed")
-    assert state["message"] == ended["outcome"]["sentence"]
 
 
 def test_failed_run_says_stage_and_cause_as_its_state(
