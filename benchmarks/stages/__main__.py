@@ -4,7 +4,8 @@
 
 reads `<corpora>/<name>/*.jsonl.gz` (lines with id and text) with `configs/<name>.yaml`, and writes
 docs/benchmarks/stages.json, a row replacing an earlier one of the same part, corpus and setting, and the table beside
-it (`--table` does only that). A part alone: `--parts cost` or `--parts runners`; Dask and Ray need their extras.
+it (`--table` does only that). `--parts cost,runners` adds the same run over each task runner, which has not been
+measured yet; Dask and Ray need their extras.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpora", type=Path, default=os.environ.get("MINIMIND_CORPORA"))
     parser.add_argument("--names", default="legal-de,legal-en")
-    parser.add_argument("--parts", default="cost,runners")
+    parser.add_argument("--parts", default="cost")
     parser.add_argument("--runners", default=";".join(RUNNERS), help="separated by semicolons")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="only write the table")
