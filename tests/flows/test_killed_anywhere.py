@@ -98,6 +98,7 @@ def run_undisturbed(domain: Domain, root: Path) -> tuple[dict[str, str], dict[st
     return published(root), {stage: after - at for stage, at, after in zip(STAGES, times, times[1:], strict=False)}
 
 
+@pytest.mark.slow  # tests/system has its like among its quick ones
 def test_killed_run_leaves_nothing_running(make_domain: Callable[..., Domain]) -> None:
     domain = make_domain()
     command = [*MINIMIND, "run", str(domain.config), "--store", str(domain.store)]

@@ -47,6 +47,7 @@ def command(project: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(words, cwd=project, env=impatient, capture_output=True, text=True, timeout=240)
 
 
+@pytest.mark.slow  # tests/system has its like among its quick ones
 def test_scheduled_deployment_runs_and_down_stops_exactly_what_up_started(project: Path) -> None:
     prefect, mlflow = free_port(), free_port()
     bystander = subprocess.Popen(["sleep", "600"])
