@@ -102,8 +102,14 @@ def _with_runs(place: Place, states: list[ServiceState]) -> Status:
         running=[_run(run, names, "start_time", stages.get(run["id"], "")) for run in under_way],
         next=_first_of_each([_run(run, names, "expected_start_time") for run in _scheduled(api)]),
         last=[_run(run, names, "end_time", _why(run)) for key in names if (run := api.last_run(key))],
-        slots=[Slot(row["name"], row["active_slots"], row["limit"]) for row in api.limits()],
+        slots=[Slot(_limited(row["name"], names), row["active_slots"], row["limit"]) for row in api.limits()],
     )
+
+
+def _limited(name: str, names: dict[str, str]) -> str:
+    """What a limit is for: a deployment's own is called after its id."""
+    key = name.removeprefix("deployment:")
+    return f"runs of {names.get(key, key)}" if key != name else name
 
 
 def _scheduled(api: PrefectApi) -> list[dict[str, Any]]:
