@@ -23,6 +23,7 @@ def test_secrets_of_sources_stay_in_the_request(healthy: Installation) -> None:
 
         def change(tree: dict[str, Any]) -> None:
             with_login = by_variable.url.replace("://", f"://reader:${{{VARIABLE}}}@")
+            tree["cleaning"]["max_removed_share"] = 1.0  # both have the same documents
             files = [{"url": with_login}, {"url": f"{by_parameter.url}?api_token={WRITTEN_OUT}"}]
             tree["corpus"]["sources"] = [
                 {"kind": "http", "name": f"web{number}", "files": [file]} for number, file in enumerate(files)
