@@ -30,7 +30,10 @@ class PruneRequest(BaseModel):
     ] = False
     keep_versions: Annotated[
         int | None,
-        Field(ge=0, description="Of each domain, besides those with an alias, what they were built from; none: of all"),
+        Field(
+            ge=1,
+            description="So many versions of each domain, and those with an alias, keep what they were built from; none: all",
+        ),
     ] = None
     wait_hours: Annotated[float, Field(ge=0, le=168, description="For runs that use the store")] = 12.0
     store: Annotated[str | None, Field(description="The store's folder; else MINIMIND_STORE, else ./store")] = None

@@ -31,9 +31,7 @@ from minimind.training.plan import Plan
 from minimind.training.schedule import least_steps
 
 SHARES = (1.0, 0.5, 0.25)
-MAX_EPOCHS = (
-    8  # of the whole; the quarter then sees its text 16 times, where a time more is worth a third of fresh text
-)
+MAX_EPOCHS = 8  # of the whole; the quarter sees its text 16 times then, and a time more is worth a third of fresh text
 PRESET = "tiny"
 TRIED = {  # of the section: the recipe that the ladder was measured with
     "start_from": "scratch", "preset": PRESET, "sizes": None, "sequence_length": 256, "batch_tokens": 4096,
