@@ -18,12 +18,12 @@ import yaml
 from flows import servers
 from flows.dead_runs import processes_of_runs
 from flows.profiles import Place, recorded_place
-from minimind.store import Store
+from minimind.store import STAGES, Store
 from tests.flows.domain import MINIMIND, PROJECT, environment, small_config, write_corpus
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 Undisturbed = Callable[[str], dict[str, str]]  # last stage -> <stage>/<file> -> sha256
-REBUILT = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation", "registry", "texts", "tracking")
+REBUILT = (*STAGES, "downloads", "texts", "tracking")
 REPRODUCIBLE = ("corpus", "cleaning", "tokenizer", "shards", "training")  # evaluation also measures speed
 CLOCKED = ("metrics.jsonl",)  # carries wall-clock times
 BUDGET = "150k tokens"
@@ -179,6 +179,11 @@ class Installation:
         ended = self.finish(self.start_run(config, **request))
         assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
         return ended
+
+    def is_tried_again_later(self, run: str) -> bool:
+        """Whether a stage of the run waits for its next try."""
+        stages = self.ask("/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+        return any(stage["state_name"] == "AwaitingRetry" for stage in stages)
 
     def processes_of(self, run: str) -> "RunProcesses":
         """The processes of a run: Prefect's engine with our flow, and the training where there is one."""

@@ -30,7 +30,7 @@ def test_secrets_of_sources_stay_in_the_request(healthy: Installation) -> None:
             ]
 
         healthy.complete(healthy.config("secrets", change))
-        by_parameter.always = "dies after half"  # and in what is said of an error
+        by_parameter.always = "is gone"  # and in what is said of an error
         healthy.forget_builds()
         failed = healthy.finish(healthy.start_run(healthy.config("secrets", change)))
     assert failed["state_type"] == "FAILED"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.system.checks import assert_all_is_well
-from tests.system.installation import Installation
+from tests.system.installation import Installation, wait_until
 from tests.system.results import Result, Results
 from tests.system.web import BEHAVIOURS, Web, serving
 
@@ -40,38 +40,49 @@ def reads(web: Web) -> Any:
 def test_source_that_fails_once_is_asked_again(
     behaviour: str, web: Web, from_web: dict[str, str], healthy: Installation, results: Results
 ) -> None:
-    seconds, state = timed(healthy, web, behaviour, [behaviour], None)
+    seconds, state = timed(healthy, web, behaviour, [behaviour])
     assert state["type"] == "COMPLETED", state["message"]
     assert healthy.published(domain_of(behaviour)) == from_web
     results.add(Result(f"source {behaviour}, once", "corpus", "went on", seconds, None, "nothing"))
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS[1:])
-def test_source_that_fails_for_good_ends_the_run_and_the_next_one_reads_it(
+def test_source_that_fails_at_every_try_is_asked_again_when_it_may_be_back(
     behaviour: str, web: Web, from_web: dict[str, str], healthy: Installation, results: Results
 ) -> None:
-    began = time.monotonic()
-    seconds, state = timed(healthy, web, behaviour, [], behaviour)
-    assert state["type"] == "FAILED"
-    assert "check the network and the server, and run again" in state["message"]
-    assert_all_is_well(healthy)
-    healthy.complete(healthy.config(domain_of(behaviour), reads(web)), until="shards")
-    assert healthy.published(domain_of(behaviour)) == from_web
-    recovered = time.monotonic() - began
-    results.add(Result(f"source {behaviour}, always", "corpus", "ended as Failed", seconds, recovered, "nothing"))
-
-
-def timed(
-    installation: Installation, web: Web, behaviour: str, coming: list[str], always: str | None
-) -> tuple[float, dict[str, Any]]:
-    """Seconds from the start of the run until it ended, and its state."""
-    web.coming, web.always = coming, always
-    began = time.monotonic()
+    began, web.always = time.monotonic(), behaviour
     try:
-        config = installation.config(domain_of(behaviour), reads(web))
-        ended = installation.finish(installation.start_run(config, until="shards"))
+        run = healthy.start_run(healthy.config(domain_of(behaviour), reads(web)), until="shards")
+        wait_until(lambda: healthy.is_tried_again_later(run), 240, "a stage that waits for its next try")
     finally:
         web.always = None
+    ended = healthy.finish(run)
+    assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
+    assert healthy.published(domain_of(behaviour)) == from_web
+    seconds = time.monotonic() - began
+    results.add(Result(f"source {behaviour}, for a while", "corpus", "went on", seconds, None, "nothing"))
+
+
+def test_source_that_is_gone_ends_the_run_and_the_next_one_reads_it(
+    web: Web, from_web: dict[str, str], healthy: Installation, results: Results
+) -> None:
+    began = time.monotonic()
+    seconds, state = timed(healthy, web, "is gone", ["is gone"])
+    assert state["type"] == "FAILED"
+    assert "404" in state["message"]
+    assert_all_is_well(healthy)
+    healthy.complete(healthy.config(domain_of("is gone"), reads(web)), until="shards")
+    assert healthy.published(domain_of("is gone")) == from_web
+    recovered = time.monotonic() - began
+    results.add(Result("source is gone, once", "corpus", "ended as Failed", seconds, recovered, "nothing"))
+
+
+def timed(installation: Installation, web: Web, behaviour: str, coming: list[str]) -> tuple[float, dict[str, Any]]:
+    """Seconds from the start of the run until it ended, and its state."""
+    web.coming = coming
+    began = time.monotonic()
+    config = installation.config(domain_of(behaviour), reads(web))
+    ended = installation.finish(installation.start_run(config, until="shards"))
     return time.monotonic() - began, ended["state"]
 
 

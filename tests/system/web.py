@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-BEHAVIOURS = ("stalls", "lies about its length", "dies after half")
+BEHAVIOURS = ("stalls", "lies about its length", "dies after half")  # and `is gone`
 
 
 class Web(ThreadingHTTPServer):
@@ -37,6 +37,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(401)
             return
         behaviour = self.server.always or (self.server.coming.pop(0) if self.server.coming else None)
+        if behaviour == "is gone":
+            self.send_error(404)
+            return
         content = self.server.file.read_bytes()
         self.send_response(200)
         self.send_header("Content-Type", "application/x-ndjson")
