@@ -32,7 +32,7 @@ class PruneRequest(BaseModel):
         int | None,
         Field(
             ge=1,
-            description="So many versions of each domain, and those with an alias, keep what they were built from; none: all",
+            description="So many of each domain, and those with an alias, keep what they were built from; none: all",
         ),
     ] = None
     wait_hours: Annotated[float, Field(ge=0, le=168, description="For runs that use the store")] = 12.0

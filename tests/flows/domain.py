@@ -18,9 +18,12 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from flows.servers import prefect_settings
+from minimind.store import Store
 
 PROJECT = Path(__file__).parents[2]
 MINIMIND = [sys.executable, "-m", "flows.cli"]
+REPRODUCIBLE = ("corpus", "cleaning", "tokenizer", "shards", "training")  # evaluation also measures speed
+CLOCKED = ("metrics.jsonl",)  # carries wall-clock times
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,18 @@ class PrefectServer:
             use_profile(Profile(name="tests"), include_current_context=False),
         ):
             yield
+
+
+def published(store: Store) -> dict[str, str]:
+    """<stage>/<file> -> sha256 of the domain's newest build of each stage that must be the same on every run."""
+    manifests = {stage: store.newest(stage) for stage in REPRODUCIBLE}
+    return {
+        f"{stage}/{name}": entry.sha256
+        for stage, manifest in manifests.items()
+        if manifest
+        for name, entry in manifest.files.items()
+        if name not in CLOCKED
+    }
 
 
 def environment(**more: str) -> dict[str, str]:

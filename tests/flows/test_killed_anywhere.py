@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from domain import MINIMIND, PROJECT, Domain, environment
+from domain import MINIMIND, PROJECT, Domain, environment, published
 from stages import run_stages
 
 from minimind.store import Store
@@ -20,7 +20,6 @@ from minimind.store import Store
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["stages"])
 STAGES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation")
-REPRODUCIBLE = ("corpus", "cleaning", "tokenizer", "shards", "training")  # evaluation also measures speed
 KILLS = 10
 
 
@@ -49,20 +48,6 @@ class Process:
         return self._process.exitcode
 
 
-def published(root: Path) -> dict[str, str]:
-    """<stage>/<file> -> sha256 of the newest build of each stage that must be reproducible."""
-    store = Store(root, "small")
-    manifests = {stage: store.newest(stage) for stage in REPRODUCIBLE}
-    timed = ("metrics.jsonl",)  # carries wall-clock times
-    return {
-        f"{stage}/{name}": entry.sha256
-        for stage, manifest in manifests.items()
-        if manifest
-        for name, entry in manifest.files.items()
-        if name not in timed
-    }
-
-
 def test_ten_kills_at_random_moments_change_no_byte(
     make_domain: Callable[..., Domain], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,7 +69,7 @@ def test_ten_kills_at_random_moments_change_no_byte(
     last = Process(domain, root)
     assert "done" in last.steps()
     assert last.join() == 0
-    assert published(root) == undisturbed
+    assert published(Store(root, "small")) == undisturbed
     assert_nothing_runs_in(root)
 
 
@@ -95,7 +80,9 @@ def run_undisturbed(domain: Domain, root: Path) -> tuple[dict[str, str], dict[st
     assert process.join() == 0
     assert list(began) == [*STAGES, "done"]
     times = list(began.values())
-    return published(root), {stage: after - at for stage, at, after in zip(STAGES, times, times[1:], strict=False)}
+    return published(Store(root, "small")), {
+        stage: after - at for stage, at, after in zip(STAGES, times, times[1:], strict=False)
+    }
 
 
 @pytest.mark.slow  # tests/system has its like among its quick ones

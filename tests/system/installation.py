@@ -19,13 +19,11 @@ from flows import servers
 from flows.dead_runs import processes_of_runs
 from flows.profiles import Place, recorded_place
 from minimind.store import STAGES, Store
-from tests.flows.domain import MINIMIND, PROJECT, environment, small_config, write_corpus
+from tests.flows.domain import MINIMIND, PROJECT, environment, published, small_config, write_corpus
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 Undisturbed = Callable[[str], dict[str, str]]  # last stage -> <stage>/<file> -> sha256
 REBUILT = (*STAGES, "downloads", "texts", "tracking")
-REPRODUCIBLE = ("corpus", "cleaning", "tokenizer", "shards", "training")  # evaluation also measures speed
-CLOCKED = ("metrics.jsonl",)  # carries wall-clock times
 BUDGET = "150k tokens"
 PATIENCE = float(os.environ.get("MINIMIND_PATIENCE", "1"))  # a factor on every time limit, for busy machines
 SECRETS = {"MINIMIND_TEST_TOKEN": "planted-8f3b/7c@1"}  # in the environment of all that is up
@@ -213,18 +211,6 @@ class Installation:
             metric.step for run in runs for metric in client.get_metric_history(run.info.run_id, "training/tokens")
         ]
         return sorted(steps), [run.info.status for run in runs]
-
-
-def published(store: Store) -> dict[str, str]:
-    """<stage>/<file> -> sha256 of the domain's newest build of each stage that must be the same on every run."""
-    manifests = {stage: store.newest(stage) for stage in REPRODUCIBLE}
-    return {
-        f"{stage}/{name}": entry.sha256
-        for stage, manifest in manifests.items()
-        if manifest
-        for name, entry in manifest.files.items()
-        if name not in CLOCKED
-    }
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from minimind.store import Store
-from tests.flows.domain import Domain
+from tests.flows.domain import Domain, published
 from tests.system.faults import building, is_at, last_step
-from tests.system.installation import Installation, Undisturbed, published, wait_until
+from tests.system.installation import Installation, Undisturbed, wait_until
 from tests.system.results import Result, Results
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]

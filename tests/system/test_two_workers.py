@@ -5,8 +5,9 @@ import time
 import pytest
 
 from minimind.store import Store
+from tests.flows.domain import REPRODUCIBLE
 from tests.system.checks import assert_all_is_well, assert_nothing_lost
-from tests.system.installation import REPRODUCIBLE, Installation, Undisturbed
+from tests.system.installation import Installation, Undisturbed
 from tests.system.results import Result, Results
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
