@@ -27,9 +27,10 @@ from typing import Any
 
 from benchmarks.cleaning import enlarged, tools
 from benchmarks.cleaning.oracle import true_pairs
-from benchmarks.cleaning.results import key_of, merge, read_rows, write_table
+from benchmarks.cleaning.results import key_of, merge, render
 from benchmarks.cleaning.stability import measure_increment, measure_variations
 from benchmarks.measured import CommandError, Measured, describe_load, measure
+from benchmarks.rows import read_rows, write_table
 from minimind.store import describe_machine, git_commit
 
 RESULTS = Path(__file__).parents[2] / "docs" / "benchmarks" / "near-duplicates.json"
@@ -40,7 +41,7 @@ def main() -> None:
     given = arguments().parse_args()
     if not given.table:
         run(given)
-    print(write_table(given.results))
+    print(write_table(given.results, render))
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -89,7 +90,7 @@ def run(given: argparse.Namespace) -> None:
             row = measure_increment(source, given.increment, working, given.cores, more_documents(given))
             record(given, described, {"tool": "ours", "part": f"increment {given.increment:g}"} | row)
     if failed:
-        print(write_table(given.results))
+        print(write_table(given.results, render))
         raise SystemExit(f"{', '.join(failed)} failed, see above; the other rows are in {given.results}")
 
 

@@ -1,13 +1,10 @@
 """The rows of the near-duplicate benchmark: merged into one JSON, and a Markdown page made from it."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.cleaning.ours import OTHER_STEPS
-
-Row = dict[str, Any]
+from benchmarks.rows import Row, read_rows, write_rows
 
 TITLES = {"ours": "this project", "datatrove": "datatrove", "text_dedup": "text-dedup"}
 HEAD = """# Near-duplicates
@@ -23,34 +20,16 @@ divided among them.
 """
 
 
-def read_rows(results: Path) -> list[Row]:
-    rows: list[Row] = json.loads(results.read_text())["rows"] if results.is_file() else []
-    return rows
-
-
 def merge(results: Path, row: Row) -> None:
     """Adds a row, in the place of one of the same input, part, tool and cores; versions of a peer stay apart."""
     rows = [known for known in read_rows(results) if key_of(known) != key_of(row)] + [row]
     rows.sort(key=lambda known: (known["input"]["megabytes"], *map(str, key_of(known))))
-    results.parent.mkdir(parents=True, exist_ok=True)
-    partial = results.with_suffix(".partial")
-    partial.write_text(json.dumps({"rows": rows}, indent=1, ensure_ascii=False) + "\n")
-    partial.replace(results)
+    write_rows(results, rows)
 
 
 def key_of(row: Row) -> tuple[str, str, str, int, str | None]:
     version = None if row["tool"] == "ours" else row.get("version")
     return row["input"]["sha256"], row["part"], row["tool"], row["cores"], version
-
-
-def write_table(results: Path) -> str:
-    """The page, which is also written beside the JSON."""
-    rows = read_rows(results)
-    if not rows:
-        raise SystemExit(f"{results} has no rows; run the benchmark without --table first")
-    page = render(rows)
-    results.with_suffix(".md").write_text(page)
-    return page
 
 
 def render(rows: Sequence[Row]) -> str:

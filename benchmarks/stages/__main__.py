@@ -10,20 +10,18 @@ measured yet; Dask and Ray need their extras.
 
 import argparse
 import importlib.metadata
-import json
 import os
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from benchmarks.rows import Row, read_rows, write_rows, write_table
 from benchmarks.stages.cost import measured_stages
 from benchmarks.stages.runners import RUNNERS, measured_runners
-from benchmarks.stages.table import write_table
+from benchmarks.stages.table import render
 from minimind.store import describe_machine, git_commit
 
-Row = dict[str, Any]
 RESULTS = Path("docs/benchmarks/stages.json")
 LIBRARIES = ("prefect", "duckdb", "tokenizers", "tiktoken", "pyarrow")
 
@@ -43,7 +41,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".stages-") as working:
             for row in measured(given, Path(working)):
                 merge(given.results, row | about())
-    print(write_table(given.results))
+    print(write_table(given.results, render))
 
 
 def measured(given: argparse.Namespace, working: Path) -> Iterator[Row]:
@@ -74,10 +72,7 @@ def key_of(row: Row) -> tuple[str, str, str]:
 
 def merge(results: Path, row: Row) -> None:
     """Adds a row, in the place of an earlier one of the same part, corpus and setting."""
-    rows = json.loads(results.read_text())["rows"] if results.is_file() else []
-    rows = [known for known in rows if key_of(known) != key_of(row)] + [row]
-    results.parent.mkdir(parents=True, exist_ok=True)
-    results.write_text(json.dumps({"rows": rows}, indent=1, ensure_ascii=False) + "\n")
+    write_rows(results, [known for known in read_rows(results) if key_of(known) != key_of(row)] + [row])
 
 
 if __name__ == "__main__":

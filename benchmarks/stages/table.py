@@ -1,11 +1,9 @@
 """The page of docs/benchmarks/stages.json."""
 
-import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
 
-Row = dict[str, Any]
+from benchmarks.rows import Row
+
 HEAD = """# What the data stages cost
 
 Made by `python -m benchmarks.stages` from `stages.json`, which also has digests, versions, machine and commit of every
@@ -26,16 +24,6 @@ server included. *machine's CPU* is what all processes of the machine used meanw
 already are no children of the run. On {cores} cores there is nothing to win: the rows say what each runner adds, and
 that the bytes are the same.
 """
-
-
-def write_table(results: Path) -> str:
-    """The page, which is also written beside the JSON."""
-    rows: list[Row] = json.loads(results.read_text())["rows"] if results.is_file() else []
-    if not rows:
-        raise SystemExit(f"{results} has no rows; run the benchmark without --table first")
-    page = render(rows)
-    results.with_suffix(".md").write_text(page)
-    return page
 
 
 def render(rows: Sequence[Row]) -> str:

@@ -11,10 +11,11 @@ from similar_texts import all_pairs, random_words, shingles, varied
 
 from benchmarks.cleaning import enlarged, ours
 from benchmarks.cleaning.oracle import true_pairs
-from benchmarks.cleaning.results import merge, read_rows, render
+from benchmarks.cleaning.results import merge, render
 from benchmarks.cleaning.stability import write_increment
 from benchmarks.cleaning.tools import Found, clusters_of, found_by, scores
 from benchmarks.measured import CommandError, Measured, measure
+from benchmarks.rows import read_rows
 from minimind.cleaning.parts import Resources
 
 
