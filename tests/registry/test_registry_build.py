@@ -16,7 +16,7 @@ from minimind.errors import ModelNotFoundError, OutOfMemoryError, ServerError, U
 from minimind.evaluation import overlap
 from minimind.evaluation.scoring import score_folder
 from minimind.registry import build as registry
-from minimind.registry import required, tracking
+from minimind.registry import champion, required, tracking
 from minimind.registry.build import RegistryInputs, build
 from minimind.registry.gate import Decision, Measured
 from minimind.registry.packaged_model import resolve_model
@@ -252,7 +252,7 @@ def test_champion_that_has_seen_the_whole_holdout_is_kept_and_said(
 
 
 def test_download_says_that_files_are_gone_by_its_status_alone() -> None:
-    gone = registry.says_that_files_are_gone
+    gone = champion.says_that_files_are_gone
     assert gone(MlflowException("x", error_code=RESOURCE_DOES_NOT_EXIST))
     assert gone(MlflowException("failures:\n404 Client Error: NOT FOUND for url: http://there/1"))
     assert not gone(MlflowException("failures:\n500 Server Error: for url: http://there/models/404/model"))
