@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import yaml
 
+from flows import local_run, servers
 from flows.prefect_api import WORK_POOL
 from minimind.errors import ConfigError, ServerError
 from minimind.masking import masked
@@ -40,6 +41,21 @@ class Deployed:
     def lines(self) -> list[str]:
         named = (("made", self.made), ("changed", self.changed), ("removed", self.removed), ("as before", self.kept))
         return [f"{word:<9} {', '.join(names)}" for word, names in named if names]
+
+
+def deploy(project: Path, notify: str | None, root: Path) -> list[str]:
+    """Deploys to the server of PREFECT_API_URL, else to that of `minimind up`; what was done, line by line."""
+    if not os.environ.get("PREFECT_API_URL") and "Prefect" not in servers.running_servers(root):
+        raise ServerError(
+            "there is no Prefect server to deploy to; set PREFECT_API_URL to one, or start one with `minimind up`"
+        )
+    with local_run.prefect_server(root):
+        lines = deploy_all(project, os.environ).lines()
+        if notify:
+            from flows.automations import register
+
+            lines += register(notify).lines()
+    return lines
 
 
 def deploy_all(project: Path, environment: Mapping[str, str]) -> Deployed:

@@ -2,13 +2,14 @@
 
 import ipaddress
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-from flows import postgres, servers
+from flows import postgres, servers, services
 from flows.credentials import credentials_path, ensure_credentials
 from flows.profiles import PROFILES, Place, Setup, load_setup, recorded_place, save_setup
 from flows.services import KEEPER, Once
@@ -17,8 +18,23 @@ from minimind.errors import ServerError, UserError
 POSTGRES_URL = "MINIMIND_POSTGRES_URL"
 
 
-def up(root: Path, wanted: Setup, say: Callable[[str], None], environ: Mapping[str, str] = os.environ) -> None:
-    """Starts what the profile lists; returns once each is healthy, and leaves nothing running where one is not."""
+def up(
+    root: Path,
+    wanted: Setup,
+    say: Callable[[str], None],
+    notify: str | None = None,
+    environ: MutableMapping[str, str] = os.environ,
+) -> None:
+    """Starts what the profile lists; returns once each is healthy, and leaves nothing running where one is not.
+
+    `notify` is who is told of failures. It is handed on in the environment, as it may hold a password.
+    """
+    if notify:
+        if services.automations not in PROFILES[wanted.profile].steps:
+            raise UserError(
+                "--notify needs --profile team: Prefect on SQLite answers automations with `database is locked`"
+            )
+        environ[services.NOTIFY] = notify
     running = servers.running_servers(root)
     if running and KEEPER not in running:
         start_again(root, KEEPER)
@@ -92,6 +108,20 @@ def runs_that_end(root: Path) -> list[str]:
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------------
+
+
+def asked_for(root: Path, profile: str | None, postgres: str | None, artifacts: str | None, **more: Any) -> Setup:
+    """The setup of `minimind up`: profile, database and bucket are those of the last time where they are not named."""
+    before = load_setup(root)
+    chosen = profile or (before.profile if before else "local")
+    if chosen not in PROFILES:
+        raise UserError(f"--profile {chosen!r} is none; expected {' or '.join(PROFILES)}")
+    kept = before if before and before.profile == chosen else None
+    places = {
+        "postgres": postgres or (kept.postgres if kept else None),
+        "artifacts": artifacts or (kept.artifacts if kept else None),
+    }
+    return Setup(profile=chosen, project=Path.cwd(), **places, **more)
 
 
 def with_postgres(setup: Setup, environ: Mapping[str, str]) -> tuple[Setup, str | None]:

@@ -19,7 +19,7 @@ from flows.prefect_server import Door
 from flows.profiles import PROFILES, Place, Setup, recorded_place, save_setup
 from flows.servers import Service, Started
 from flows.status import look
-from flows.up import check, down, with_postgres
+from flows.up import check, down, up, with_postgres
 from minimind.errors import ServerError, UserError
 
 SETUP = Setup(project=Path(__file__).parents[2], prefect_port=4999, mlflow_port=5999)
@@ -327,3 +327,8 @@ def test_automations_are_for_postgresql_alone() -> None:
     steps = {name: [step.__name__ for step in profile.steps] for name, profile in PROFILES.items()}
     assert "automations" in steps["team"]
     assert "automations" not in steps["local"]
+
+
+def test_notify_is_refused_where_no_automation_would_tell(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--notify needs --profile team"):
+        up(tmp_path, SETUP, print, notify="https://chat.example.org/hooks/1")
