@@ -182,7 +182,7 @@ def test_machine_in_trouble_promotes_nothing(
     def failing(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr(registry, place, failing)
+    monkeypatch.setattr(champion, place, failing)
     with pytest.raises(expected) as raised:
         register(make_stages("20"))
     assert expected is not OutOfMemoryError or "the champion, version 1, was measured" in str(raised.value)
