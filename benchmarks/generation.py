@@ -20,9 +20,9 @@ import torch
 
 from benchmarks.measured import busy_seconds
 from minimind.config import PRESETS
+from minimind.machine import describe_machine, git_commit
 from minimind.model.generate import generate
 from minimind.model.transformer import ModelConfig, Transformer
-from minimind.store import describe_machine, git_commit
 
 RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks" / "generation.json"
 RECOMPUTED, RECOMPUTED_BATCH = "everything anew", "everything anew, 8 at once"

@@ -30,10 +30,11 @@ from tokenizers import Tokenizer
 from benchmarks.measured import busy_seconds
 from benchmarks.tokenizing_table import Row, key_of, render
 from minimind.config import ShardsConfig
+from minimind.machine import describe_machine, git_commit
 from minimind.parts import cores
 from minimind.shards.build import ShardsInputs
 from minimind.shards.build import build as build_shards
-from minimind.store import Manifest, Outcome, Recipe, Store, describe_machine, git_commit
+from minimind.store import Manifest, Outcome, Recipe, Store
 from minimind.tokenizer.bpe import load_tokenizer, save_tokenizer, train_bpe
 from minimind.tokenizer.encoding import encode_documents, pieces, read_texts, sampled_texts, with_tokenizers
 from minimind.tokenizer.fast_encoding import ChosenEncoding, choose_encoding

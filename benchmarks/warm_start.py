@@ -32,9 +32,10 @@ from minimind.config import Config, LocalFilesSource, load_config
 from minimind.corpus.build import CorpusInputs
 from minimind.corpus.build import build as build_corpus
 from minimind.evaluation.scoring import score_folder
+from minimind.machine import describe_machine, git_commit
 from minimind.shards.build import ShardsInputs
 from minimind.shards.build import build as build_shards
-from minimind.store import Manifest, Store, describe_machine, git_commit
+from minimind.store import Manifest, Store
 from minimind.tokenizer.build import TokenizerInputs
 from minimind.tokenizer.build import build as build_tokenizer
 from minimind.tokenizer.sampling import drawn

@@ -13,8 +13,8 @@ import psutil
 
 from flows import servers
 from flows.settings import store_root
+from minimind.machine import processor_name
 from minimind.masking import masked
-from minimind.store import processor_name
 
 PINNED = {  # distribution -> (versions that work, what happens otherwise)
     "prefect": ("3.8.8", "the project is tested with this version"),

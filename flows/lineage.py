@@ -17,6 +17,7 @@ from flows.store_views import ANY_WIDTH
 from flows.summary import program
 from minimind.audit.holding import builds_holding
 from minimind.audit.visible import on_one_line
+from minimind.digests import sha256_of_json
 from minimind.errors import UserError
 from minimind.registry.lineage import DIRTY, cost, price_per_hour
 from minimind.registry.recorded import (
@@ -28,7 +29,7 @@ from minimind.registry.recorded import (
     version_named,
 )
 from minimind.report.figures import plural
-from minimind.store import Manifest, Store, number_in_words, sha256_of_json
+from minimind.store import Manifest, Store, number_in_words
 
 SHORT = 12  # digits of a sha256
 LICENCES = 8  # of a source

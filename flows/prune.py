@@ -13,7 +13,8 @@ from flows.failures import failures_told
 from flows.settings import store_root
 from flows.store_views import existing_store, prune_store
 from minimind.errors import StoreInUseError
-from minimind.store import Prunable, Store
+from minimind.pruning import Prunable
+from minimind.store import Store
 
 ASK_AGAIN_SECONDS = 30.0
 

@@ -30,13 +30,14 @@ from minimind.config import (
     TrainingConfig,
     describe_problem,
 )
+from minimind.digests import sha256_of_file
 from minimind.errors import UserError
 from minimind.evaluation.build import EvaluationInputs
 from minimind.evaluation.build import build as build_evaluation
 from minimind.registry.recorded import MADE_FROM, Recorded, connected, read_recorded, version_named
 from minimind.shards.build import ShardsInputs
 from minimind.shards.build import build as build_shards
-from minimind.store import Manifest, Store, sha256_of_file
+from minimind.store import Manifest, Store
 from minimind.tokenizer.build import TokenizerInputs
 from minimind.tokenizer.build import build as build_tokenizer
 from minimind.training.build import TrainingInputs

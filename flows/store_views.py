@@ -12,7 +12,8 @@ from rich.table import Table
 
 from flows.settings import store_root
 from minimind.errors import UserError
-from minimind.store import STAGES, Manifest, Prunable, Recipe, Store, prunable, size_of
+from minimind.pruning import Prunable, prunable, size_of
+from minimind.store import STAGES, Manifest, Recipe, Store
 
 REPRODUCTION = ".reproduction-"  # before the name of the store in which a model is made again
 

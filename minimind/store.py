@@ -4,44 +4,31 @@ A build writes into `.building-<fingerprint>` beside its destination and is rena
 published folder is always whole. One lock per fingerprint keeps two runs from building the same thing.
 """
 
-import ast
 import errno
 import fcntl
-import hashlib
-import importlib.metadata
-import importlib.util
-import io
 import json
 import logging
 import os
-import platform
-import re
 import shutil
-import subprocess
 import time
-import tokenize
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from minimind.config import Section
+from minimind.digests import code_digests, sha256_of_file, sha256_of_json, version_of
 from minimind.errors import DiskFullError, StoreDamagedError, StoreInUseError, UserError
+from minimind.machine import describe_machine, git_commit, lock_sha256
 
 logger = logging.getLogger(__name__)
 
 STAGES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation", "registry")
-# modules that shape no result of a stage by themselves
-INFRASTRUCTURE = {
-    "minimind", "minimind.config", "minimind.store", "minimind.errors", "minimind.masking", "minimind.parts",
-}  # fmt: skip
-LIBRARY = Path(__file__).parent
-PYTHON = ".".join(platform.python_version_tuple()[:2])
 SAID_CHANGES = 5  # in the log; `minimind store why` lists all of them
 
 Report = Callable[[str, float, float | None, str], None]  # stage, done, total (None: unknown), text
@@ -89,11 +76,6 @@ def recipe(
     config = section.model_dump(mode="json") if isinstance(section, BaseModel) else dict(section)
     versions = {name: version_of(name) for name in libraries}
     return Recipe(stage, config, dict(inputs), code_digests(stage), versions, dict(parents or {}))
-
-
-def version_of(library: str) -> str:
-    """Of a distribution; of `python` without the number of the bug fix, as its tables of Unicode and its `re` go."""
-    return PYTHON if library == "python" else importlib.metadata.version(library)
 
 
 class FileEntry(BaseModel):
@@ -341,6 +323,17 @@ class Store:
         return load_manifest(self.root / stage / fingerprint)
 
 
+def _is_locked(path: Path) -> bool:
+    try:
+        with path.open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def load_manifest(folder: Path) -> Manifest | None:
     """The manifest of a published folder; None if there is none, or if a file it names is gone or of another size."""
     try:
@@ -397,236 +390,7 @@ def disk_full(root: Path) -> DiskFullError:
     )
 
 
-# --- pruning ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Prunable:
-    path: Path
-    bytes: int
-    reason: str
-
-
-def prunable(store: Store, unfinished: bool = False, given_up: frozenset[str] = frozenset()) -> list[Prunable]:
-    """What may go: builds that neither a registered model nor a domain's newest build needs, and leftovers of kills.
-
-    A leftover that a living run works on is locked, and is not listed; an interrupted training, which the next run
-    would continue, only if `unfinished` is asked for. `given_up` are fingerprints of registrations that need nothing.
-    """
-    kept = needed_builds(store, given_up)
-    rows = []
-    for stage in STAGES:
-        for manifest in store.manifests(stage):
-            if (stage, manifest.fingerprint) not in kept:
-                rows.append(Prunable(manifest.path, size_of(manifest.path), "replaced by a newer build"))
-        for path in sorted((store.root / stage).glob(".building-*")) + sorted((store.root / stage).glob(".outdated-*")):
-            if _is_locked(store.root / "locks" / f"{stage}-{path.name.partition('-')[2]}"):
-                continue
-            if stage != "training":
-                rows.append(Prunable(path, size_of(path), "left by a run that did not finish"))
-            elif unfinished:
-                rows.append(Prunable(path, size_of(path), "an interrupted training, with its checkpoint"))
-    return rows
-
-
-def needed_builds(store: Store, given_up: frozenset[str] = frozenset()) -> set[tuple[str, str]]:
-    """(stage, fingerprint) of all registered models and newest builds, with everything they were made from."""
-    roots = [manifest for manifest in store.manifests("registry") if manifest.fingerprint not in given_up]
-    domains = {manifest.domain for stage in STAGES for manifest in store.manifests(stage)}
-    for domain in domains:
-        roots += [newest for stage in STAGES if (newest := Store(store.root, domain).newest(stage))]
-    needed: set[tuple[str, str]] = set()
-    while roots:
-        manifest = roots.pop()
-        if (manifest.stage, manifest.fingerprint) in needed:
-            continue
-        needed.add((manifest.stage, manifest.fingerprint))
-        parents = (store.find(stage, fingerprint) for stage, fingerprint in manifest.parents.items())
-        roots += [parent for parent in parents if parent]
-    return needed
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        with path.open() as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-def size_of(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-# --- digests ----------------------------------------------------------------------------------------------------------
-
-
-def sha256_of_file(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def sha256_of_json(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-@cache
-def code_digests(stage: str) -> dict[str, str]:
-    """Module or SQL file -> digest, for the stage's package and every `minimind` module that it imports.
-
-    SQL files are those of the stage's own package: who imports a function of another stage runs none of its queries.
-
-    Comments, docstrings and blank space do not count. Config, store and errors do not either: what they decide
-    reaches a fingerprint as resolved values, and a reworded message must not cost a training.
-    """
-    modules = _modules()
-    remembered = _remembered_digests()
-    known = dict(remembered)
-    digests: dict[str, str] = {}
-    waiting = [name for name in modules if name.startswith(f"minimind.{stage}.") or name == f"minimind.{stage}"]
-    while waiting:
-        name = waiting.pop()
-        if name in digests or name in INFRASTRUCTURE:
-            continue
-        source = modules[name].read_text()
-        content = hashlib.sha256(source.encode()).hexdigest()
-        if name not in known or known[name][0] != content:
-            known[name] = (content, *_digest_and_imports(source, name))
-        _, digests[name], imports = known[name]
-        waiting += [imported for imported in imports if imported in modules]
-    if known != remembered:
-        _remember_digests(known)
-    for path in sorted((LIBRARY / stage).rglob("*.sql")):
-        digests[path.relative_to(LIBRARY).as_posix()] = hashlib.sha256(_sql_without_comments(path)).hexdigest()[:16]
-    return dict(sorted(digests.items()))
-
-
-def _digests_path() -> Path:
-    """Beside the compiled modules, where Python keeps them; another one for each Python and each text of this file."""
-    rules = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
-    compiled = Path(importlib.util.cache_from_source(str(LIBRARY / "store.py")))
-    return compiled.with_name(f"digests-{platform.python_version()}-{rules}.json")
-
-
-def _remembered_digests() -> dict[str, tuple[str, str, list[str]]]:
-    """Module -> sha256 of its text, digest, imports, as an earlier process found them out: half a second's work."""
-    try:
-        found: dict[str, list[Any]] = json.loads(_digests_path().read_text())
-        return {name: (content, digest, imports) for name, (content, digest, imports) in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def _remember_digests(known: Mapping[str, tuple[str, str, list[str]]]) -> None:
-    """Nothing where the folder cannot be written to."""
-    path = _digests_path()
-    partial = path.with_suffix(f".{os.getpid()}")
-    with suppress(OSError):
-        path.parent.mkdir(exist_ok=True)
-        for outdated in path.parent.glob("digests-*"):
-            outdated.unlink()
-        partial.write_text(json.dumps(known))
-        partial.replace(path)
-
-
-def _modules() -> dict[str, Path]:
-    names = {}
-    for path in sorted(LIBRARY.rglob("*.py")):
-        parts = ("minimind", *path.relative_to(LIBRARY).with_suffix("").parts)
-        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return names
-
-
-@cache
-def _digest_and_imports(source: str, module: str) -> tuple[str, list[str]]:
-    """Of its tokens; and absolute names that it may import from `minimind`, packages on the way included."""
-    docstrings: set[tuple[int, int]] = set()
-    imports: set[str] = set()
-    for node in _statements(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            imports |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module} imports relatively; the store reads absolute imports only"
-            imports |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
-            match node.body[0]:
-                case ast.Expr(value=ast.Constant(value=str())) as docstring:
-                    docstrings.add((docstring.lineno, docstring.col_offset))
-    return _digest_of_tokens(source, docstrings), sorted(name for name in imports if name.startswith("minimind"))
-
-
-def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """The node and all statements in it; expressions, which are most of a tree, hold none."""
-    yield node
-    for branch in ("body", "orelse", "finalbody", "handlers", "cases"):
-        children = getattr(node, branch, ())
-        if isinstance(children, list):
-            for child in children:
-                yield from _statements(child)
-
-
-def _digest_of_tokens(source: str, docstrings: set[tuple[int, int]]) -> str:
-    skipped = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING}
-    digest = hashlib.sha256()
-    after_docstring = False
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type in skipped or token.start in docstrings or (after_docstring and token.type == tokenize.NEWLINE):
-            after_docstring = token.start in docstrings
-            continue
-        after_docstring = False
-        text = token.string if token.type not in (tokenize.INDENT, tokenize.NEWLINE) else ""
-        digest.update(f"{tokenize.tok_name[token.type]} {text}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _sql_without_comments(path: Path) -> bytes:
-    """Blank space counts only inside quotes."""
-    pieces = re.findall(r"'[^']*'|--[^\n]*|\s+|[^\s'-]+|-", path.read_text())
-    return " ".join(piece for piece in pieces if not (piece.isspace() or piece.startswith("--"))).encode()
-
-
-# --- this machine, and words ------------------------------------------------------------------------------------------
-
-
-@cache
-def git_commit() -> str | None:
-    """The commit of the project's checkout, with `-dirty` where files differ from it; None outside a checkout."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=LIBRARY, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return described.stdout.strip() or None
-
-
-@cache
-def lock_sha256() -> str | None:
-    """Of the lock file that the environment was set up from; None where the project is no checkout."""
-    path = LIBRARY.parent / "requirements.lock"
-    return sha256_of_file(path) if path.is_file() else None
-
-
-@cache
-def describe_machine() -> dict[str, Any]:
-    return {
-        "platform": platform.platform(),
-        "processor": processor_name(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    }
-
-
-def processor_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+# --- in words ---------------------------------------------------------------------------------------------------------
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from minimind.cleaning.split import corpus_digest, ledger_path
 from minimind.config import CHAMPION, SCRATCH, Config
+from minimind.digests import sha256_of_file
 from minimind.evaluation import overlap
 from minimind.registry.parent import Ancestor, ledger_of, parent_for, start_at
-from minimind.store import sha256_of_file
 from minimind.tokenizer.kept import FILE, check_kept
 from minimind.training.start import Start, check_fits, check_tokenizer
 from tasks.run import Run

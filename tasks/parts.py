@@ -11,9 +11,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.futures import as_completed
 
+from minimind.digests import PYTHON, code_digests, sha256_of_json, version_of
 from minimind.errors import UserError, WorkersLostError
 from minimind.parts import IN_TURN, APart, Report, Result, silent
-from minimind.store import PYTHON, code_digests, sha256_of_json, version_of
 from tasks.runners import PARTS_AT_ONCE, opened
 
 ROUNDS = 3  # in which a part whose worker has died is worked on again

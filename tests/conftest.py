@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from minimind.store import Manifest, Outcome, Recipe, Store, sha256_of_json
+from minimind.digests import sha256_of_json
+from minimind.store import Manifest, Outcome, Recipe, Store
 
 Texts = Mapping[str, str]  # document_id (`<source>/<id>`) -> text
 MakeCleaning = Callable[[Texts, Texts], Manifest]

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from flows import cli
 from flows.cli import app
 from minimind.config import load_config
-from minimind.store import Outcome, Recipe, Store, size_of
+from minimind.pruning import size_of
+from minimind.store import Outcome, Recipe, Store
 
 runner = CliRunner()
 

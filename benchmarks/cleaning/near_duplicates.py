@@ -31,7 +31,7 @@ from benchmarks.cleaning.results import key_of, merge, render
 from benchmarks.cleaning.stability import measure_increment, measure_variations
 from benchmarks.measured import CommandError, Measured, describe_load, measure
 from benchmarks.rows import read_rows, write_table
-from minimind.store import describe_machine, git_commit
+from minimind.machine import describe_machine, git_commit
 
 RESULTS = Path(__file__).parents[2] / "docs" / "benchmarks" / "near-duplicates.json"
 TRUTH_MEGABYTES = 200

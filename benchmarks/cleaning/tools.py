@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.cleaning import ours
 from benchmarks.cleaning.enlarged import read
-from minimind.store import git_commit
+from minimind.machine import git_commit
 
 PEERS = Path(__file__).parent / "peers"
 NAMES = ("ours", "datatrove", "text_dedup")

@@ -22,7 +22,7 @@ from benchmarks.ladder.page import render
 from benchmarks.ladder.rungs import SIZES, run_rung
 from benchmarks.recipe.task import count, sha256_of_folder
 from minimind.config import TrainingConfig, load_config
-from minimind.store import describe_machine, git_commit
+from minimind.machine import describe_machine, git_commit
 from minimind.training.device import find_device, hardware_name
 
 PROJECT = Path(__file__).parents[2]

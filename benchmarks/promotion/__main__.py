@@ -29,9 +29,10 @@ from minimind.evaluation.compare import compare, compare_by_source, paired
 from minimind.evaluation.holdout import read_holdout
 from minimind.evaluation.scoring import DocumentScores, score
 from minimind.evaluation.seed_spread import Known, SeedSpread, spread_of
+from minimind.machine import describe_machine, git_commit
 from minimind.registry.gate import Measured, decide
 from minimind.shards.build import ShardsInputs, build
-from minimind.store import Manifest, Store, describe_machine, git_commit
+from minimind.store import Manifest, Store
 from minimind.tokenizer.bpe import load_tokenizer
 from minimind.training.budget import make_plan
 from minimind.training.loop import Trainer

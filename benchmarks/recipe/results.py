@@ -11,7 +11,8 @@ import torch
 from benchmarks.recipe.recipes import RECIPES, batch_sequences_of, model_of, plan_of, settings_of
 from benchmarks.recipe.running import run
 from benchmarks.recipe.task import Task, sha256_of_folder
-from minimind.store import describe_machine, git_commit, sha256_of_json
+from minimind.digests import sha256_of_json
+from minimind.machine import describe_machine, git_commit
 from minimind.training.device import hardware_name
 
 Row = dict[str, Any]

@@ -20,7 +20,7 @@ from benchmarks.rows import Row, read_rows, write_rows, write_table
 from benchmarks.stages.cost import measured_stages
 from benchmarks.stages.runners import RUNNERS, measured_runners
 from benchmarks.stages.table import render
-from minimind.store import describe_machine, git_commit
+from minimind.machine import describe_machine, git_commit
 
 RESULTS = Path("docs/benchmarks/stages.json")
 LIBRARIES = ("prefect", "duckdb", "tokenizers", "tiktoken", "pyarrow")

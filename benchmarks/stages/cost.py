@@ -21,9 +21,10 @@ from minimind.config import Config, load_config
 from minimind.corpus.build import CorpusInputs
 from minimind.corpus.build import build as build_corpus
 from minimind.parts import cores
+from minimind.pruning import size_of
 from minimind.shards.build import ShardsInputs
 from minimind.shards.build import build as build_shards
-from minimind.store import Manifest, Store, size_of
+from minimind.store import Manifest, Store
 from minimind.tokenizer.build import TokenizerInputs
 from minimind.tokenizer.build import build as build_tokenizer
 

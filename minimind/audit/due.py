@@ -16,10 +16,11 @@ import duckdb
 
 from minimind.cleaning.decontamination import evaluation_inputs
 from minimind.config import CHAMPION, SCRATCH, Config, RetrainWhenConfig, parse_age
+from minimind.digests import code_digests, sha256_of_file, version_of
 from minimind.evaluation.harness import harness_inputs
 from minimind.evaluation.tasks import task_inputs
 from minimind.masking import masked_tree
-from minimind.store import STAGES, Manifest, Recipe, Store, code_digests, sha256_of_file, version_of
+from minimind.store import STAGES, Manifest, Recipe, Store
 from minimind.tokenizer.build import KEPT_INPUT
 from minimind.tokenizer.kept import FILE
 from minimind.training.start import Start

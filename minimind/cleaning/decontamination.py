@@ -14,8 +14,8 @@ from typing import Any
 import duckdb
 
 from minimind.config import DecontaminationConfig
+from minimind.digests import sha256_of_file
 from minimind.errors import SourceError
-from minimind.store import sha256_of_file
 
 COMMON_GRAM_DOCUMENTS = 20  # an n-gram in so many documents belongs to no single one of them
 LONG_TEXT_WORDS = 1_024  # of longer texts, an eighth of the n-grams is looked at: 128, an error of 4% at half

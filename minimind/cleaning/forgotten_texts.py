@@ -10,7 +10,8 @@ import duckdb
 
 from minimind.cleaning.database import connect, copied_as, make_text_table, read_as, rows_of
 from minimind.cleaning.parts import DIGESTS, TEXTS, is_whole, seal
-from minimind.store import Manifest, Store, needed_builds, size_of
+from minimind.pruning import needed_builds, size_of
+from minimind.store import Manifest, Store
 
 NEEDED = "create table needed as select distinct md5(text) as text_key from corpus"
 NOTHING_NEEDED = "create table needed (text_key varchar)"

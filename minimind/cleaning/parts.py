@@ -23,8 +23,8 @@ from minimind.cleaning.database import (
     unless_needless,
 )
 from minimind.cleaning.normalize import add_normalizing_functions
+from minimind.digests import sha256_of_file
 from minimind.parts import IN_TURN, Report, Workers, cores, silent
-from minimind.store import sha256_of_file
 
 PASSING = {"line_signals", "word_signals", "run_signals"}  # tables that only others of this pass read
 TEXTS = pa.schema(

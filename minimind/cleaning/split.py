@@ -19,8 +19,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from minimind.config import SplitConfig
+from minimind.digests import sha256_of_file, sha256_of_json
 from minimind.errors import LedgerError
-from minimind.store import Manifest, Store, sha256_of_file, sha256_of_json
+from minimind.store import Manifest, Store
 
 LEDGER = "ledger.parquet"
 

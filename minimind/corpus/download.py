@@ -31,10 +31,11 @@ from minimind.corpus.answers import (
 )
 from minimind.corpus.kept import DownloadFolder, Kept, read_record, write_record
 from minimind.corpus.parallel import DownloadPart, Pace, Transfers, download, in_parallel, quiet_libraries
+from minimind.digests import sha256_of_file
 from minimind.errors import SourceError
 from minimind.masking import masked, with_variables
 from minimind.parts import IN_TURN, Report, Workers
-from minimind.store import Store, sha256_of_file
+from minimind.store import Store
 
 WATCHED_SECONDS = 60.0
 MIN_WATCHED_BYTES = 10_000  # received in that time; a server that sends less is taken for stalled

@@ -15,8 +15,8 @@ from minimind.corpus.globs import MemberGlobs, names_suffix
 from minimind.corpus.records import Place, UnfitError
 from minimind.corpus.sources.protocol import FileRead, Item, Meter, Skipped, Unreadable
 from minimind.corpus.suffixes import ARCHIVES, FORMATS, FORMATS_IN_WORDS, SUFFIXES, SUFFIXES_IN_WORDS, suffix_of
+from minimind.digests import sha256_of_file
 from minimind.errors import SourceError
-from minimind.store import sha256_of_file
 
 COPIED_BYTES = 1 << 20
 

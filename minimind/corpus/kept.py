@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minimind.digests import sha256_of_file
 from minimind.masking import masked
-from minimind.store import Store, sha256_of_file
+from minimind.store import Store
 
 
 @dataclass(frozen=True)

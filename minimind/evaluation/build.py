@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from minimind.config import EvaluationConfig
+from minimind.digests import sha256_of_file, sha256_of_json
 from minimind.errors import UserError
 from minimind.evaluation import overlap, safety
 from minimind.evaluation.choices import Answers, answer
@@ -30,7 +31,7 @@ from minimind.evaluation.speed import measure_speed
 from minimind.evaluation.tasks import read_tasks, run_task, task_inputs
 from minimind.model.hugging_face import load_model
 from minimind.model.transformer import Transformer
-from minimind.store import Manifest, Outcome, Store, recipe, sha256_of_file, sha256_of_json
+from minimind.store import Manifest, Outcome, Store, recipe
 from minimind.tokenizer.bpe import load_tokenizer
 from minimind.tokenizer.encoding import read_texts
 

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from minimind.digests import sha256_of_file
 from minimind.errors import UserError
-from minimind.store import sha256_of_file
 
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from scipy.special import ndtri, stdtrit
 
 from minimind.config import PRESETS, SCRATCH, ModelSizes
-from minimind.store import sha256_of_json
+from minimind.digests import sha256_of_json
 
 # of the training section: what moves the result and is no mere choice of the machine
 SHAPING_KEYS = (

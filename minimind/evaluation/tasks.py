@@ -9,12 +9,12 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from minimind.config import TaskConfig
+from minimind.digests import sha256_of_file
 from minimind.errors import UserError
 from minimind.evaluation.choices import Question, answer
 from minimind.evaluation.intervals import share_interval
 from minimind.model.generate import generate
 from minimind.model.transformer import Transformer
-from minimind.store import sha256_of_file
 from minimind.tokenizer.bpe import END_OF_TEXT_ID
 
 MAX_ANSWER_TOKENS = 64  # that are written before a line break ends the answer

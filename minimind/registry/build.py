@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minimind.config import Config, RegistryConfig
+from minimind.digests import sha256_of_json
 from minimind.errors import UserError
 from minimind.evaluation import overlap
 from minimind.evaluation.seed_spread import Known, known_spread, shaping
@@ -24,7 +25,7 @@ from minimind.registry.model_card import CARD, model_card
 from minimind.registry.packaged_model import save_packaged_model
 from minimind.registry.promotion import UNANNOUNCED_TAG, aliases_of, champion_of, settle
 from minimind.registry.tracking import connect, find_experiment, if_there, refusals_said
-from minimind.store import Manifest, Outcome, Recipe, Store, recipe, sha256_of_json
+from minimind.store import Manifest, Outcome, Recipe, Store, recipe
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -13,6 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from minimind.config import EvaluationConfig
+from minimind.digests import sha256_of_file
 from minimind.errors import ModelNotFoundError, StoreDamagedError, UserError
 from minimind.evaluation.compare import Difference, compare, compare_by_source, in_words, paired
 from minimind.evaluation.holdout import Holdout, read_holdout
@@ -26,7 +27,7 @@ from minimind.model.transformer import Transformer
 from minimind.registry.packaged_model import download, find_version, opened, refuse_unknown
 from minimind.registry.promotion import champion_of, previous_champion
 from minimind.registry.tracking import connect, figures_of, refusals_said, run_of
-from minimind.store import Store, sha256_of_file
+from minimind.store import Store
 from minimind.tokenizer.bpe import load_tokenizer
 
 if TYPE_CHECKING:

@@ -13,10 +13,11 @@ import yaml
 
 from minimind.cleaning.split import corpus_digest
 from minimind.config import Config
+from minimind.digests import sha256_of_json
 from minimind.masking import masked, masked_tree
 from minimind.registry.document_fates import FATES, write_fates
 from minimind.registry.tracking import FINGERPRINT_TAG
-from minimind.store import Manifest, sha256_of_json
+from minimind.store import Manifest
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput

@@ -10,10 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minimind.digests import LIBRARY, sha256_of_json
 from minimind.errors import ModelNotFoundError
 from minimind.registry.completion import DEFAULTS, Limits
 from minimind.registry.tracking import connect, initialise, quieten, refusals_said
-from minimind.store import LIBRARY, Store, sha256_of_json
+from minimind.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

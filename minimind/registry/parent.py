@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from minimind.digests import sha256_of_file
 from minimind.errors import ModelNotFoundError
 from minimind.registry import lineage
 from minimind.registry.packaged_model import download
 from minimind.registry.promotion import champion_of
 from minimind.registry.tracking import FINGERPRINT_TAG, connect, if_there, refusals_said
-from minimind.store import Store, sha256_of_file
+from minimind.store import Store
 from minimind.training.start import Start
 
 logger = logging.getLogger(__name__)

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minimind.config import ShardsConfig
+from minimind.digests import sha256_of_file
 from minimind.parts import IN_TURN, Workers
 from minimind.shards.mixing import Mixing
 from minimind.shards.packing import pack
 from minimind.shards.replay import OldDocuments, weigh_old_documents
 from minimind.shards.tokenizing import PART_BYTES, TokenizingPart, documents_of, runs_of_row_groups, tokenize_part
 from minimind.shards.writer import write_shard, write_token_bytes
-from minimind.store import Manifest, Outcome, Store, recipe, sha256_of_file
+from minimind.store import Manifest, Outcome, Store, recipe
 from minimind.tokenizer.bpe import load_tokenizer, token_lengths
 from minimind.tokenizer.encoding import TokenizedDocument, sampled_texts
 from minimind.tokenizer.fast_encoding import choose_encoding

@@ -7,7 +7,8 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from minimind.config import TokenizerConfig
-from minimind.store import Manifest, Outcome, Store, recipe, sha256_of_file
+from minimind.digests import sha256_of_file
+from minimind.store import Manifest, Outcome, Store, recipe
 from minimind.tokenizer.bpe import SPECIAL_TOKENS, load_tokenizer, save_tokenizer, token_lengths, train_bpe
 from minimind.tokenizer.encoding import encode_documents, pieces, read_texts, sampled_texts
 from minimind.tokenizer.fast_encoding import choose_encoding

@@ -9,10 +9,12 @@ import torch
 from pydantic import ValidationError
 
 from minimind.config import ModelSizes, TrainingConfig
+from minimind.digests import sha256_of_json
 from minimind.errors import CorpusTooSmallError
+from minimind.machine import processor_name
 from minimind.model.transformer import ModelConfig
 from minimind.shards.reader import ShardReader, vocabulary_size
-from minimind.store import Manifest, Store, processor_name, sha256_of_json
+from minimind.store import Manifest, Store
 from minimind.training.calibration import expected_seconds
 from minimind.training.compilation import choose_compilation
 from minimind.training.device import choose_processes, find_device, hardware_name, physical_cores

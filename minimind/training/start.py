@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minimind.config import ModelSizes, TrainingConfig
+from minimind.digests import sha256_of_file
 from minimind.errors import ConfigError
 from minimind.model.hugging_face import check_tensors, read_config, weight_files
 from minimind.model.transformer import ModelConfig
-from minimind.store import sha256_of_file
 from minimind.training.optimizer import OptimizerSettings
 
 

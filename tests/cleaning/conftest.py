@@ -12,7 +12,8 @@ from cleaned import Cleaned, config
 from minimind.cleaning.build import CleaningInputs, build
 from minimind.cleaning.parts import Resources
 from minimind.config import CleaningConfig
-from minimind.store import Manifest, Outcome, Recipe, Store, sha256_of_json
+from minimind.digests import sha256_of_json
+from minimind.store import Manifest, Outcome, Recipe, Store
 
 SCHEMA = pa.schema(
     [

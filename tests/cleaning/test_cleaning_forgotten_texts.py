@@ -6,7 +6,8 @@ from cleaned import config
 from similar_texts import fillers, random_words, varied
 
 from minimind.cleaning.forgotten_texts import forgotten_texts
-from minimind.store import Store, size_of
+from minimind.pruning import size_of
+from minimind.store import Store
 
 
 def similar(seed: int) -> dict[str, str]:

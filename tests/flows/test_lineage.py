@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from minimind.config import Config, load_config
+from minimind.digests import sha256_of_file
 from minimind.registry import tracking
 from minimind.registry.build import RegistryInputs
 from minimind.registry.build import build as register
-from minimind.store import Manifest, Store, sha256_of_file
+from minimind.store import Manifest, Store
 
 NEAR_COPY = "texts/0009"  # of the document before
 

@@ -17,11 +17,12 @@ from metric_lines import lines
 from tokenizers import Tokenizer
 
 from minimind.config import Config, validate_config
+from minimind.digests import sha256_of_file
 from minimind.model.hugging_face import export_model
 from minimind.model.transformer import ModelConfig, Transformer
 from minimind.registry import tracking
 from minimind.shards.writer import write_shard
-from minimind.store import Manifest, Outcome, Recipe, Store, sha256_of_file
+from minimind.store import Manifest, Outcome, Recipe, Store
 from minimind.tokenizer.bpe import save_tokenizer, train_bpe
 from minimind.tokenizer.encoding import TokenizedDocument
 

@@ -7,11 +7,12 @@ from mlflow import MlflowClient
 
 from minimind.cleaning.split import corpus_digest
 from minimind.config import Config
+from minimind.digests import sha256_of_file
 from minimind.errors import ModelNotFoundError
 from minimind.registry import tracking
 from minimind.registry.build import RegistryInputs, build
 from minimind.registry.parent import Ancestor, ledger_of, line_of_champions, parent_for, start_at
-from minimind.store import Manifest, Outcome, Recipe, Store, sha256_of_file
+from minimind.store import Manifest, Outcome, Recipe, Store
 
 Register = Callable[..., Manifest]
 

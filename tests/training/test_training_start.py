@@ -8,11 +8,12 @@ import torch
 from small import make_documents, small_inputs, training_config, weights
 from test_training_loop import NeverStop, StopAt, results, run_folder, small_plan, torch_settings  # noqa: F401
 
+from minimind.digests import sha256_of_file
 from minimind.errors import ConfigError, ModelNotFoundError, UserError
 from minimind.model.hugging_face import export_model, load_model
 from minimind.model.transformer import ModelConfig, Transformer
 from minimind.shards.reader import ShardReader
-from minimind.store import Store, sha256_of_file
+from minimind.store import Store
 from minimind.training.budget import make_plan
 from minimind.training.build import build
 from minimind.training.holdout import Holdout, holdout_windows

@@ -19,10 +19,11 @@ from minimind.corpus.records import Place
 from minimind.corpus.sources.http import checked_and_noted
 from minimind.corpus.sources.local_files import MAX_PROBED_FILES
 from minimind.corpus.sources.protocol import Item, Meter, Skipped
+from minimind.digests import sha256_of_json
 from minimind.errors import SourceError, SourceUnreachableError
 from minimind.masking import masked
 from minimind.parts import IN_TURN, Report, Workers
-from minimind.store import Store, sha256_of_json
+from minimind.store import Store
 
 BLOCK_BYTES = 8 << 20
 TIMEOUT_SECONDS = 30

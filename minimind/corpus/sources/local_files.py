@@ -12,8 +12,8 @@ from minimind.corpus.files import FileOnDisk, printable, read_file, sha256_or_no
 from minimind.corpus.globs import MemberGlobs, fixed_part, has_wildcard
 from minimind.corpus.records import Place
 from minimind.corpus.sources.protocol import Item, Meter, Skipped
+from minimind.digests import sha256_of_json
 from minimind.errors import SourceError
-from minimind.store import sha256_of_json
 
 MAX_PROBED_FILES = 500  # more are probed as one, so that a manifest stays small
 

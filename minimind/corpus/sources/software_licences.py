@@ -18,8 +18,9 @@ from minimind.corpus.document import Document, parquet_writer, to_batch
 from minimind.corpus.files import printable
 from minimind.corpus.formats import MAX_DOCUMENT_BYTES
 from minimind.corpus.sources.protocol import FileRead, Item, Skipped
+from minimind.digests import sha256_of_file, sha256_of_json
 from minimind.errors import SourceError
-from minimind.store import Store, sha256_of_file, sha256_of_json
+from minimind.store import Store
 
 NAME = re.compile(r"(?i)(licen[cs]e|copying|notice).*")
 PROGRAMS = {".py", ".pyc", ".pyi", ".pyx", ".json", ".js", ".html", ".xml", ".h", ".c", ".so", ".toml", ".yaml", ".yml"}

@@ -1,0 +1,56 @@
+"""What may go from a store: neither a registered model nor a domain's newest build was made from it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from minimind.store import STAGES, Store
+
+
+@dataclass(frozen=True)
+class Prunable:
+    path: Path
+    bytes: int
+    reason: str
+
+
+def prunable(store: Store, unfinished: bool = False, given_up: frozenset[str] = frozenset()) -> list[Prunable]:
+    """What may go: builds that neither a registered model nor a domain's newest build needs, and leftovers of kills.
+
+    A leftover that a living run works on is locked, and is not listed; an interrupted training, which the next run
+    would continue, only if `unfinished` is asked for. `given_up` are fingerprints of registrations that need nothing.
+    """
+    kept = needed_builds(store, given_up)
+    rows = []
+    for stage in STAGES:
+        for manifest in store.manifests(stage):
+            if (stage, manifest.fingerprint) not in kept:
+                rows.append(Prunable(manifest.path, size_of(manifest.path), "replaced by a newer build"))
+        for path in sorted((store.root / stage).glob(".building-*")) + sorted((store.root / stage).glob(".outdated-*")):
+            if store.is_locked(f"{stage}-{path.name.partition('-')[2]}"):
+                continue
+            if stage != "training":
+                rows.append(Prunable(path, size_of(path), "left by a run that did not finish"))
+            elif unfinished:
+                rows.append(Prunable(path, size_of(path), "an interrupted training, with its checkpoint"))
+    return rows
+
+
+def needed_builds(store: Store, given_up: frozenset[str] = frozenset()) -> set[tuple[str, str]]:
+    """(stage, fingerprint) of all registered models and newest builds, with everything they were made from."""
+    roots = [manifest for manifest in store.manifests("registry") if manifest.fingerprint not in given_up]
+    domains = {manifest.domain for stage in STAGES for manifest in store.manifests(stage)}
+    for domain in domains:
+        roots += [newest for stage in STAGES if (newest := Store(store.root, domain).newest(stage))]
+    needed: set[tuple[str, str]] = set()
+    while roots:
+        manifest = roots.pop()
+        if (manifest.stage, manifest.fingerprint) in needed:
+            continue
+        needed.add((manifest.stage, manifest.fingerprint))
+        parents = (store.find(stage, fingerprint) for stage, fingerprint in manifest.parents.items())
+        roots += [parent for parent in parents if parent]
+    return needed
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
