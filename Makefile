@@ -9,7 +9,7 @@ demo: $(SETUP)
 	$(BIN)/minimind run configs/demo.yaml
 
 test: check
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(SETUP)
 	$(BIN)/python -m pytest -m slow

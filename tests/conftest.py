@@ -1,5 +1,6 @@
 """Fixtures that several stages share: a store in a temporary folder, and a cleaning build made of given texts."""
 
+import os
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,6 +25,19 @@ DOCUMENT_SCHEMA = pa.schema(
         ("metadata", pa.map_(pa.string(), pa.string())),
     ]
 )
+
+WAITING_FIRST = ("system", "flows", "training", "registry")  # folders whose files take longest; the rest fills up
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores: the long tests wait for servers and processes half of their time."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files begin first, so that none is left for one worker alone at the end."""
+    order = {name: place for place, name in enumerate(WAITING_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
 
 
 @pytest.fixture
