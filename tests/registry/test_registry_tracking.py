@@ -124,6 +124,16 @@ def test_report_is_attached_and_replaced(store: Store, uri: str, tmp_path: Path)
     assert Path(client.download_artifacts(run_id, "report.html")).read_text() == "<p>second</p>"
 
 
+def test_artifacts_have_an_address_where_mlflow_is_a_server(store: Store, uri: str) -> None:
+    client = tracking.connect(uri)
+    run_id = tracking.find_or_create_run(client, store, "e", uri, "aaaa")
+    place = f"experiments/{client.get_run(run_id).info.experiment_id}/runs/{run_id}/artifacts"
+    assert (
+        tracking.artifacts_address(client, "http://me:hunter2@host:5000/", run_id) == f"http://***@host:5000/#/{place}"
+    )
+    assert tracking.artifacts_address(client, uri, run_id) is None
+
+
 def test_quick_requests_leave_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
