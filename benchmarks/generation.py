@@ -9,16 +9,15 @@ earlier one of the same setting (`--table` writes only that). The ways take turn
 
 import argparse
 import importlib.metadata
-import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from benchmarks.measured import busy_seconds
+from benchmarks.rows import Row, merge, write_page
 from minimind.config import PRESETS
 from minimind.machine import describe_machine, git_commit
 from minimind.model.generate import generate
@@ -28,17 +27,14 @@ RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks" / "generation.json"
 RECOMPUTED, RECOMPUTED_BATCH = "everything anew", "everything anew, 8 at once"
 WAYS = {RECOMPUTED: 1, RECOMPUTED_BATCH: 8, "cache, one by one": 1, "cache, 8 at once": 8, "cache, 32 at once": 32}
 
-Row = dict[str, Any]
 Prompts = list[list[int]]
 
 
 def main() -> None:
     given = arguments().parse_args()
     if not given.table:
-        merge(given.results, measure(given) | environment())
-    page = render(json.loads(given.results.read_text())["rows"])
-    given.results.with_suffix(".md").write_text(page)
-    print(page)
+        merge(given.results, measure(given) | environment(), key_of)
+    print(write_page(given.results, render))
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -144,13 +140,6 @@ def environment() -> Row:
 
 def key_of(row: Row) -> tuple[str, str, int]:
     return row["preset"], row["device"], row["new_tokens"]
-
-
-def merge(results: Path, row: Row) -> None:
-    """Adds a row, in the place of an earlier one of the same setting."""
-    rows = json.loads(results.read_text())["rows"] if results.is_file() else []
-    rows = sorted([known for known in rows if key_of(known) != key_of(row)] + [row], key=key_of)
-    results.write_text(json.dumps({"rows": rows}, indent=1, ensure_ascii=False) + "\n")
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------

@@ -10,16 +10,18 @@ CPU it is the reading itself. A row of docs/benchmarks/loader.json is replaced b
 import argparse
 import statistics
 import time
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from benchmarks.recipe.recipes import RECIPES
-from benchmarks.recipe.results import Row, merge, setting, surroundings, write_page
+from benchmarks.recipe.results import setting, surroundings
 from benchmarks.recipe.running import NeverStop, make_plan, make_trainer, prepare
 from benchmarks.recipe.task import Task, add_speed_arguments, each_task
+from benchmarks.rows import Row, merge, write_page
 
 RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks" / "loader.json"
-KEY = ("corpus", "shards", "preset", "device", "torch", "compiling", "threads")
+key_of = itemgetter("corpus", "shards", "preset", "device", "torch", "compiling", "threads")
 SETTLING_STEPS = 2
 
 HEAD = """# Loader
@@ -37,7 +39,7 @@ def main() -> None:
     if not given.table:
         for task in each_task(given):
             row = measure(task, given.rounds, given.steps)
-            merge(given.results, row, KEY)
+            merge(given.results, row, key_of)
             print(f"{task.preset}: {row['stall']:.3%} of a step", flush=True)
     write_page(given.results, render)
 

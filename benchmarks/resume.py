@@ -17,20 +17,24 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from benchmarks.recipe.recipes import RECIPES
-from benchmarks.recipe.results import Row, merge, setting, surroundings, write_page
+from benchmarks.recipe.results import setting, surroundings
 from benchmarks.recipe.running import make_plan
 from benchmarks.recipe.task import Task, add_task_arguments, make_task
+from benchmarks.rows import Row, merge, write_page
 from minimind.training.launch import started_process
 from minimind.training.metrics import read_metrics
 from minimind.training.plan import Options, Plan
 from minimind.training.process import ExitCode, RunFolder
 
 RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks" / "resume.json"
-KEY = ("corpus", "shards", "preset", "device", "torch", "compiling", "threads", "steps", "checkpoint_seconds")
+key_of = itemgetter(
+    "corpus", "shards", "preset", "device", "torch", "compiling", "threads", "steps", "checkpoint_seconds"
+)
 LOOK_SECONDS = 0.02
 
 HEAD = """# Resuming after a kill
@@ -50,7 +54,7 @@ def main() -> None:
     given = arguments().parse_args()
     if not given.table:
         row = measure(make_task(given), given.steps, given.kills, given.checkpoint_seconds)
-        merge(given.results, row, KEY)
+        merge(given.results, row, key_of)
         print(f"{row['next_step_seconds']:.2f} s to the next step, same bytes: {row['same_bytes']}", flush=True)
     write_page(given.results, render)
 

@@ -1,7 +1,7 @@
 """The rows of a benchmark: kept in one JSON, and the Markdown page beside it that is made of them."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,17 @@ def read_rows(results: Path) -> list[Row]:
     return rows
 
 
-def write_rows(results: Path, rows: Sequence[Row]) -> None:
-    """All of them, or what was there before."""
+def merge(results: Path, row: Row, key: Callable[[Row], Any]) -> None:
+    """Adds a row, in the place of an earlier one of the same key. A kill leaves all rows, with this one or without."""
+    rows = {key(known): known for known in read_rows(results)} | {key(row): row}
     results.parent.mkdir(parents=True, exist_ok=True)
     partial = results.with_suffix(".partial")
-    partial.write_text(json.dumps({"rows": rows}, indent=1, ensure_ascii=False) + "\n")
+    lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in rows.values())
+    partial.write_text(f'{{"rows": [\n{lines}\n]}}\n')
     partial.replace(results)
 
 
-def write_table(results: Path, render: Callable[[list[Row]], str]) -> str:
+def write_page(results: Path, render: Callable[[list[Row]], str]) -> str:
     """The page, which is also written beside the JSON."""
     rows = read_rows(results)
     if not rows:

@@ -18,21 +18,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.recipe.recipes import BASELINES, RECIPES
-from benchmarks.recipe.results import Row, merge, setting, surroundings, write_page
+from benchmarks.recipe.results import setting, surroundings
 from benchmarks.recipe.running import NeverStop, make_plan, make_trainer, parameters_of, passages_of, prepare
 from benchmarks.recipe.task import Task, add_speed_arguments, each_task, named_recipes
+from benchmarks.rows import Row, merge, write_page
 from benchmarks.throughput_table import render
 from minimind.training.dynamics import peak_memory
 from minimind.training.flops import flops_per_token, measured_flops, peak_flops
 
 RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks" / "throughput.json"
-KEY = ("corpus", "shards", "preset", "device", "torch", "compiling", "threads", "micro_batch", "recipe")
+key_of = itemgetter("corpus", "shards", "preset", "device", "torch", "compiling", "threads", "micro_batch", "recipe")
 SETTLING_STEPS = 2  # before the first round
 SAID_SECONDS = 600.0  # for the figure that includes compilation
 
@@ -42,7 +44,7 @@ def main() -> None:
     if not given.table:
         for task in each_task(given):
             for row in measure(named_recipes(given.recipes), task, given.rounds, given.steps):
-                merge(given.results, row, KEY)
+                merge(given.results, row, key_of)
                 print(f"{row['preset']} {row['recipe']}: {row['tokens_per_second']:,.0f} useful tokens/s", flush=True)
             write_page(given.results, render)
     write_page(given.results, render)

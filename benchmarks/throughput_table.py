@@ -3,8 +3,8 @@
 from typing import Any
 
 from benchmarks.recipe.table import grouped
+from benchmarks.rows import Row
 
-Row = dict[str, Any]
 SETTING = ("corpus", "preset", "device", "torch", "compiling", "threads")
 
 HEAD = """# Throughput

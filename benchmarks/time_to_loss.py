@@ -15,8 +15,9 @@ import argparse
 from pathlib import Path
 
 from benchmarks.recipe.recipes import BASELINES
-from benchmarks.recipe.results import run_missing, write_page
+from benchmarks.recipe.results import run_missing
 from benchmarks.recipe.task import add_task_arguments, make_task, numbers
+from benchmarks.rows import write_page
 from benchmarks.time_to_loss_table import render
 
 RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks" / "time_to_loss.json"

@@ -6,8 +6,8 @@ from typing import Any
 
 from benchmarks.recipe.recipes import BASELINES
 from benchmarks.recipe.table import crossing, grouped
+from benchmarks.rows import Row
 
-Row = dict[str, Any]
 SETTING = ("corpus", "preset", "device", "torch", "window", "holdout_windows", "compiling", "threads")
 UNITS = {"seconds": "train_seconds", "cpu_seconds": "train_cpu_seconds", "tokens": "tokens"}  # of a curve, of a row
 

@@ -28,7 +28,8 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from benchmarks.measured import busy_seconds
-from benchmarks.tokenizing_table import Row, key_of, render
+from benchmarks.rows import Row, merge, write_page
+from benchmarks.tokenizing_table import key_of, render
 from minimind.config import ShardsConfig
 from minimind.machine import describe_machine, git_commit
 from minimind.parts import cores
@@ -55,10 +56,9 @@ def main() -> None:
                 corpus = Corpus(name, given.corpora, Path(working), given.every)
                 for part in given.parts.split(","):
                     for row in PARTS[part](corpus, given):
-                        merge(given.results, {"part": part, "corpus": name, "every": given.every} | row | environment())
-    page = render(json.loads(given.results.read_text())["rows"])
-    given.results.with_suffix(".md").write_text(page)
-    print(page)
+                        about = {"part": part, "corpus": name, "every": given.every}
+                        merge(given.results, about | row | environment(), key_of)
+    print(write_page(given.results, render))
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -252,14 +252,6 @@ def environment() -> Row:
         "threads": cores(),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def merge(results: Path, row: Row) -> None:
-    """Adds a row, in the place of an earlier one of the same part and setting."""
-    rows = json.loads(results.read_text())["rows"] if results.is_file() else []
-    rows = sorted([known for known in rows if key_of(known) != key_of(row)] + [row], key=key_of)
-    results.parent.mkdir(parents=True, exist_ok=True)
-    results.write_text(json.dumps({"rows": rows}, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

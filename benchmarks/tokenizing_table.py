@@ -1,8 +1,6 @@
 """The Markdown page made from the rows of the tokenizing benchmark."""
 
-from typing import Any
-
-Row = dict[str, Any]
+from benchmarks.rows import Row
 
 
 def key_of(row: Row) -> tuple[str, str, int, int]:

@@ -21,10 +21,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
+from benchmarks.rows import Row, merge, read_rows, write_page
 from benchmarks.warm_start_table import render
 from minimind.cleaning.build import CleaningInputs
 from minimind.cleaning.build import build as build_cleaning
@@ -52,8 +54,7 @@ SIZES = {
 }
 PRIVATE = ("cuad", "spdx", "choosealicense", "github-policy", "basecamp-policy", "commonpaper", "seriesseed")
 KEY = ("corpus", "every", "old", "preset", "vocabulary_size", "tokens", "seed", "arm")
-
-Row = dict[str, Any]
+key_of = itemgetter(*KEY)
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,9 @@ def main() -> None:
     given = arguments().parse_args()
     if not given.table:
         for row in missing_rows(given):
-            write(given.results, [*read(given.results), row])
+            merge(given.results, row, key_of)
             print(f"{row['arm']} seed {row['seed']}: {row['bits_per_byte']:.4f} bits per byte", flush=True)
-    given.results.with_suffix(".md").write_text(render(read(given.results), {arm.name: arm.says for arm in ARMS}))
+    write_page(given.results, partial(render, says={arm.name: arm.says for arm in ARMS}))
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -112,7 +113,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def missing_rows(given: argparse.Namespace) -> Iterator[Row]:
-    known = {tuple(row[key] for key in KEY) for row in read(given.results)}
+    known = set(map(key_of, read_rows(given.results)))
     chosen = given.arms.split(",")
     unknown = set(chosen) - {arm.name for arm in ARMS}
     if unknown or given.corpora is None or given.store is None:
@@ -122,7 +123,7 @@ def missing_rows(given: argparse.Namespace) -> Iterator[Row]:
         for arm in (arm for arm in ARMS if arm.name in chosen):
             row = {"corpus": given.name, "every": given.every, "old": given.old, "preset": given.preset}
             row |= {"vocabulary_size": given.vocabulary, "tokens": given.tokens, "seed": seed, "arm": arm.name}
-            if tuple(row[key] for key in KEY) not in known:
+            if key_of(row) not in known:
                 yield row | months.run(arm, seed) | surroundings()
 
 
@@ -233,17 +234,6 @@ def surroundings() -> Row:
         "git_commit": git_commit(),
         "date": datetime.now(UTC).date().isoformat(),
     }
-
-
-def read(path: Path) -> list[Row]:
-    rows: list[Row] = json.loads(path.read_text()) if path.exists() else []
-    return rows
-
-
-def write(path: Path, rows: list[Row]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(rows, indent=1) + "\n")
-    partial.replace(path)
 
 
 if __name__ == "__main__":

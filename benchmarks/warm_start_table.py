@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.recipe.table import difference
+from benchmarks.rows import Row
 
-Row = dict[str, Any]
 SETTING = ("corpus", "every", "old", "preset", "vocabulary_size", "tokens")
 
 HEAD = """# Starting from the model in use

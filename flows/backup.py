@@ -126,6 +126,9 @@ def refuse_restore(path: Path, root: Path) -> None:
         raise BackupError(f"{path} does not end with {archive.SUFFIX}, as a backup does")
     if root.exists() and any(root.iterdir()):
         raise BackupError(f"{root} is not empty; name a folder that is, or that is not there yet, with --store")
+    if root.is_mount() or root.is_symlink():  # the store is built beside it and renamed, which replaces neither
+        kind = "a link" if root.is_symlink() else "where a disk is mounted"
+        raise BackupError(f"{root} is {kind}; name a folder below it, such as {root / 'store'}, with --store")
 
 
 def _read_description(path: Path, building: Path) -> dict[str, Any]:

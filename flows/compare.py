@@ -23,7 +23,7 @@ class CompareRequest(BaseModel):
     name: Annotated[str, Field(description="The registered model, which has the domain's name")]
     versions: Annotated[
         list[str],
-        Field(description="Two or more, the first is what the others are held against; none: newest, champion"),
+        Field(description="Two or more, the first is what the others are held against; none: champion, newest"),
     ] = []
     store: Annotated[str | None, Field(description="The store's folder; else MINIMIND_STORE, else ./store")] = None
 

@@ -19,7 +19,7 @@ from minimind.masking import masked
 PINNED = {  # distribution -> (versions that work, what happens otherwise)
     "prefect": ("3.8.8", "the project is tested with this version"),
     "mlflow": ("3.17.2", "the project is tested with this version"),
-    "duckdb": ("2.0.0", "other versions may clean to other bytes"),
+    "duckdb": ("1.5.6", "other versions may clean to other bytes"),
     "torch": ("2.13.0", "other versions may train to other bytes"),
 }
 MIN_MEMORY_GB, MIN_DISK_GB = 4.0, 5.0

@@ -20,10 +20,10 @@ from minimind.audit.visible import on_one_line
 from minimind.digests import sha256_of_json
 from minimind.errors import UserError
 from minimind.registry.lineage import DIRTY, cost, price_per_hour
+from minimind.registry.packaged_model import opened
 from minimind.registry.recorded import (
     DocumentInVersion,
     Recorded,
-    connected,
     look_up_document,
     read_recorded,
     version_named,
@@ -37,7 +37,7 @@ LICENCES = 8  # of a source
 
 def show_lineage(model: str, option: Path | None, as_json: bool) -> None:
     root = store_root(option)
-    with connected(tracking_uri(root), root) as client:
+    with opened(tracking_uri(root), root) as client:
         recorded = read_recorded(client, version_named(client, model))
     store = Store(root, recorded.name)
     if as_json:
@@ -50,7 +50,7 @@ def show_lineage(model: str, option: Path | None, as_json: bool) -> None:
 def show_document(document_id: str, model: str | None, option: Path | None, as_json: bool) -> None:
     root = store_root(option)
     name = model.removeprefix("models:/").partition("@")[0].partition("/")[0] if model else None
-    with connected(tracking_uri(root), root) as client:
+    with opened(tracking_uri(root), root) as client:
         found = look_up_document(client, document_id, name)
     holding = builds_holding(Store(root, ""), document_id, name)
     if not holding and not any(row.fate or row.excluded for row in found):

@@ -34,7 +34,9 @@ from minimind.digests import sha256_of_file
 from minimind.errors import UserError
 from minimind.evaluation.build import EvaluationInputs
 from minimind.evaluation.build import build as build_evaluation
-from minimind.registry.recorded import MADE_FROM, Recorded, connected, read_recorded, version_named
+from minimind.registry.lineage import MADE_FROM
+from minimind.registry.packaged_model import opened
+from minimind.registry.recorded import Recorded, read_recorded, version_named
 from minimind.shards.build import ShardsInputs
 from minimind.shards.build import build as build_shards
 from minimind.store import Manifest, Store
@@ -77,7 +79,7 @@ class NotRebuiltError(Exception):
 def reproduce(model: str, until: str | None, keep: bool, option: Path | None, as_json: bool) -> bool:
     """True if every stage that was asked for came out the same. Raises UserError if the raw corpus is gone."""
     root = store_root(option)
-    with connected(tracking_uri(root), root) as client:
+    with opened(tracking_uri(root), root) as client:
         recorded = read_recorded(client, version_named(client, model))
     store = Store(root, recorded.name, listener.get())
     console = Console(highlight=False, stderr=as_json)

@@ -27,10 +27,10 @@ from typing import Any
 
 from benchmarks.cleaning import enlarged, tools
 from benchmarks.cleaning.oracle import true_pairs
-from benchmarks.cleaning.results import key_of, merge, render
+from benchmarks.cleaning.results import key_of, render
 from benchmarks.cleaning.stability import measure_increment, measure_variations
 from benchmarks.measured import CommandError, Measured, describe_load, measure
-from benchmarks.rows import read_rows, write_table
+from benchmarks.rows import merge, read_rows, write_page
 from minimind.machine import describe_machine, git_commit
 
 RESULTS = Path(__file__).parents[2] / "docs" / "benchmarks" / "near-duplicates.json"
@@ -41,7 +41,7 @@ def main() -> None:
     given = arguments().parse_args()
     if not given.table:
         run(given)
-    print(write_table(given.results, render))
+    print(write_page(given.results, render))
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -90,7 +90,7 @@ def run(given: argparse.Namespace) -> None:
             row = measure_increment(source, given.increment, working, given.cores, more_documents(given))
             record(given, described, {"tool": "ours", "part": f"increment {given.increment:g}"} | row)
     if failed:
-        print(write_table(given.results, render))
+        print(write_page(given.results, render))
         raise SystemExit(f"{', '.join(failed)} failed, see above; the other rows are in {given.results}")
 
 
@@ -198,7 +198,7 @@ def record(given: argparse.Namespace, described: dict[str, Any], row: dict[str, 
         "machine": describe_machine(),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    merge(given.results, row | known)
+    merge(given.results, row | known, key_of)
 
 
 def is_known(given: argparse.Namespace, described: dict[str, Any], row: dict[str, Any]) -> bool:

@@ -1,10 +1,9 @@
-"""The rows of the near-duplicate benchmark: merged into one JSON, and a Markdown page made from it."""
+"""The Markdown page made from the rows of the near-duplicate benchmark."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from benchmarks.cleaning.ours import OTHER_STEPS
-from benchmarks.rows import Row, read_rows, write_rows
+from benchmarks.rows import Row
 
 TITLES = {"ours": "this project", "datatrove": "datatrove", "text_dedup": "text-dedup"}
 HEAD = """# Near-duplicates
@@ -20,19 +19,14 @@ divided among them.
 """
 
 
-def merge(results: Path, row: Row) -> None:
-    """Adds a row, in the place of one of the same input, part, tool and cores; versions of a peer stay apart."""
-    rows = [known for known in read_rows(results) if key_of(known) != key_of(row)] + [row]
-    rows.sort(key=lambda known: (known["input"]["megabytes"], *map(str, key_of(known))))
-    write_rows(results, rows)
-
-
 def key_of(row: Row) -> tuple[str, str, str, int, str | None]:
+    """Versions of a peer stay apart."""
     version = None if row["tool"] == "ours" else row.get("version")
     return row["input"]["sha256"], row["part"], row["tool"], row["cores"], version
 
 
 def render(rows: Sequence[Row]) -> str:
+    rows = sorted(rows, key=lambda row: row["input"]["megabytes"])
     speeds = [row for row in rows if row["part"] == "speed"]
     thresholds = {
         f"{TITLES[row['tool']]} {row['scores']['threshold']:g}": None for row in speeds if row.get("scores")

@@ -13,14 +13,14 @@ Needs torch, numpy, pyarrow, pydantic, PyYAML and safetensors.
 """
 
 import argparse
-import json
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 from benchmarks.ladder.page import render
 from benchmarks.ladder.rungs import SIZES, run_rung
 from benchmarks.recipe.task import count, sha256_of_folder
+from benchmarks.rows import Row, merge, read_rows, write_page
 from minimind.config import TrainingConfig, load_config
 from minimind.machine import describe_machine, git_commit
 from minimind.training.device import find_device, hardware_name
@@ -31,16 +31,14 @@ RUNGS = (
     "micro:400k,micro:800k,micro:1600k,micro:2400k,small:400k,small:800k,small:1600k,"
     "tiny:400k,tiny:800k,double:400k,double:800k"
 )
-KEY = ("corpus", "shards", "size", "asked_tokens", "seed", "device", "check")
-
-Row = dict[str, Any]
+key_of = itemgetter("corpus", "shards", "size", "asked_tokens", "seed", "device", "check")
 
 
 def main() -> None:
     given = arguments().parse_args()
     if not given.table:
         run_missing(given)
-    given.results.with_suffix(".md").write_text(render(read(given.results)))
+    write_page(given.results, render)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -66,7 +64,7 @@ def run_missing(given: argparse.Namespace) -> None:
         raise SystemExit("--shards must name a folder of shards")
     section = load_config(given.config).training
     device = find_device(given.device)
-    known = {key_of(row) for row in read(given.results)}
+    known = set(map(key_of, read_rows(given.results)))
     for seed in map(int, given.seeds.split(",")):
         for size, tokens in map(parse_rung, given.rungs.split(",")):
             place: Row = {
@@ -82,7 +80,7 @@ def run_missing(given: argparse.Namespace) -> None:
                 continue
             found = run_rung(rung_section(section, size, tokens, seed, given), given.shards, given.holdout_windows)
             row = place | found | surroundings()
-            write(given.results, [*read(given.results), row])
+            merge(given.results, row, key_of)
             print(f"{size}, {tokens:,.0f} tokens, seed {seed}: {row['bits_per_byte']:.4f} bits per byte", flush=True)
 
 
@@ -113,23 +111,6 @@ def surroundings() -> Row:
         "commit": git_commit(),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def key_of(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in KEY)
-
-
-def read(results: Path) -> list[Row]:
-    rows: list[Row] = json.loads(results.read_text())["rows"] if results.is_file() else []
-    return rows
-
-
-def write(results: Path, rows: list[Row]) -> None:
-    results.parent.mkdir(parents=True, exist_ok=True)
-    temporary = results.with_suffix(".tmp")
-    lines = ",\n".join(json.dumps(row) for row in sorted(rows, key=lambda row: str(key_of(row))))
-    temporary.write_text(f'{{"rows": [\n{lines}\n]}}\n')
-    temporary.rename(results)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,15 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
+from benchmarks.rows import Row
 from minimind.training.scaling import Ladder, Law, Range
 
 EXPONENT = 0.353  # of both terms, Muennighoff et al. 2023
 SEED_NOISE = 0.02  # docs/recipe.md: three seeds of one recipe lay within 1.7% of each other
 GRID = np.arange(0.1, 1.01, 0.02)  # of exponents, where they are free
-
-Row = dict[str, Any]
 
 
 def ladder_of(rows: Sequence[Row]) -> Ladder:

@@ -14,9 +14,10 @@ import argparse
 from pathlib import Path
 
 from benchmarks.recipe.recipes import RECIPES
-from benchmarks.recipe.results import run_missing, write_page
+from benchmarks.recipe.results import run_missing
 from benchmarks.recipe.table import render
 from benchmarks.recipe.task import add_task_arguments, count, make_task, named_recipes, numbers
+from benchmarks.rows import write_page
 
 RESULTS = Path(__file__).parents[2] / "docs" / "benchmarks" / "recipe.json"
 

@@ -1,21 +1,19 @@
-"""Rows of a benchmark in a JSON file, and the page beside it."""
+"""What tells a run of a recipe from others, and the runs whose rows are missing."""
 
-import json
-from collections.abc import Callable
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from benchmarks.recipe.recipes import RECIPES, batch_sequences_of, model_of, plan_of, settings_of
 from benchmarks.recipe.running import run
 from benchmarks.recipe.task import Task, sha256_of_folder
+from benchmarks.rows import Row, merge, read_rows
 from minimind.digests import sha256_of_json
 from minimind.machine import describe_machine, git_commit
 from minimind.training.device import hardware_name
 
-Row = dict[str, Any]
 KEY = (
     "corpus", "shards", "preset", "recipe", "seed", "budget", "device", "torch", "window", "holdout_windows",
     "compiling", "threads",
@@ -25,11 +23,11 @@ KEY = (
 def run_missing(name: str, seed: int, task: Task, results: Path) -> None:
     """Runs a recipe, unless the results have it as it is now; a row of the recipe as it was is replaced."""
     row = place(name, seed, task)
-    settled = (*KEY, "settings")
-    if key_of(row, settled) in {key_of(known, settled) for known in read(results)}:
+    settled = itemgetter(*KEY, "settings")
+    if settled(row) in map(settled, read_rows(results)):
         return
     row |= run(RECIPES[name], seed, task) | surroundings()
-    merge(results, row, KEY)
+    merge(results, row, itemgetter(*KEY))
     print(f"{name} seed {seed}, {task.budget}: {row['bits_per_byte']:.4f} bits per byte", flush=True)
 
 
@@ -67,29 +65,3 @@ def surroundings() -> Row:
         "commit": git_commit(),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def key_of(row: Row, names: tuple[str, ...]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in names)
-
-
-def read(results: Path) -> list[Row]:
-    rows: list[Row] = json.loads(results.read_text())["rows"] if results.is_file() else []
-    return rows
-
-
-def merge(results: Path, row: Row, key: tuple[str, ...]) -> None:
-    """Adds a row; one of the same key is replaced."""
-    write(results, [*(known for known in read(results) if key_of(known, key) != key_of(row, key)), row], key)
-
-
-def write(results: Path, rows: list[Row], key: tuple[str, ...]) -> None:
-    results.parent.mkdir(parents=True, exist_ok=True)
-    temporary = results.with_suffix(".tmp")
-    lines = ",\n".join(json.dumps(row) for row in sorted(rows, key=lambda row: str(key_of(row, key))))
-    temporary.write_text(f'{{"rows": [\n{lines}\n]}}\n')
-    temporary.rename(results)
-
-
-def write_page(results: Path, render: Callable[[list[Row]], str]) -> None:
-    results.with_suffix(".md").write_text(render(read(results)))

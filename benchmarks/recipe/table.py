@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.recipe.recipes import RECIPES
+from benchmarks.rows import Row
 
-Row = dict[str, Any]
 SETTING = ("corpus", "preset", "budget", "device", "torch", "window", "holdout_windows", "compiling", "threads")
 
 HEAD = """# Recipes

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.rows import Row, read_rows, write_rows, write_table
+from benchmarks.rows import Row, merge, write_page
 from benchmarks.stages.cost import measured_stages
 from benchmarks.stages.runners import RUNNERS, measured_runners
 from benchmarks.stages.table import render
@@ -40,8 +40,8 @@ def main() -> None:
             parser.error("--corpora or MINIMIND_CORPORA has to name the folder of the corpora")
         with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".stages-") as working:
             for row in measured(given, Path(working)):
-                merge(given.results, row | about())
-    print(write_table(given.results, render))
+                merge(given.results, row | about(), key_of)
+    print(write_page(given.results, render))
 
 
 def measured(given: argparse.Namespace, working: Path) -> Iterator[Row]:
@@ -68,11 +68,6 @@ def about() -> Row:
 
 def key_of(row: Row) -> tuple[str, str, str]:
     return row["part"], row["corpus"], row.get("stage") or row["runner"]
-
-
-def merge(results: Path, row: Row) -> None:
-    """Adds a row, in the place of an earlier one of the same part, corpus and setting."""
-    write_rows(results, [known for known in read_rows(results) if key_of(known) != key_of(row)] + [row])
 
 
 if __name__ == "__main__":

@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 Announce = Callable[[Mapping[str, Any]], None]  # is given the build's details
 
-EARLIER_STAGES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation")
 MAX_BATCH_PARAMETERS = 100  # MLflow's limit
 MAX_DESCRIPTION_CHARS = 5000  # MLflow's column; PostgreSQL refuses more
 REST_OF_CARD = "\n\nThe rest is in README.md of the run.\n"
@@ -57,7 +56,7 @@ def build(
     is announced, twice after a kill just behind it. Raises ServerError if MLflow does not answer.
     """
     inputs = RegistryInputs(
-        inputs.config, {stage: inputs.stages[stage] for stage in EARLIER_STAGES}, inputs.tracking_uri
+        inputs.config, {stage: inputs.stages[stage] for stage in lineage.MADE_FROM}, inputs.tracking_uri
     )
     _refuse_diverged(inputs.stages["evaluation"])
     with refusals_said(inputs.tracking_uri):

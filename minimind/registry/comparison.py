@@ -21,12 +21,11 @@ from minimind.evaluation.intervals import LEVEL
 from minimind.evaluation.samples import Sample, all_prompts, write_samples
 from minimind.evaluation.scoring import DocumentScores, choose_device, score_unseen
 from minimind.evaluation.seed_spread import Known, known_spread, shaping
-from minimind.masking import masked
 from minimind.model.hugging_face import load_model
 from minimind.model.transformer import Transformer
 from minimind.registry.packaged_model import download, find_version, opened, refuse_unknown
 from minimind.registry.promotion import champion_of, previous_champion
-from minimind.registry.tracking import connect, figures_of, refusals_said, run_of
+from minimind.registry.tracking import artifacts_address, connect, figures_of, refusals_said, run_of
 from minimind.store import Store
 from minimind.tokenizer.bpe import load_tokenizer
 
@@ -364,10 +363,7 @@ def log_comparison(comparison: Mapping[str, Any], page: Path, uri: str) -> str |
             return None
         client.log_text(run_id, page.read_text(), "comparison.html")
         client.log_dict(run_id, dict(comparison), "comparison.json")
-        if not uri.startswith("http"):
-            return None
-        experiment = client.get_run(run_id).info.experiment_id
-    return f"{masked(uri).rstrip('/')}/#/experiments/{experiment}/runs/{run_id}/artifacts"
+        return artifacts_address(client, uri, run_id)
 
 
 def _is_active(client: "MlflowClient", name: str, number: str) -> bool:

@@ -116,15 +116,8 @@ def resolve_model(model: str, uri: str, store_root: Path) -> Path:
     folder. Raises ModelNotFoundError, which says what there is instead, or ServerError."""
     if not model.startswith("models:/"):
         return model_folder(Path(model))
-    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).exists():
-        raise ModelNotFoundError(
-            f"{model} does not exist: no model is registered in {uri} yet; `minimind run` makes one"
-        )
-    initialise(uri, store_root)
-    with refusals_said(uri):
-        client = connect(uri)
-        version = find_version(client, model)
-        return download(client, version, uri, store_root)
+    with opened(uri, store_root) as client:
+        return download(client, find_version(client, model), uri, store_root)
 
 
 def model_folder(folder: Path) -> Path:

@@ -1,8 +1,7 @@
 """The lineage of a registered version, read back from MLflow; the store is not asked."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,10 +11,10 @@ from pydantic import ValidationError
 
 from minimind.errors import ModelNotFoundError, UserError
 from minimind.registry.document_fates import FATES, Fate, find_fate
-from minimind.registry.lineage import PARENT_TAG
+from minimind.registry.lineage import MADE_FROM, PARENT_TAG
 from minimind.registry.packaged_model import find_version, what_exists
 from minimind.registry.promotion import aliases_of, champion_of
-from minimind.registry.tracking import connect, if_there, initialise, refusals_said
+from minimind.registry.tracking import if_there
 from minimind.store import Manifest
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 LINEAGE = "lineage"  # folder of a run
 FILES, PLAN, CONFIG = f"{LINEAGE}/files.jsonl", f"{LINEAGE}/plan.json", "config.yaml"
 FATES_PATH = f"{LINEAGE}/{FATES}"
-MADE_FROM = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -45,16 +43,6 @@ class Recorded:
     @property
     def uri(self) -> str:
         return f"models:/{self.name}/{self.version}"
-
-
-@contextmanager
-def connected(uri: str, store_root: Path) -> Iterator["MlflowClient"]:
-    """A client of an MLflow that answers. Raises ModelNotFoundError or ServerError; makes no database."""
-    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).exists():
-        raise ModelNotFoundError(f"no model is registered in {uri} yet; `minimind run` makes one")
-    initialise(uri, store_root)
-    with refusals_said(uri):
-        yield connect(uri)
 
 
 def version_named(client: "MlflowClient", model: str) -> "ModelVersion":

@@ -286,7 +286,12 @@ def log_report(uri: str, run_id: str, report: Path) -> str | None:
     with refusals_said(uri):
         client = connect(uri)
         client.log_text(run_id, report.read_text(), "report.html")
-        if not uri.startswith("http"):
-            return None
-        experiment_id = client.get_run(run_id).info.experiment_id
+        return artifacts_address(client, uri, run_id)
+
+
+def artifacts_address(client: "MlflowClient", uri: str, run_id: str) -> str | None:
+    """Of a run's artifacts in MLflow's pages; None where MLflow is a bare database."""
+    if not uri.startswith("http"):
+        return None
+    experiment_id = client.get_run(run_id).info.experiment_id
     return f"{masked(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}/artifacts"

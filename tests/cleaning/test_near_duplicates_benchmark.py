@@ -11,11 +11,11 @@ from similar_texts import all_pairs, random_words, shingles, varied
 
 from benchmarks.cleaning import enlarged, ours
 from benchmarks.cleaning.oracle import true_pairs
-from benchmarks.cleaning.results import merge, render
+from benchmarks.cleaning.results import key_of, render
 from benchmarks.cleaning.stability import write_increment
 from benchmarks.cleaning.tools import Found, clusters_of, found_by, scores
 from benchmarks.measured import CommandError, Measured, measure
-from benchmarks.rows import read_rows
+from benchmarks.rows import merge, read_rows
 from minimind.cleaning.parts import Resources
 
 
@@ -214,7 +214,7 @@ def test_a_later_row_of_ours_replaces_the_earlier_one_and_leaves_the_peers(tmp_p
         row_of("datatrove", 80, version="2.0"),
         row_of("ours", 3, version="two"),
     ):
-        merge(results, row)
+        merge(results, row, key_of)
     assert [(row["tool"], row["version"], row["seconds"]) for row in read_rows(results)] == [
-        ("datatrove", "1.0", 90), ("datatrove", "2.0", 80), ("ours", "two", 3)
+        ("ours", "two", 3), ("datatrove", "1.0", 90), ("datatrove", "2.0", 80)
     ]  # fmt: skip

@@ -206,3 +206,23 @@ def test_store_that_is_there_is_not_restored_over(root: Path, tmp_path: Path) ->
     assert list((tmp_path / "empty").glob("training/*/manifest.json"))
     with pytest.raises(BackupError, match="there is no file"):
         restore(tmp_path / "gone.tar.zst", tmp_path / "new", None, {})
+
+
+@pytest.mark.parametrize("kind", ["a link", "where a disk is mounted"])
+def test_folder_that_cannot_be_replaced_is_refused_before_anything_is_loaded(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    back_up(root, tmp_path / "a.tar.zst", with_credentials=False)
+    new, disk = tmp_path / "new", tmp_path / "disk"
+    disk.mkdir()
+    if kind == "a link":
+        new.symlink_to(disk)
+    else:
+        new.mkdir()
+        monkeypatch.setattr(Path, "is_mount", lambda path: path == new)
+    monkeypatch.setattr(archive, "unpack", lambda *given: pytest.fail("it was unpacked"))
+    with pytest.raises(BackupError, match=f"new is {kind}; name a folder below it, such as .*/new/store, with --store"):
+        restore(tmp_path / "a.tar.zst", new, None, {})
+    monkeypatch.undo()
+    restore(tmp_path / "a.tar.zst", new / "store", None, {})
+    assert list((new / "store").glob("training/*/manifest.json"))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from minimind.config import Config
-from minimind.registry.build import EARLIER_STAGES, RegistryInputs, build
+from minimind.registry.build import RegistryInputs, build
+from minimind.registry.lineage import MADE_FROM
 from minimind.registry.model_card import model_card, with_interval
 from minimind.registry.packaged_model import resolve_model
 from minimind.store import Manifest, Store
@@ -30,7 +31,7 @@ def test_card_lies_with_the_exported_the_packaged_and_the_logged_model(
     from minimind.registry.tracking import connect
 
     made = make_stages("20")
-    stages = {stage: made[stage] for stage in EARLIER_STAGES}
+    stages = {stage: made[stage] for stage in MADE_FROM}
     manifest = build(config.registry, RegistryInputs(config, stages, uri), store)
     card = model_card(config, stages)
     exported, packaged = manifest.path / "model", resolve_model("models:/tests/1", uri, store.root)

@@ -11,8 +11,8 @@ from minimind.errors import ServerError
 from minimind.registry import forwarding, tracking
 from minimind.registry.build import RegistryInputs, build
 from minimind.registry.forwarding import MetricForwarder
-from minimind.registry.packaged_model import resolve_model
-from minimind.registry.recorded import connected, look_up_document, read_recorded, version_named
+from minimind.registry.packaged_model import opened, resolve_model
+from minimind.registry.recorded import look_up_document, read_recorded, version_named
 from minimind.store import Manifest, Store
 
 
@@ -65,7 +65,7 @@ def test_registry_behind_a_server_that_goes_away_and_comes_back(
         assert (folder / "model.safetensors").read_bytes() == weights
         assert resolve_model("models:/tests/1", uri, store.root) == folder
 
-        with connected(uri, store.root) as there:
+        with opened(uri, store.root) as there:
             recorded = read_recorded(there, version_named(there, "tests"))
             [known] = look_up_document(there, "texts/00", None)
         assert {stage: row.fingerprint for stage, row in recorded.stages.items()} == {

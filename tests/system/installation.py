@@ -162,7 +162,11 @@ class Installation:
         return str(self.ask(f"/deployments/{found[0]['id']}/create_flow_run", body)["id"])
 
     def runs(self) -> list[dict[str, Any]]:
-        return list(self.ask("/flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC"}))
+        """All, the planned ones too, in the order in which they are due; Prefect gives 200 at once."""
+        found: list[dict[str, Any]] = []
+        while page := self.ask("/flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC", "offset": len(found)}):
+            found += page
+        return found
 
     def run(self, run: str) -> dict[str, Any]:
         (found,) = self.ask("/flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})

@@ -3,7 +3,7 @@
     python -m tests.system.soak --minutes 30 --seed 1
 
 Prints figures, puts them into docs/benchmarks/reliability.json and docs/reliability.md, and exits with 1 if something
-leaked: a process, a slot, a run that never ended, a run that never came, or memory that only grows.
+leaked: a process, a slot, a run that never ended, a run that was due and never came, or memory that only grows.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ LOOK_SECONDS = 10.0
 FAULT_SECONDS = (30.0, 90.0)  # between two faults
 QUICK = {"training.budget": "30k tokens", "training.evaluations": 1}
 MAX_GROWTH = 1.5  # of the memory of the services, last quarter against the second
-PRUNE = PROJECT / "flows" / "prune.py"
+MIN_MINUTES = 1.0
+COMING_SECONDS = 300.0  # in which one of the runs that are due begins, whatever was hurt
+SERVICES = ("Prefect", "MLflow", "worker", "keeper")
 PICTURE = PROJECT / "docs" / "soak.svg"
 
 
@@ -84,12 +87,12 @@ def up(installation: Installation) -> Iterator[None]:
         "entrypoint": "flows/prune.py:prune",
         "parameters": {"request": {"keep_versions": 2}},
     }
-    schedule = [{"slug": "often", "interval": INTERVAL_SECONDS}]
+    scheduled = (
+        often | {"schedules": [{"slug": "often", "interval": INTERVAL_SECONDS}]},
+        pruned | {"schedules": [{"slug": "now-and-then", "interval": 120}]},
+    )
     try:
-        deployments = [often | {"schedules": schedule}]
-        if PRUNE.exists():
-            deployments.append(pruned | {"schedules": [{"slug": "now-and-then", "interval": 120}]})
-        installation.up(deployments=tuple(deployments))
+        installation.up(deployments=scheduled)
         yield
     finally:
         installation.down()
@@ -163,7 +166,7 @@ FAULTS: tuple[tuple[str, Callable[[Installation], bool]], ...] = (
 def memory(installation: Installation) -> dict[str, float]:
     """Resident MB of each service that is alive, with the processes that serve for it; not of runs."""
     found = {}
-    for name in ("Prefect", "MLflow", "worker", "keeper"):
+    for name in SERVICES:
         with suppress(psutil.Error):
             if process := installation.service(name):
                 family = [process, *(process.children(recursive=True) if name != "worker" else [])]
@@ -191,23 +194,62 @@ def part_of(path: Path) -> str:
 
 
 def settle(installation: Installation, found: Soak) -> None:
-    """Schedules are paused, what runs may end; then nothing may be left."""
+    """Schedules are paused, what was due may come, what runs may end; then nothing may be left."""
+    paused_at = time.time()
     for deployment in installation.ask("/deployments/filter", {}):
-        with installation.place.prefect_api().client() as client:
-            client.patch(f"/deployments/{deployment['id']}", json={"paused": True}).raise_for_status()
+        wait_until(lambda id=deployment["id"]: pause(installation, id), 120, "pause of the schedules", pause=1.0)
     try:
+        assert_every_time_has_a_run(installation, paused_at)
+        wait_for_due(installation, paused_at)
         wait_until(lambda: not under_way(installation), 300, "end of the runs under way", pause=1.0)
         assert_all_is_well(installation)
         installation.complete(installation.folder / "domain.yaml")
     except AssertionError as error:
         found.leaks.append(str(error).splitlines()[0])
-    quarter = len(found.samples) // 4
-    for name in ("Prefect", "MLflow", "worker", "keeper"):
+    found.leaks += grown(found.samples)
+
+
+def pause(installation: Installation, deployment_id: str) -> bool:
+    """False where Prefect is away or its database busy. Its `pause_deployment` would delete the runs that are due."""
+    with suppress(httpx.HTTPError), installation.place.prefect_api().client() as client:
+        return client.patch(f"/deployments/{deployment_id}", json={"paused": True}).is_success
+    return False
+
+
+def assert_every_time_has_a_run(installation: Installation, until: float) -> None:
+    """Of the schedule, from its first run on."""
+    (often,) = installation.ask("/deployments/filter", {"deployments": {"name": {"any_": ["often"]}}})
+    times = [at(run["expected_start_time"]) for run in installation.runs() if run["deployment_id"] == often["id"]]
+    assert times, "no run was planned"
+    for before, after in pairwise([*(each for each in times if each <= until), until]):
+        assert after - before < 1.5 * INTERVAL_SECONDS, f"no run was planned for {after - before:.0f} s"
+
+
+def wait_for_due(installation: Installation, until: float) -> None:
+    """Those that were due come one after the other; fails where none does."""
+    while waiting := len(due(installation, until)):
+        what = f"start of any of {waiting} runs that are due"
+        wait_until(lambda before=waiting: len(due(installation, until)) < before, COMING_SECONDS, what, pause=1.0)
+
+
+def due(installation: Installation, until: float) -> list[str]:
+    return [
+        run["id"]
+        for run in installation.runs()
+        if run["state_type"] == "SCHEDULED" and at(run["expected_start_time"]) <= until
+    ]
+
+
+def grown(samples: list[dict[str, float]]) -> list[str]:
+    """In words, of services whose memory only grows; nothing of one that is in no sample of either quarter."""
+    quarter, words = max(1, len(samples) // 4), []
+    for name in SERVICES:
         second, last = (
-            mean(part, f"memory_mb {name}") for part in (found.samples[quarter : 2 * quarter], found.samples[-quarter:])
+            mean(part, f"memory_mb {name}") for part in (samples[quarter : 2 * quarter], samples[-quarter:])
         )
-        if last > MAX_GROWTH * second:
-            found.leaks.append(f"{name} grew from {second:.0f} to {last:.0f} MB")
+        if 0 < MAX_GROWTH * second < last:
+            words.append(f"{name} grew from {second:.0f} to {last:.0f} MB")
+    return words
 
 
 def under_way(installation: Installation) -> list[str]:
@@ -216,10 +258,7 @@ def under_way(installation: Installation) -> list[str]:
 
 def count(installation: Installation, began: float, found: Soak) -> None:
     started = time.time() - (time.monotonic() - began)
-    offset, runs = 0, []
-    while page := installation.ask("/flow_runs/filter", {"offset": offset, "limit": 200, "sort": "START_TIME_ASC"}):
-        runs += [run for run in page if run["start_time"]]
-        offset += len(page)
+    runs = [run for run in installation.runs() if run["start_time"]]
     found.runs = Counter(str(run["state_type"]).title() for run in runs if run["state_type"] in ENDED)
     completed = sorted(at(run["end_time"]) - started for run in runs if run["state_type"] == "COMPLETED")
     for seconds, _ in found.faults:
@@ -265,9 +304,17 @@ def as_json(found: Soak) -> dict[str, Any]:
     return asdict(found) | {"samples": found.samples[:: max(1, len(found.samples) // 60)]}
 
 
+def long_enough(text: str) -> float:
+    if (minutes := float(text)) < MIN_MINUTES:
+        raise argparse.ArgumentTypeError(
+            f"{text} minutes are too few to see anything grow; give {MIN_MINUTES:g} or more"
+        )
+    return minutes
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Runs a schedule with faults at random, and looks for what leaks.")
-    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--minutes", type=long_enough, default=30.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", action="store_true", help="leave docs/ as it is, print only")
     arguments = parser.parse_args()

@@ -10,6 +10,7 @@ from small import make_documents, write_shard, write_token_bytes
 from benchmarks.ladder import __main__ as ladder
 from benchmarks.ladder import rungs
 from benchmarks.ladder.fit import EXPONENT, fit, ladder_of, left_out_errors, rms
+from benchmarks.rows import read_rows
 from minimind.config import ModelSizes
 from minimind.training.ladder import LADDER
 from minimind.training.scaling import Law
@@ -44,7 +45,7 @@ def test_error_that_no_term_explains_is_told():
 
 
 def test_constants_are_those_of_the_committed_rows():
-    assert ladder_of(ladder.read(ladder.RESULTS)) == LADDER
+    assert ladder_of(read_rows(ladder.RESULTS)) == LADDER
 
 
 def test_ladder_goes_on_where_it_stopped(tmp_path, monkeypatch):

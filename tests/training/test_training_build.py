@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import signal
-import time
 from dataclasses import replace
 
 import pytest
@@ -109,14 +108,13 @@ def test_interrupted_supervisor_stops_the_process_and_passes_the_interrupt_on(tm
             pids.append(json.loads((folder / "worker.json").read_text())["pid"])
             raise KeyboardInterrupt
 
-    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         build(training_config(budget="2M tokens"), replace(small_inputs(store), watch=interrupt), store)
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
-    assert time.monotonic() - started < 60
     log = next((tmp_path / "training").glob(".building-*/training.log")).read_text()
-    assert "with a checkpoint" in log
+    stopped = re.search(r"stopped at step (\d+) of (\d+), with a checkpoint", log)
+    assert int(stopped[1]) < int(stopped[2])
 
 
 def test_loss_that_explodes_is_said_with_the_learning_rate(tmp_path):
@@ -139,8 +137,7 @@ def test_time_budget_is_measured_by_the_process_that_trains(tmp_path, caplog, mo
     assert second == first
     assert "as planned before" in caplog.text
     assert ("training", 0, None, "measuring how fast this machine trains, for 1h") in said
-    assert 0 < first.speed.step_seconds < 5  # this machine may be busy with other things
-    assert 0.1 < first.speed.start_seconds < 120
+    assert min(first.speed.step_seconds, first.speed.start_seconds) > 0
     assert 0.99 * 3600 < first.seconds <= 3600
 
 

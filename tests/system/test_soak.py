@@ -1,0 +1,73 @@
+"""What a soak calls a leak, on made-up runs and samples."""
+
+import argparse
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.system import installation, soak
+
+END = 1_000_000.0  # when the schedules were paused
+
+
+class Planned:
+    """An installation that has these runs, (state, seconds to the end); at each look one that is due ends, or none."""
+
+    def __init__(self, *runs: tuple[str, float], come: bool = True) -> None:
+        self.come = come
+        self.found: list[dict[str, Any]] = [
+            {
+                "id": str(number),
+                "state_type": state,
+                "deployment_id": "often",
+                "expected_start_time": datetime.fromtimestamp(END - seconds, UTC).isoformat(),
+            }
+            for number, (state, seconds) in enumerate(runs)
+        ]
+
+    def ask(self, path: str, body: object) -> list[dict[str, str]]:
+        return [{"id": "often"}]
+
+    def runs(self) -> list[dict[str, Any]]:
+        seen = [dict(run) for run in self.found]
+        waiting = [run for run in self.found if run["state_type"] == "SCHEDULED"]
+        if self.come and waiting:
+            waiting[0]["state_type"] = "COMPLETED"
+        return seen
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "PATIENCE", 0.0)
+
+
+def test_run_that_was_due_and_never_came_is_a_leak() -> None:
+    late = [("COMPLETED", 60.0), ("SCHEDULED", 40.0), ("SCHEDULED", 20.0), ("SCHEDULED", -20.0)]
+    with pytest.raises(AssertionError, match="no start of any of 2 runs that are due"):
+        soak.wait_for_due(Planned(*late, come=False), END)
+    soak.wait_for_due(Planned(*late), END)
+
+
+@pytest.mark.parametrize(
+    ("times", "missing"), [((60, 40, 20, 0, -20), None), ((60, 20, 0), 40), ((60, 40), 40), ((), "no run was planned")]
+)
+def test_time_of_the_schedule_without_a_run_is_a_leak(times: tuple[float, ...], missing: float | str | None) -> None:
+    planned = Planned(*(("COMPLETED", seconds) for seconds in times))
+    if missing is None:
+        soak.assert_every_time_has_a_run(planned, END)
+        return
+    with pytest.raises(AssertionError, match=missing if isinstance(missing, str) else f"planned for {missing} s"):
+        soak.assert_every_time_has_a_run(planned, END)
+
+
+def test_memory_that_grows_is_a_leak_and_a_service_unseen_is_none() -> None:
+    samples = [{"memory_mb MLflow": 100.0 + 20 * number, "memory_mb worker": 50.0} for number in range(16)]
+    assert soak.grown(samples) == ["MLflow grew from 210 to 370 MB"]
+    assert soak.grown(samples[:1]) == soak.grown([{}, {}, {}, {"memory_mb worker": 50.0}]) == []
+
+
+def test_soak_too_short_to_tell_anything_is_refused() -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"0\.1 minutes are too few .* give 1 or more"):
+        soak.long_enough("0.1")
+    assert soak.long_enough("1") == 1
