@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from flows import postgres, servers
@@ -268,6 +270,18 @@ def test_service_is_recorded_and_stopped_with_its_children(tmp_path: Path, sleep
     assert not started.is_alive()
     assert not any(child.is_running() and child.status() != "zombie" for child in family)
     assert servers.recorded_servers(tmp_path) == []
+
+
+def test_process_is_known_by_its_beginning_though_the_clock_was_set(
+    tmp_path: Path, sleeper: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = servers.start(tmp_path, sleeper())
+    create_time = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: create_time(process) + 3600)
+    assert list(servers.running_servers(tmp_path)) == ["sleeper"]
+    later = replace(Started.of("sleeper", os.getpid()), pid=started.pid)
+    assert not later.is_alive(), "another process with its pid"
+    assert down(tmp_path) == ["sleeper"]
 
 
 def test_service_that_ends_its_children_itself_is_interrupted(tmp_path: Path, sleeper: Callable[..., Service]) -> None:
