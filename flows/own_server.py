@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from flows.dead_runs import end_left_behind
 from flows.prefect_api import PrefectApi
 from flows.prefect_server import server_command
 from flows.servers import (
@@ -34,6 +35,8 @@ from flows.servers import (
     wait_until_healthy,
     write_json,
 )
+from flows.services import WORKER_NAME
+from minimind.store import Store
 
 
 @contextmanager
@@ -69,7 +72,7 @@ def _start_watched_server(root: Path) -> str:
     except BaseException:
         end(watcher)  # and its server with it
         raise
-    PrefectApi(url).end_dead_runs()
+    end_left_behind(Store(root, ""), WORKER_NAME, PrefectApi(url).post)
     return url
 
 

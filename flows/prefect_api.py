@@ -80,9 +80,3 @@ class PrefectApi:
         with self.client() as client:
             if client.get(f"/v2/concurrency_limits/{name}").status_code == httpx.codes.NOT_FOUND:
                 client.post("/v2/concurrency_limits/", json={"name": name, "limit": slots}).raise_for_status()
-
-    def end_dead_runs(self) -> None:
-        """Marks runs as crashed that an ended server still calls running: their processes ended with it."""
-        crashed = {"state": {"type": "CRASHED", "message": "The process ended without a word."}, "force": True}
-        for run in self.runs_under_way():
-            self.post(f"/flow_runs/{run['id']}/set_state", crashed)
