@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import yaml
 from prefect import flow
-from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.new_config import yaml_of
@@ -48,7 +47,7 @@ def explore(request: ExploreRequest) -> dict[str, Any]:
     config = checked(text, request.target)
     root = store_root(request.store)
     run = Run(as_explored(config, request.budget), Store(root, config.name, listener.get()), "")
-    with run.store.in_use(flow_run.id):
+    with run.store.in_use():
         run.built["corpus"] = corpus(run, return_state=True).result()
         if is_new:
             text = with_values(text, seen_in(run.built["corpus"]))

@@ -5,9 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,22 +78,6 @@ def test_failed_build_leaves_nothing(store: Store) -> None:
     with pytest.raises(RuntimeError):
         store.build(a_recipe(), fail)
     assert list((store.root / "tokenizer").iterdir()) == []
-
-
-def test_waiting_for_a_turn_is_no_part_of_the_seconds(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-
-    @contextmanager
-    def long_awaited() -> Iterator[None]:
-        now[0] += 3600
-        yield
-
-    def work(folder: Path) -> Outcome:
-        now[0] += 7
-        return write_text(folder)
-
-    assert replace(store, turn=long_awaited).build(a_recipe(), work).seconds == 7.0
 
 
 def test_resumable_build_finds_what_it_left(store: Store) -> None:
