@@ -19,6 +19,7 @@ from flows.dead_runs import end_left_behind
 from flows.prefect_api import PrefectApi
 from flows.prefect_server import server_command
 from flows.servers import (
+    HEALTHY_WITHIN_SECONDS,
     HOST,
     Started,
     answers,
@@ -49,13 +50,16 @@ def own_prefect_server(root: Path) -> Iterator[str]:
 
 
 def _recorded_server(root: Path) -> str | None:
-    """The address of a living server of this store, or None; one that lives but does not answer is ended."""
+    """The address of a living server of this store, or None; one that lives but gives no answer for long is ended."""
     record = read_json(_record_path(root))
     if record is None:
         return None
     process = Started(**record["process"])
-    if process.is_alive() and answers(f"{record['url']}/health"):
-        return str(record["url"])
+    deadline = time.monotonic() + HEALTHY_WITHIN_SECONDS  # another run may be at work on it, and the machine busy
+    while process.is_alive() and time.monotonic() < deadline:
+        if answers(f"{record['url']}/health"):
+            return str(record["url"])
+        time.sleep(0.2)
     stop([process])
     _record_path(root).unlink(missing_ok=True)
     return None
