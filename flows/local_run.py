@@ -76,7 +76,7 @@ def prefect_server(root: Path) -> Iterator[None]:
         yield
         return
     with ExitStack() as kept:
-        with servers.held(root / "locks" / "prefect-users", fcntl.LOCK_SH):  # an `up` that has begun is waited for
+        with servers.held(servers.users_lock(root), fcntl.LOCK_SH):  # an `up` that has begun is waited for
             if not joined_up(root):
                 join_team(root)
                 url = kept.enter_context(own_prefect_server(root))

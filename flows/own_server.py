@@ -33,6 +33,7 @@ from flows.servers import (
     read_json,
     spawn,
     stop,
+    users_lock,
     wait_until_healthy,
     write_json,
 )
@@ -43,7 +44,7 @@ from minimind.store import Store
 @contextmanager
 def own_prefect_server(root: Path) -> Iterator[str]:
     """The API address of this store's Prefect server, started unless another run has it up; ends with its last user."""
-    with held(root / "locks" / "prefect-users", fcntl.LOCK_SH):
+    with held(users_lock(root), fcntl.LOCK_SH):
         with held(root / "locks" / "prefect-start", fcntl.LOCK_EX):
             url = _recorded_server(root) or _start_watched_server(root)
         yield url
@@ -88,7 +89,7 @@ def watch_server(root: Path, port: int) -> None:
     for stop_signal in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop_signal, lambda *_: sys.exit(0))
     try:
-        with (root / "locks" / "prefect-users").open("a") as users:
+        with users_lock(root).open("a") as users:
             while server.poll() is None and not lock_now(users, fcntl.LOCK_EX):
                 time.sleep(0.25)
             _record_path(root).unlink(missing_ok=True)

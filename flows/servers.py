@@ -129,13 +129,17 @@ def start(root: Path, service: Service) -> Started:
 
 def launch(root: Path, service: Service) -> "tuple[Started, subprocess.Popen[bytes]]":
     """Starts a service and records it, in the place of an earlier process of the same service."""
-    ours = {UP_VARIABLE: str(root), SERVICE_VARIABLE: service.name}
-    environment = {**service.environment, **ours}
+    environment = {**service.environment, **marks(root, service.name)}
     process = spawn(service.command, log_path(root, service.name), environment, service.folder, service.user)
     ending = {"stops_children": service.stops_children, "grace_seconds": service.grace_seconds}
     started = Started.of(service.name, process.pid, url=service.address, **ending)
     record(root, started)
     return started, process
+
+
+def marks(root: Path, name: str) -> dict[str, str]:
+    """The environment by which `left_over` finds what a service has left behind."""
+    return {UP_VARIABLE: str(root), SERVICE_VARIABLE: name}
 
 
 def spawn(
@@ -286,6 +290,11 @@ def up_path(root: Path) -> Path:
     return root / "servers" / "up.json"
 
 
+def users_lock(root: Path) -> Path:
+    """Shared by runs whose Prefect server is the store's own; held alone while one is started in another way."""
+    return root / "locks" / "prefect-users"
+
+
 def log_path(root: Path, name: str) -> Path:
     return root / "servers" / f"{name.lower()}.log"
 
@@ -338,7 +347,7 @@ def held_now(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         if not lock_now(handle, fcntl.LOCK_EX):
-            raise ServerError("a `minimind run` is using this store's Prefect server; wait until it has ended")
+            raise ServerError("another command is using or starting this store's servers; wait until it has ended")
         yield
 
 

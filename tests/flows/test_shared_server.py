@@ -69,5 +69,5 @@ def test_run_that_has_waited_for_up_uses_its_server(tmp_path: Path, monkeypatch:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     with patch.dict(os.environ), local_run.prefect_server(tmp_path):
         assert os.environ["PREFECT_API_URL"] == URL
-        with servers.held_now(tmp_path / "locks" / "prefect-users"):
+        with servers.held_now(servers.users_lock(tmp_path)):
             pass  # it keeps no later `up` from starting the keeper again
