@@ -14,7 +14,7 @@ from rich.text import Text
 from flows.local_run import stop_politely
 from flows.progress import listener, shown_progress
 from flows.settings import store_root
-from flows.summary import print_funnel, program
+from flows.summary import print_funnel, program, store_option
 from minimind.cleaning.build import CleaningInputs
 from minimind.cleaning.build import build as build_cleaning
 from minimind.cleaning.checks import check_section
@@ -76,10 +76,9 @@ def print_audit(corpus: Manifest, cleaning: Manifest, page: Path, config: Path, 
     print_sources(console, cleaning)
     console.print()
     console.print(Text.assemble(("Audit ", "bold"), str(page)), soft_wrap=True)
-    option = "" if root == Path("store").absolute() else f" --store {shlex.quote(str(root))}"
     reasons = [row for row in cleaning.details["funnel"] if row["documents"]]
     commonest = max(reasons, key=lambda row: int(row["documents"]))["reason"] if reasons else ""
-    command = f"{program()} documents {shlex.quote(str(config))} --removed {commonest}".rstrip() + option
+    command = f"{program()} documents {shlex.quote(str(config))} --removed {commonest}".rstrip() + store_option(root)
     console.print(Text.assemble(("Look one up  ", "bold"), (command, "cyan")), soft_wrap=True)
 
 

@@ -66,6 +66,13 @@ class DeadRuns:
         return run["id"] in abandoned or (ours and not self.store.is_locked(f"runs/{run['id']}"))
 
 
+def end_left_behind(store: Store, worker: str, post: Post) -> None:
+    """Ends what an earlier server left as unended; for one that has just started, on which no run has begun or ends."""
+    runs = DeadRuns(store, worker)
+    for now in (0.0, SEEN_DEAD_SECONDS):
+        runs.end(post, now)
+
+
 def processes_of_runs() -> dict[str, list[psutil.Process]]:
     """Flow run id -> the processes that a worker started for it, and theirs."""
     found: dict[str, list[psutil.Process]] = {}

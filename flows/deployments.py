@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,8 @@ import httpx
 import yaml
 
 from flows import local_run, servers
-from flows.prefect_api import WORK_POOL
+from flows.prefect_api import WORK_POOL, PrefectApi
 from minimind.errors import ConfigError, ServerError
-from minimind.masking import masked
 
 TAG = "minimind"  # of every deployment, and so of its runs
 SHOWN = ("parameters", "tags", "description", "concurrency_limit", "concurrency_options", "job_variables")
@@ -65,7 +63,7 @@ def deploy_all(project: Path, environment: Mapping[str, str]) -> Deployed:
     all could be deployed.
     """
     wanted = wanted_deployments(project)
-    with api(environment) as server:
+    with PrefectApi.of(environment["PREFECT_API_URL"], environment).client_of_command() as server:
         before = ours_or_wanted(server, wanted, project)
         if server.get(f"/work_pools/{WORK_POOL}").status_code == httpx.codes.NOT_FOUND:
             prefect(["work-pool", "create", WORK_POOL, "--type", "process"], project, environment)
@@ -113,23 +111,6 @@ def prefect(arguments: list[str], project: Path, environment: Mapping[str, str])
 
 
 # --- on the server ----------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def api(environment: Mapping[str, str]) -> Iterator[httpx.Client]:
-    """The server's API. Raises ServerError where it does not answer, or refuses."""
-    url = environment["PREFECT_API_URL"]
-    user, _, password = environment.get("PREFECT_API_AUTH_STRING", "").partition(":")
-    try:
-        with httpx.Client(base_url=url, auth=(user, password) if user else None, timeout=30, trust_env=False) as server:
-            yield server
-    except httpx.HTTPStatusError as error:
-        said = f"{error.response.status_code}: {error.response.text[:500]}"
-        raise ServerError(f"Prefect at {masked(url)} refuses {error.request.url.path} ({said})") from error
-    except httpx.TransportError as error:
-        raise ServerError(
-            f"Prefect at {masked(url)} does not answer ({error}); start it, or correct the URL"
-        ) from error
 
 
 def ours_or_wanted(server: httpx.Client, wanted: Wanted, project: Path) -> list[Row]:

@@ -13,7 +13,7 @@ from rich.text import Text
 from flows import local_run
 from flows.new_config import yaml_of
 from flows.settings import store_root
-from flows.summary import program
+from flows.summary import program, store_option
 from minimind.config import parse_budget, validate_config
 from minimind.errors import ConfigError, UserError
 
@@ -72,8 +72,7 @@ def print_explored(result: dict[str, Any], written: Path | None, root: Path) -> 
     console.print(Text(f"\n{verdict['first']}", "bold"), soft_wrap=True)
     console.print(Text.assemble(("\nPage ", "bold"), result["page"]), soft_wrap=True)
     console.print(Text.assemble(("YAML ", "bold"), str(written or result["config"])), soft_wrap=True)
-    option = "" if root == Path("store").absolute() else f" --store {shlex.quote(str(root))}"
-    command = f"{program()} run {shlex.quote(str(written or result['config']))}{option}"
+    command = f"{program()} run {shlex.quote(str(written or result['config']))}{store_option(root)}"
     console.print(Text.assemble(("Go on ", "bold"), (command, "cyan")), soft_wrap=True)
 
 

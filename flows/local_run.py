@@ -1,11 +1,12 @@
 """A flow in this process, as the commands call it: with a Prefect server of its own where none is named."""
 
+import fcntl
 import os
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -68,25 +69,30 @@ def stop_politely(number: int, frame: FrameType | None) -> None:
 def prefect_server(root: Path) -> Iterator[None]:
     """Settings for the server that PREFECT_API_URL names, for that of `minimind up`, or for one of this run's own."""
     named = os.environ.get("PREFECT_API_URL")
-    up = servers.running_servers(root)
     os.environ.update(PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL="CRITICAL", PREFECT_LOGGING_COLORS="false")
     if named:
         servers.check_reachable("Prefect", f"{named.rstrip('/')}/health", "PREFECT_API_URL")
         os.environ.update(servers.prefect_settings(root, named))
         yield
-    elif "Prefect" in up:
-        place = recorded_place(root)
-        assert place, "what is up was recorded"
-        chosen = (
-            {"MLFLOW_TRACKING_URI": os.environ["MLFLOW_TRACKING_URI"]} if "MLFLOW_TRACKING_URI" in os.environ else {}
-        )
-        os.environ.update(place.client_environment() | chosen)
+        return
+    with ExitStack() as kept:
+        with servers.held(servers.users_lock(root), fcntl.LOCK_SH):  # an `up` that has begun is waited for
+            if not joined_up(root):
+                join_team(root)
+                url = kept.enter_context(own_prefect_server(root))
+                os.environ.update(servers.prefect_settings(root, url))
         yield
-    else:
-        join_team(root)
-        with own_prefect_server(root) as url:
-            os.environ.update(servers.prefect_settings(root, url))
-            yield
+
+
+def joined_up(root: Path) -> bool:
+    """Sets addresses and passwords of what `minimind up` started; False where its Prefect is not up."""
+    if "Prefect" not in servers.running_servers(root):
+        return False
+    place = recorded_place(root)
+    assert place, "what is up was recorded"
+    chosen = {"MLFLOW_TRACKING_URI": os.environ["MLFLOW_TRACKING_URI"]} if "MLFLOW_TRACKING_URI" in os.environ else {}
+    os.environ.update(place.client_environment() | chosen)
+    return True
 
 
 def check_tracking_server() -> None:

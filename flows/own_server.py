@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from flows.dead_runs import end_left_behind
 from flows.prefect_api import PrefectApi
 from flows.prefect_server import server_command
 from flows.servers import (
+    HEALTHY_WITHIN_SECONDS,
     HOST,
     Started,
     answers,
@@ -31,28 +33,34 @@ from flows.servers import (
     read_json,
     spawn,
     stop,
+    users_lock,
     wait_until_healthy,
     write_json,
 )
+from flows.services import WORKER_NAME
+from minimind.store import Store
 
 
 @contextmanager
 def own_prefect_server(root: Path) -> Iterator[str]:
     """The API address of this store's Prefect server, started unless another run has it up; ends with its last user."""
-    with held(root / "locks" / "prefect-users", fcntl.LOCK_SH):
+    with held(users_lock(root), fcntl.LOCK_SH):
         with held(root / "locks" / "prefect-start", fcntl.LOCK_EX):
             url = _recorded_server(root) or _start_watched_server(root)
         yield url
 
 
 def _recorded_server(root: Path) -> str | None:
-    """The address of a living server of this store, or None; one that lives but does not answer is ended."""
+    """The address of a living server of this store, or None; one that lives but gives no answer for long is ended."""
     record = read_json(_record_path(root))
     if record is None:
         return None
     process = Started(**record["process"])
-    if process.is_alive() and answers(f"{record['url']}/health"):
-        return str(record["url"])
+    deadline = time.monotonic() + HEALTHY_WITHIN_SECONDS  # another run may be at work on it, and the machine busy
+    while process.is_alive() and time.monotonic() < deadline:
+        if answers(f"{record['url']}/health"):
+            return str(record["url"])
+        time.sleep(0.2)
     stop([process])
     _record_path(root).unlink(missing_ok=True)
     return None
@@ -69,7 +77,7 @@ def _start_watched_server(root: Path) -> str:
     except BaseException:
         end(watcher)  # and its server with it
         raise
-    PrefectApi(url).end_dead_runs()
+    end_left_behind(Store(root, ""), WORKER_NAME, PrefectApi(url).post)
     return url
 
 
@@ -81,7 +89,7 @@ def watch_server(root: Path, port: int) -> None:
     for stop_signal in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop_signal, lambda *_: sys.exit(0))
     try:
-        with (root / "locks" / "prefect-users").open("a") as users:
+        with users_lock(root).open("a") as users:
             while server.poll() is None and not lock_now(users, fcntl.LOCK_EX):
                 time.sleep(0.25)
             _record_path(root).unlink(missing_ok=True)

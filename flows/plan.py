@@ -15,7 +15,7 @@ from rich.text import Text
 from flows.local_run import check_tracking_server, stop_politely
 from flows.progress import listener, shown_progress
 from flows.settings import store_root, tracking_uri
-from flows.summary import program
+from flows.summary import program, store_option
 from minimind.cleaning.build import CleaningInputs
 from minimind.cleaning.build import build as build_cleaning
 from minimind.cleaning.checks import check_section
@@ -116,6 +116,5 @@ def print_plan(planned: PlannedTraining, price_per_hour: float | None, words: li
     console.print(table)
     for reason in planned.reasons:
         console.print(Text(f"{reason[:1].upper()}{reason[1:]}."), soft_wrap=True)
-    option = [] if root == Path("store").absolute() else ["--store", str(root)]
-    command = f"{program()} run {shlex.join([*words, *option])}"
+    command = f"{program()} run {shlex.join(words)}{store_option(root)}"
     console.print(Text.assemble(("\nTrain by it  ", "bold"), (command, "cyan")), soft_wrap=True)

@@ -13,7 +13,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from flows.servers import HOST, Service, free_port, log_path, spawn, user_group, wait_until_healthy
+from flows.servers import (
+    HOST,
+    Service,
+    free_port,
+    held_now,
+    left_over,
+    log_path,
+    marks,
+    spawn,
+    stop,
+    user_group,
+    users_lock,
+    wait_until_healthy,
+)
 from minimind.errors import ServerError, UserError
 from minimind.masking import masked
 
@@ -214,18 +227,20 @@ def unprivileged_user() -> str | None:
 
 @contextmanager
 def running_cluster(root: Path, password: str) -> Iterator[Postgres]:
-    """The store's own cluster, up for as long as the block runs, while nothing else is up."""
+    """The store's own cluster, up for as long as the block runs, while nothing else is up or starts."""
     postgres = Postgres(HOST, free_port(), OWNER, password)
     service = cluster_service(root, postgres)
-    service.prepare()
     log = log_path(root, service.name)
-    process = spawn(service.command, log, {}, user=service.user)
-    try:
-        wait_until_healthy(service.name, service.is_healthy, process, log)
-        yield postgres
-    finally:
-        process.send_signal(2)
-        process.wait()
+    with held_now(users_lock(root)):
+        stop(left_over(root, service.name))
+        service.prepare()
+        process = spawn(service.command, log, marks(root, service.name), user=service.user)
+        try:
+            wait_until_healthy(service.name, service.is_healthy, process, log)
+            yield postgres
+        finally:
+            process.send_signal(2)
+            process.wait()
 
 
 # --- programs, dumps --------------------------------------------------------------------------------------------------

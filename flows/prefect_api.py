@@ -1,11 +1,14 @@
 """What the commands ask of a Prefect server, over HTTP: to import Prefect's own client takes longer than all of it."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+
+from minimind.errors import ServerError
+from minimind.masking import masked
 
 WORK_POOL = "local"
 GPU_SLOT = "gpu0"
@@ -15,7 +18,7 @@ UNDER_WAY = ["RUNNING", "PENDING", "CANCELLING"]
 
 @dataclass(frozen=True)
 class PrefectApi:
-    """A server's API. Every method raises httpx.HTTPError where it does not answer, or refuses."""
+    """A server's API. Its methods raise httpx.HTTPError for no answer and for a refusal, unless they say otherwise."""
 
     url: str
     auth_string: str = ""  # user:password, where the server asks for them
@@ -24,10 +27,24 @@ class PrefectApi:
     def of(cls, url: str, environment: Mapping[str, str]) -> "PrefectApi":
         return cls(url.rstrip("/"), environment.get("PREFECT_API_AUTH_STRING", ""))
 
-    def client(self) -> AbstractContextManager[httpx.Client]:
+    def client(self, timeout: float = 10) -> AbstractContextManager[httpx.Client]:
         user, _, password = self.auth_string.partition(":")
         auth = (user, password) if self.auth_string else None
-        return httpx.Client(base_url=self.url, timeout=10, trust_env=False, auth=auth)
+        return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False, auth=auth)
+
+    @contextmanager
+    def client_of_command(self) -> Iterator[httpx.Client]:
+        """For what has to be done. Raises ServerError where the server does not answer, or refuses."""
+        try:
+            with self.client(timeout=30) as client:
+                yield client
+        except httpx.HTTPStatusError as error:
+            said = f"{error.response.status_code}: {error.response.text[:500]}"
+            raise ServerError(f"Prefect at {masked(self.url)} refuses {error.request.url.path} ({said})") from error
+        except httpx.TransportError as error:
+            raise ServerError(
+                f"Prefect at {masked(self.url)} does not answer ({error}); start it, or correct the URL"
+            ) from error
 
     def post(self, path: str, body: object) -> Any:
         with self.client() as client:
@@ -76,13 +93,12 @@ class PrefectApi:
         return any(row["status"] == "ONLINE" for row in rows)
 
     def ensure_limit(self, name: str, slots: int) -> None:
-        """Makes a global concurrency limit where there is none; one that somebody has changed stays as it is."""
-        with self.client() as client:
-            if client.get(f"/v2/concurrency_limits/{name}").status_code == httpx.codes.NOT_FOUND:
-                client.post("/v2/concurrency_limits/", json={"name": name, "limit": slots}).raise_for_status()
+        """Makes a global concurrency limit where there is none; one that somebody has changed stays as it is.
 
-    def end_dead_runs(self) -> None:
-        """Marks runs as crashed that an ended server still calls running: their processes ended with it."""
-        crashed = {"state": {"type": "CRASHED", "message": "The process ended without a word."}, "force": True}
-        for run in self.runs_under_way():
-            self.post(f"/flow_runs/{run['id']}/set_state", crashed)
+        Raises ServerError where the server does not answer, or refuses.
+        """
+        with self.client_of_command() as client:
+            found = client.get(f"/v2/concurrency_limits/{name}")
+            if found.status_code == httpx.codes.NOT_FOUND:
+                found = client.post("/v2/concurrency_limits/", json={"name": name, "limit": slots})
+            found.raise_for_status()

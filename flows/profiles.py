@@ -134,7 +134,7 @@ def _through_the_server(place: Place) -> list[str]:
     return ["--serve-artifacts", "--artifacts-destination", kept, "--default-artifact-root", "mlflow-artifacts:/"]
 
 
-SERVERS = (services.prefect, services.end_dead_runs, services.mlflow, services.registrations)
+SERVERS = (services.prefect, services.mlflow, services.registrations)
 WORKERS = (services.worker, services.keeper)  # the keeper last: it looks after those before it
 
 PROFILES = {

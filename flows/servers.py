@@ -1,7 +1,7 @@
 """Starting, watching and stopping processes that outlive the command.
 
 What `minimind up` started is recorded in the store's `servers/up.json`; a process is told from a later one of the same
-pid by its start time. What a profile consists of stands in profiles.py.
+pid by when it began. What a profile consists of stands in profiles.py.
 """
 
 import ctypes
@@ -75,29 +75,44 @@ class Service:
 
 @dataclass(frozen=True)
 class Started:
-    """A process that we started; its start time tells it from a later one with the same pid."""
+    """A process that we started; `began` tells it from a later one with the same pid."""
 
     name: str
     pid: int
-    started_at: float
+    started_at: float  # for people: it is not the same after the clock was set
+    began: str = ""
     url: str = ""
     stops_children: bool = True
     grace_seconds: float = 10.0
 
     @classmethod
     def of(cls, name: str, pid: int, **more: Any) -> "Started":
-        return cls(name, pid, psutil.Process(pid).create_time(), **more)
+        return cls(name, pid, psutil.Process(pid).create_time(), began(pid), **more)
 
     def process(self) -> psutil.Process | None:
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started_at) < 1 and process.status() != psutil.STATUS_ZOMBIE
+            same = began(self.pid) == self.began and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return None
         return process if same else None
 
     def is_alive(self) -> bool:
         return self.process() is not None
+
+
+def began(pid: int) -> str:
+    """The boot, and the ticks from it to the start of the process, which no setting of the clock changes.
+
+    Raises psutil.NoSuchProcess. Where there is no /proc, the time of the start, which the system keeps as it was.
+    """
+    if sys.platform != "linux":
+        return str(psutil.Process(pid).create_time())
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(pid) from None
+    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}:{fields[19]}"  # proc(5): field 22 of all
 
 
 def start(root: Path, service: Service) -> Started:
@@ -114,13 +129,17 @@ def start(root: Path, service: Service) -> Started:
 
 def launch(root: Path, service: Service) -> "tuple[Started, subprocess.Popen[bytes]]":
     """Starts a service and records it, in the place of an earlier process of the same service."""
-    ours = {UP_VARIABLE: str(root), SERVICE_VARIABLE: service.name}
-    environment = {**service.environment, **ours}
+    environment = {**service.environment, **marks(root, service.name)}
     process = spawn(service.command, log_path(root, service.name), environment, service.folder, service.user)
     ending = {"stops_children": service.stops_children, "grace_seconds": service.grace_seconds}
     started = Started.of(service.name, process.pid, url=service.address, **ending)
     record(root, started)
     return started, process
+
+
+def marks(root: Path, name: str) -> dict[str, str]:
+    """The environment by which `left_over` finds what a service has left behind."""
+    return {UP_VARIABLE: str(root), SERVICE_VARIABLE: name}
 
 
 def spawn(
@@ -271,6 +290,11 @@ def up_path(root: Path) -> Path:
     return root / "servers" / "up.json"
 
 
+def users_lock(root: Path) -> Path:
+    """Shared by runs whose Prefect server is the store's own; held alone while one is started in another way."""
+    return root / "locks" / "prefect-users"
+
+
 def log_path(root: Path, name: str) -> Path:
     return root / "servers" / f"{name.lower()}.log"
 
@@ -323,7 +347,7 @@ def held_now(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         if not lock_now(handle, fcntl.LOCK_EX):
-            raise ServerError("a `minimind run` is using this store's Prefect server; wait until it has ended")
+            raise ServerError("another command is using or starting this store's servers; wait until it has ended")
         yield
 
 

@@ -56,11 +56,6 @@ def _prefect_doors(place: "Place") -> dict[str, str]:
     return settings
 
 
-def end_dead_runs(place: "Place") -> Once:
-    """No run outlives `minimind down`: a server that says otherwise was killed."""
-    return Once("", lambda: place.prefect_api().end_dead_runs())
-
-
 def mlflow(place: "Place") -> Service:
     kept = place.profile.databases
     options, environment = _mlflow_doors(place)

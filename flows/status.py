@@ -16,8 +16,7 @@ from flows.keeper import given_up
 from flows.prefect_api import PrefectApi
 from flows.profiles import Place, recorded_place
 from flows.settings import store_root
-
-ANY_WIDTH = 1_000  # a terminal breaks lines that are too long for it, a pipe takes them as they are
+from flows.store_views import ANY_WIDTH
 
 
 @dataclass(frozen=True)

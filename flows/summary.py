@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.settings import DEFAULT_STORE
 from minimind.store import Manifest, load_manifest
 
 
@@ -93,7 +94,7 @@ def print_model(console: Console, result: dict[str, Any]) -> None:
 
 
 def print_next(console: Console, name: str, evaluation: Manifest, root: Path) -> None:
-    option = "" if root == Path("store").absolute() else f" --store {shlex.quote(str(root))}"
+    option = store_option(root)
     prompts = [" ".join(sample["prompt"].split()[:6]) for sample in evaluation.details.get("samples", [])]
     prompt = shlex.quote(prompts[0] if prompts else "The")
     console.print("\n[bold]Next[/]")
@@ -104,6 +105,11 @@ def print_next(console: Console, name: str, evaluation: Manifest, root: Path) ->
     ):
         line = Text.assemble("  ", (f"{program()} {command}", "cyan"), (f"   # {purpose}", "dim"))
         console.print(line, soft_wrap=True)
+
+
+def store_option(root: Path) -> str:
+    """What a command in words needs so as to find this store; empty for `store` in the current folder."""
+    return "" if root == DEFAULT_STORE.absolute() else f" --store {shlex.quote(str(root))}"
 
 
 def program() -> str:

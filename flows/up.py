@@ -2,8 +2,11 @@
 
 import ipaddress
 import os
-from collections.abc import Callable, Mapping, MutableMapping
+import signal
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,16 +38,11 @@ def up(
                 "--notify needs --profile team: Prefect on SQLite answers automations with `database is locked`"
             )
         environ[services.NOTIFY] = notify
-    running = servers.running_servers(root)
-    if running and KEEPER not in running:
-        start_again(root, KEEPER)
-        say("the keeper had died and is up again; it starts what else has died")
+    if servers.running_servers(root) and is_up_again(root, say):
         return
-    if running:
-        raise ServerError(f"already up: {', '.join(running)}; `minimind down` stops them")
     setup, password = with_postgres(wanted, environ)
     check(root, setup)
-    with servers.held_now(root / "locks" / "prefect-users"):
+    with servers.held_now(servers.users_lock(root)), interruptible():
         place = Place(root, setup, ensure_credentials(root, password) if PROFILES[setup.profile].has_auth else {})
         servers.forget_all(root)
         earlier = load_setup(root)
@@ -60,12 +58,49 @@ def up(
         say(f"passwords are in {credentials_path(root)}")
 
 
+def is_up_again(root: Path, say: Callable[[str], None]) -> bool:
+    """Whether all was up but the keeper, and now is; else what an `up` that was killed midway had started is stopped.
+
+    Raises ServerError where all is up, and where another `up` is at work.
+    """
+    running = servers.running_servers(root)
+    if KEEPER in running:
+        raise ServerError(f"already up: {', '.join(running)}; `minimind down` stops them")
+    with servers.held_now(servers.users_lock(root)):
+        place, recorded = recorded_place(root), {server.name for server in servers.recorded_servers(root)}
+        if place and place.services().keys() - recorded <= {KEEPER}:
+            start_again(root, KEEPER)
+            say("the keeper had died and is up again; it starts what else has died, all with the options of before")
+            return True
+        down(root)
+    return False
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """TERM, and HUP of a terminal that closes, end the block as Ctrl-C does; a second one leaves it to tidy up."""
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def take(place: Place, step: servers.Service | Once, say: Callable[[str], None]) -> None:
     if isinstance(step, Once):
         step.do()
         if step.done:
             say(step.done)
     else:
+        end_left_over(place.root, step.name)
         started = servers.start(place.root, step)
         say(f"{started.name:<10} {started.url}")
 
@@ -75,9 +110,14 @@ def start_again(root: Path, name: str) -> servers.Started:
     place = recorded_place(root)
     if place is None:
         raise ServerError(f"nothing was ever up in {root}")
-    if name != "worker":  # whose runs go on without it; what a server has left behind holds its port
-        servers.stop(servers.left_over(root, name))
+    end_left_over(root, name)
     return servers.launch(root, place.services()[name])[0]
+
+
+def end_left_over(root: Path, name: str) -> None:
+    """What a server has left behind holds its port or its files; the runs of a worker go on without it."""
+    if name != "worker":
+        servers.stop(servers.left_over(root, name))
 
 
 def down(root: Path) -> list[str]:

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 from flows import cli, doctor
 from flows.cli import app
+from flows.settings import store_root
+from flows.summary import store_option
 from minimind.config import load_config
 from minimind.pruning import size_of
 from minimind.store import Outcome, Recipe, Store
@@ -305,6 +307,14 @@ def test_store_that_cannot_be_is_refused_at_once(tmp_path: Path, place: str) -> 
     assert code == 2
     assert "Traceback" not in err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_command_in_words_names_the_store_where_it_is_not_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert store_option(store_root()) == ""
+    assert store_option(store_root("my store")) == f" --store '{tmp_path}/my store'"
 
 
 @pytest.mark.parametrize("value", ["2020-13-45", "{[a]: b}", "[" * 5000], ids=["date", "key", "nesting"])

@@ -16,11 +16,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from postgres import free_port, postgres_cluster
+from postgres import postgres_cluster
 
 from flows import automations
 from flows.prefect_server import server_command
-from flows.servers import answers, prefect_settings
+from flows.servers import answers, free_port, prefect_settings
 from minimind.errors import UserError
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import keeper
-from flows.dead_runs import CANCEL_SECONDS, RUN_VARIABLE, SEEN_DEAD_SECONDS, DeadRuns
+from flows.dead_runs import CANCEL_SECONDS, RUN_VARIABLE, SEEN_DEAD_SECONDS, DeadRuns, end_left_behind
 from minimind.store import Store
 
 RUN = "0191e0c0-0000-7000-8000-000000000001"
@@ -64,6 +64,20 @@ def test_only_runs_of_our_worker_are_ended_for_want_of_a_process(tmp_path: Path)
         runs, api = DeadRuns(Store(tmp_path, ""), "minimind"), Api("CANCELLING", worker)
         runs.end(api, 0)
         assert [ended.state for ended in runs.end(api, SEEN_DEAD_SECONDS)] == states
+
+
+def test_new_server_ends_at_once_what_died_with_the_last_one_and_leaves_runs_of_other_machines(tmp_path: Path) -> None:
+    store, told = Store(tmp_path, ""), []
+    for worker in ("minimind", "elsewhere", None):
+        api = Api("RUNNING", worker)
+        end_left_behind(store, "minimind", api)
+        told.append([state for _, state in api.told])
+    assert told == [["CRASHED"], [], []]
+    (tmp_path / "locks" / "runs").mkdir(parents=True)
+    (tmp_path / "locks" / "runs" / RUN).touch()
+    api = Api("CANCELLING", None)
+    end_left_behind(store, "minimind", api)
+    assert [state for _, state in api.told] == ["CANCELLED"]
 
 
 def test_process_that_nobody_cancels_is_told_to_stop(tmp_path: Path) -> None:

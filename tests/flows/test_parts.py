@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ import pytest
 from domain import PrefectServer
 from prefect import flow
 
-from flows.servers import prefect_settings
+from flows.servers import free_port, prefect_settings
 from minimind.cleaning import database
 from minimind.cleaning.build import CleaningInputs
 from minimind.cleaning.build import build as cleaning
@@ -203,10 +202,7 @@ def dask_cluster(logs: Path, prefect: PrefectServer) -> Iterator[tuple[str, list
     from distributed import Client
 
     environment = os.environ | prefect_settings(prefect.store, prefect.url)
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    address = f"tcp://127.0.0.1:{free_port()}"
     scheduler = ["scheduler", "--host", address, "--no-dashboard"]
     worker = ["worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--no-dashboard"]
     started: list[subprocess.Popen[bytes]] = []

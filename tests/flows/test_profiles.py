@@ -3,14 +3,17 @@
 import asyncio
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from flows import postgres, servers
@@ -18,6 +21,7 @@ from flows.credentials import credentials_path, ensure_credentials, load_credent
 from flows.prefect_server import Door
 from flows.profiles import PROFILES, Place, Setup, recorded_place, save_setup
 from flows.servers import Service, Started
+from flows.services import KEEPER, Once
 from flows.status import look
 from flows.up import check, down, up, with_postgres
 from minimind.errors import ServerError, UserError
@@ -270,6 +274,18 @@ def test_service_is_recorded_and_stopped_with_its_children(tmp_path: Path, sleep
     assert servers.recorded_servers(tmp_path) == []
 
 
+def test_process_is_known_by_its_beginning_though_the_clock_was_set(
+    tmp_path: Path, sleeper: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = servers.start(tmp_path, sleeper())
+    create_time = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: create_time(process) + 3600)
+    assert list(servers.running_servers(tmp_path)) == ["sleeper"]
+    later = replace(Started.of("sleeper", os.getpid()), pid=started.pid)
+    assert not later.is_alive(), "another process with its pid"
+    assert down(tmp_path) == ["sleeper"]
+
+
 def test_service_that_ends_its_children_itself_is_interrupted(tmp_path: Path, sleeper: Callable[..., Service]) -> None:
     ended = tmp_path / "ended"
     code = (
@@ -301,6 +317,79 @@ def test_log_before_a_restart_is_kept(tmp_path: Path, sleeper: Callable[..., Ser
         time.sleep(0.2)
         down(tmp_path)
     assert (tmp_path / "servers" / "sleeper.log.1").read_text() == "said\n"
+
+
+# --- an `up` that is disturbed ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Callable[[Place], Service | Once]]]:
+    """Those of the local profile: a server, something to do once, a worker and the keeper, all asleep."""
+
+    def sleeps(name: str) -> Service:
+        return Service(name, [sys.executable, "-c", "import time; time.sleep(600)"], "nowhere", lambda: True)
+
+    steps = [
+        lambda place: sleeps("Prefect"), lambda place: Once("deployed", lambda: None), lambda place: sleeps("worker"),
+        lambda place: sleeps(KEEPER),
+    ]  # fmt: skip
+    monkeypatch.setitem(PROFILES, "local", replace(PROFILES["local"], steps=steps))
+    yield steps
+    down(tmp_path)
+
+
+def killed(server: Started) -> None:
+    process = server.process()
+    assert process
+    process.kill()
+    process.wait()
+
+
+def test_up_after_one_that_was_killed_midway_starts_all(tmp_path: Path, steps: list[Any]) -> None:
+    save_setup(tmp_path, SETUP)
+    half = servers.start(tmp_path, steps[0](None))
+    said: list[str] = []
+    up(tmp_path, SETUP, said.append)
+    assert not half.is_alive()
+    assert list(servers.running_servers(tmp_path)) == ["Prefect", "worker", KEEPER]
+    assert "deployed" in said
+
+
+def test_up_where_only_the_keeper_died_starts_it_alone(tmp_path: Path, steps: list[Any]) -> None:
+    up(tmp_path, SETUP, lambda line: None)
+    before = servers.running_servers(tmp_path)
+    with pytest.raises(ServerError, match="already up"):
+        up(tmp_path, SETUP, print)
+    killed(before[KEEPER])
+    said: list[str] = []
+    with servers.held_now(servers.users_lock(tmp_path)), pytest.raises(ServerError, match="another command is"):
+        up(tmp_path, SETUP, print)
+    up(tmp_path, SETUP, said.append)
+    assert "the keeper had died" in said[0]
+    after = servers.running_servers(tmp_path)
+    assert [name for name in after if after[name] != before[name]] == [KEEPER]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["TERM", "HUP"])
+def test_up_that_is_told_to_stop_leaves_nothing(tmp_path: Path, steps: list[Any], number: signal.Signals) -> None:
+    def told() -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+
+    steps[1] = lambda place: Once("", told)
+    handler = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        up(tmp_path, SETUP, print)
+    assert not servers.left_over(tmp_path)
+    assert recorded_place(tmp_path) is None
+    assert signal.getsignal(number) == handler
+
+
+def test_what_a_server_has_left_behind_is_ended_before_it_is_started(tmp_path: Path, steps: list[Any]) -> None:
+    left, _ = servers.launch(tmp_path, steps[0](None))
+    servers.forget_all(tmp_path)
+    up(tmp_path, SETUP, lambda line: None)
+    assert not left.is_alive()
 
 
 def test_status_says_what_is_down_and_nothing_where_nothing_should_be_up(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """`minimind up`: a deployment's schedule really runs, and `minimind down` stops exactly what was started."""
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from domain import MINIMIND, PROJECT, Domain, environment
 from typer.testing import CliRunner
 
 from flows.cli import app
+from flows.servers import free_port
 
 WITHIN_SECONDS = 150.0
 
@@ -33,12 +33,6 @@ def project(tmp_path: Path, make_domain: Callable[..., Domain]) -> Path:
     deployment["parameters"] = {"request": {"config": str(domain.config), "overrides": quick}}
     (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"name": "test", "deployments": [deployment]}))
     return tmp_path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def command(project: Path, *words: str) -> "subprocess.CompletedProcess[str]":

@@ -16,11 +16,11 @@ import httpx
 import pytest
 import yaml
 from domain import MINIMIND, PROJECT, Domain, environment
-from test_schedule import free_port, processes_of
+from test_schedule import processes_of
 
 from flows.credentials import load_credentials
 from flows.prefect_api import PrefectApi
-from flows.servers import left_over
+from flows.servers import free_port, left_over
 from flows.status import look
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

@@ -1,12 +1,11 @@
 """What `minimind up` starts, for one store in a temporary folder; runs on it, and looks at what they leave."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,8 +35,8 @@ class Installation:
     folder: Path
     sentences: Callable[[int, int], str]
     profile: str = "local"
-    prefect_port: int = field(default_factory=lambda: free_port())
-    mlflow_port: int = field(default_factory=lambda: free_port())
+    prefect_port: int = field(default_factory=servers.free_port)
+    mlflow_port: int = field(default_factory=servers.free_port)
 
     @property
     def store(self) -> Store:
@@ -120,12 +119,7 @@ class Installation:
 
     def processes(self) -> list[psutil.Process]:
         """All processes that `up` has started, and theirs."""
-        found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error, OSError):
-                if process.environ().get(servers.UP_VARIABLE) == str(self.store.root):
-                    found.append(process)
-        return found
+        return [found for left in servers.left_over(self.store.root) if (found := left.process())]
 
     # --- domains and their runs ---------------------------------------------------------------------------------------
 
@@ -232,12 +226,6 @@ def words_of(process: psutil.Process) -> list[str]:
         return list(process.cmdline())
     except psutil.Error:
         return []
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(is_so: Callable[[], object], seconds: float, what: str, pause: float = 0.2) -> float:

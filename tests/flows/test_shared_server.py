@@ -1,0 +1,73 @@
+"""Whose Prefect server a run uses, without a server; that runs share a real one is shown by tests/system."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from flows import local_run, own_server, servers
+from flows.profiles import Setup, save_setup
+from flows.servers import Started
+
+URL = "http://127.0.0.1:4999/api"
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """The process that the store calls the server of a run."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    record = {"url": URL, "process": asdict(Started.of("Prefect", process.pid))}
+    servers.write_json(tmp_path / "servers" / "run.json", record)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_server_that_is_slow_to_answer_is_shared(
+    tmp_path: Path, busy: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = iter([False, False, True])
+    monkeypatch.setattr(own_server, "answers", lambda url: next(said))
+    with own_server.own_prefect_server(tmp_path) as url:
+        assert url == URL
+    assert busy.poll() is None
+
+
+def test_server_that_never_answers_is_ended(
+    tmp_path: Path, busy: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(own_server, "HEALTHY_WITHIN_SECONDS", 0.5)
+    monkeypatch.setattr(own_server, "answers", lambda url: bool(asked.append(url)))
+    monkeypatch.setattr(own_server, "_start_watched_server", lambda root: "a new one")
+    with own_server.own_prefect_server(tmp_path) as url:
+        assert url == "a new one"
+    assert busy.poll() is not None
+    assert asked
+
+
+def test_run_that_has_waited_for_up_uses_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = servers.held
+
+    @contextmanager
+    def held_by_up_before(path: Path, kind: int) -> Iterator[None]:
+        """`up` begins just before a run asks for the lock, and has ended when the run gets it."""
+        monkeypatch.setattr(servers, "held", held)
+        save_setup(tmp_path, Setup(project=tmp_path, prefect_port=4999))
+        servers.record(tmp_path, Started.of("Prefect", os.getpid()))
+        with held(path, kind):
+            yield
+
+    monkeypatch.setattr(servers, "held", held_by_up_before)
+    monkeypatch.setattr(local_run, "own_prefect_server", lambda root: pytest.fail("a second server of one database"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with patch.dict(os.environ), local_run.prefect_server(tmp_path):
+        assert os.environ["PREFECT_API_URL"] == URL
+        with servers.held_now(servers.users_lock(tmp_path)):
+            pass  # it keeps no later `up` from starting the keeper again
