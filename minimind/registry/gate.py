@@ -101,7 +101,7 @@ def all_rules(section: RegistryConfig, measured: Measured) -> list[Rule]:
         ]  # fmt: skip
         rules += [_task_rule(name, most, measured) for name, most in section.required_tasks.items()]
     return rules + [
-        Rule(name.replace("_", " "), measured.figures.get(name), "at most", most, "number")
+        Rule(figure_in_words(name), measured.figures.get(name), "at most", most, "number")
         for name, most in section.max_figures.items()
     ]
 
@@ -132,7 +132,12 @@ def _task_rule(name: str, most: float, measured: Measured) -> Rule:
         f"{who} {'not measured' if value is None else format(value, '.4g')}"
         for who, value in (("this version", mine), ("champion", champions))
     )
-    return Rule(f"{name.replace('_', ' ')} below the champion's", below, "at most", most, "number", said)
+    return Rule(f"{figure_in_words(name)} below the champion's", below, "at most", most, "number", said)
+
+
+def figure_in_words(figure: str) -> str:
+    """`memorisation/training_share` as `memorisation: training share`."""
+    return figure.replace("/", ": ").replace("_", " ")
 
 
 def _about_champion(measured: Measured) -> str:

@@ -141,7 +141,7 @@ def test_champion_with_which_no_document_is_shared_is_kept_and_said():
 def test_figure_has_to_be_measured_and_below_its_limit(figures, verdict):
     limits = {"max_figures": {"memorisation/training_share": 0.02}}
     decision = decided(measured(figures=figures), **limits)
-    assert verdicts(decision)["memorisation/training share"] == verdict
+    assert verdicts(decision)["memorisation: training share"] == verdict
     assert decision.promoted == (verdict == "passed")
 
 
