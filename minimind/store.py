@@ -175,10 +175,10 @@ class Store:
             if not resumable:
                 shutil.rmtree(building, ignore_errors=True)
             building.mkdir(parents=True, exist_ok=True)
-            started = time.perf_counter()
             try:
                 self._check_inputs(recipe)
                 with self.turn():
+                    started = time.perf_counter()
                     outcome = write(building)
                 manifest = self._seal(recipe, outcome, building, time.perf_counter() - started)
                 publish(building, destination)

@@ -5,6 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +81,26 @@ def test_failed_build_leaves_nothing(store: Store) -> None:
     with pytest.raises(RuntimeError):
         store.build(a_recipe(), fail)
     assert list((store.root / "tokenizer").iterdir()) == []
+
+
+def test_seconds_of_a_build_leave_out_the_wait_for_its_turn(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("minimind.store.time.perf_counter", lambda: now)
+
+    def passes(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        passes(3600)
+        yield
+
+    def work(_: Path) -> Outcome:
+        passes(2)
+        return Outcome({})
+
+    assert replace(store, turn=turn).build(a_recipe(), work).seconds == 2
 
 
 def test_resumable_build_finds_what_it_left(store: Store) -> None:
