@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Literal
@@ -13,7 +12,7 @@ from rich.table import Table
 from flows.settings import store_root
 from minimind.errors import UserError
 from minimind.pruning import Prunable, prunable, size_of
-from minimind.store import STAGES, Manifest, Recipe, Store
+from minimind.store import STAGES, Manifest, Recipe, Store, remove
 
 REPRODUCTION = ".reproduction-"  # before the name of the store in which a model is made again
 
@@ -114,7 +113,7 @@ def prune_store(
     with store.unused():
         folders = removable(store, unfinished, keep_versions, document, domain)
         for row in folders:
-            shutil.rmtree(row.path)
+            remove(row.path)
         return folders, texts_of_no_corpus(store, remove=True)
 
 

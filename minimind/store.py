@@ -169,6 +169,7 @@ class Store:
             return self._reuse(found)
         self._explain(recipe)
         with disk_full_said(self.root), self.lock(f"{recipe.stage}-{recipe.fingerprint}"):
+            put_back(destination)
             if not refresh and (found := load_manifest(destination)):
                 return self._reuse(found)
             building = destination.with_name(f".building-{recipe.fingerprint}")
@@ -360,12 +361,32 @@ def publish(building: Path, destination: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    outdated = destination.with_name(f".outdated-{destination.name}")
-    if destination.exists():
-        shutil.rmtree(outdated, ignore_errors=True)
-        destination.rename(outdated)
+    outdated = set_aside(destination) if destination.exists() else None
     building.rename(destination)
+    if outdated:
+        shutil.rmtree(outdated, ignore_errors=True)
+
+
+def set_aside(destination: Path) -> Path:
+    """The new name of a published folder, under which it is on its way out."""
+    outdated = destination.with_name(f".outdated-{destination.name}")
     shutil.rmtree(outdated, ignore_errors=True)
+    return destination.rename(outdated)
+
+
+def put_back(destination: Path) -> None:
+    """Undoes what a kill left half done: a whole build that was set aside, and nothing has taken its place.
+
+    To be called with the lock of the build held.
+    """
+    outdated = destination.with_name(f".outdated-{destination.name}")
+    if not destination.exists() and outdated.exists() and load_manifest(outdated):
+        outdated.rename(destination)
+
+
+def remove(folder: Path) -> None:
+    """Of a published folder, its name goes first: what a kill leaves of it is no damaged build, and is pruned."""
+    shutil.rmtree(folder if folder.name.startswith(".") else set_aside(folder))
 
 
 @contextmanager
