@@ -12,7 +12,7 @@ from rich.table import Table
 from flows.settings import store_root
 from minimind.errors import UserError
 from minimind.pruning import Prunable, prunable, size_of
-from minimind.store import STAGES, Manifest, Recipe, Store, remove
+from minimind.store import FOLDERS, Manifest, Recipe, Store, remove
 
 REPRODUCTION = ".reproduction-"  # before the name of the store in which a model is made again
 
@@ -31,7 +31,7 @@ def list_builds(option: Path | None, as_json: bool) -> None:
             "bytes": size_of(manifest.path),
             "path": str(manifest.path),
         }
-        for stage in STAGES
+        for stage in FOLDERS
         for manifest in store.manifests(stage)
     ]
     texts = [

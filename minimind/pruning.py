@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from minimind.store import STAGES, Store, put_back
+from minimind.store import FOLDERS, Store, put_back
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ def prunable(store: Store, unfinished: bool = False, given_up: frozenset[str] = 
     put_back_builds(store)
     kept = needed_builds(store, given_up)
     rows = []
-    for stage in STAGES:
+    for stage in FOLDERS:
         for manifest in store.manifests(stage):
             if (stage, manifest.fingerprint) not in kept:
                 rows.append(Prunable(manifest.path, size_of(manifest.path), "replaced by a newer build"))
@@ -38,7 +38,7 @@ def prunable(store: Store, unfinished: bool = False, given_up: frozenset[str] = 
 
 
 def put_back_builds(store: Store) -> None:
-    for stage in STAGES:
+    for stage in FOLDERS:
         for path in leftovers(store, stage, "outdated"):
             with store.lock(lock_of(stage, path)):
                 put_back(path.with_name(path.name.removeprefix(".outdated-")))
@@ -57,9 +57,9 @@ def lock_of(stage: str, leftover: Path) -> str:
 def needed_builds(store: Store, given_up: frozenset[str] = frozenset()) -> set[tuple[str, str]]:
     """(stage, fingerprint) of all registered models and newest builds, with everything they were made from."""
     roots = [manifest for manifest in store.manifests("registry") if manifest.fingerprint not in given_up]
-    domains = {manifest.domain for stage in STAGES for manifest in store.manifests(stage)}
+    domains = {manifest.domain for stage in FOLDERS for manifest in store.manifests(stage)}
     for domain in domains:
-        roots += [newest for stage in STAGES if (newest := Store(store.root, domain).newest(stage))]
+        roots += [newest for stage in FOLDERS if (newest := Store(store.root, domain).newest(stage))]
     needed: set[tuple[str, str]] = set()
     while roots:
         manifest = roots.pop()

@@ -29,6 +29,7 @@ from minimind.machine import describe_machine, git_commit, lock_sha256
 logger = logging.getLogger(__name__)
 
 STAGES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation", "registry")
+FOLDERS = (*STAGES, "explore")  # that hold builds; an exploration is no stage of a run
 SAID_CHANGES = 5  # in the log; `minimind store why` lists all of them
 
 Report = Callable[[str, float, float | None, str], None]  # stage, done, total (None: unknown), text
