@@ -47,6 +47,21 @@ STAGE_TASKS = (corpus, cleaning, tokenizer, shards, training, evaluation, regist
 # Refused by the server before it keeps the parameters; load_config says why to whoever calls the flow himself.
 WithoutSecret = Annotated[str, Field(json_schema_extra={"not": {"pattern": SECRET}})]
 
+Overrides = Annotated[list[WithoutSecret], Field(description="section.key=value, one an entry")]
+Refresh = Annotated[bool, Field(description="Ask every source anew, frozen file lists included")]
+Runner = Annotated[
+    str | None,
+    Field(
+        description=f"Where parts of the work run: {IN_WORDS}; else {VARIABLE}, else threads. Changes no result",
+        pattern=f"^(?:{FORMS.pattern})$",
+    ),
+]
+SlotName = Annotated[
+    str | None,
+    Field(description="The concurrency limit that trainings queue for; else MINIMIND_SLOT, else gpu0; empty: none"),
+]
+
+
 
 class DomainRequest(BaseModel):
     """A domain, as every flow about one is asked for it. Prefect shows a form, and refuses what does not fit."""
@@ -54,22 +69,13 @@ class DomainRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     config: Annotated[str, Field(description="The domain's YAML, for example configs/demo.yaml")]
-    overrides: Annotated[list[WithoutSecret], Field(description="section.key=value, one an entry")] = []
+    overrides: Overrides = []
     sources: Annotated[
         list[WithoutSecret], Field(description="Globs of local files that replace the config's sources")
     ] = []
     store: Annotated[str | None, Field(description="The store's folder; else MINIMIND_STORE, else ./store")] = None
-    runner: Annotated[
-        str | None,
-        Field(
-            description=f"Where parts of the work run: {IN_WORDS}; else {VARIABLE}, else threads. Changes no result",
-            pattern=f"^(?:{FORMS.pattern})$",
-        ),
-    ] = None
-    slot: Annotated[
-        str | None,
-        Field(description="The concurrency limit that trainings queue for; else MINIMIND_SLOT, else gpu0; empty: none"),
-    ] = None
+    runner: Runner = None
+    slot: SlotName = None
 
 
 class RetrainRequest(DomainRequest):
@@ -79,7 +85,7 @@ class RetrainRequest(DomainRequest):
         Literal["corpus", "cleaning", "tokenizer", "shards", "training", "evaluation", "registry"] | None,
         Field(description="The last stage to run"),
     ] = None
-    refresh: Annotated[bool, Field(description="Ask every source anew, frozen file lists included")] = False
+    refresh: Refresh = False
     force: Annotated[bool, Field(description="Train however little the corpus has changed (see retrain_when)")] = False
 
 
