@@ -1,7 +1,6 @@
 """`minimind store`: what is kept, which part of a fingerprint changed, what may go."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Literal
@@ -9,7 +8,7 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from flows.settings import store_root
+from flows.settings import store_root, tracking_uri
 from minimind.errors import UserError
 from minimind.pruning import Prunable, prunable, size_of
 from minimind.store import FOLDERS, Manifest, Recipe, Store, remove
@@ -121,10 +120,9 @@ def without_alias(store: Store, keep_versions: int | None) -> frozenset[str]:
     """Fingerprints of registrations that no alias names in MLflow, the newest `keep_versions` of each domain apart."""
     if keep_versions is None:
         return frozenset()
-    from minimind.registry.tracking import tracking_uri
     from minimind.registry.unaliased import unaliased
 
-    return unaliased(store, tracking_uri(store.root, os.environ), keep_versions)
+    return unaliased(store, tracking_uri(store.root), keep_versions)
 
 
 def removable(
