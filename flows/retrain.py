@@ -1,7 +1,6 @@
 """One domain, from its sources to a registered model."""
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.failures import build_stage, failures_told
 from flows.progress import listener
-from flows.settings import slot_name, store_root
+from flows.settings import slot_name, store_root, tracking_uri
 from minimind.audit.due import Due, is_due
 from minimind.cleaning.checks import check_section
 from minimind.config import load_config
@@ -47,6 +46,7 @@ STAGE_TASKS = (corpus, cleaning, tokenizer, shards, training, evaluation, regist
 # Refused by the server before it keeps the parameters; load_config says why to whoever calls the flow himself.
 WithoutSecret = Annotated[str, Field(json_schema_extra={"not": {"pattern": SECRET}})]
 
+
 Overrides = Annotated[list[WithoutSecret], Field(description="section.key=value, one an entry")]
 Refresh = Annotated[bool, Field(description="Ask every source anew, frozen file lists included")]
 Runner = Annotated[
@@ -60,7 +60,6 @@ SlotName = Annotated[
     str | None,
     Field(description="The concurrency limit that trainings queue for; else MINIMIND_SLOT, else gpu0; empty: none"),
 ]
-
 
 
 class DomainRequest(BaseModel):
@@ -116,7 +115,7 @@ def start_run(request: RetrainRequest, initialise: Callable[[str, Path], Any] = 
         choose_precision(config.training.precision, find_device(config.training.device))
         check_folders(config)
     root = store_root(request.store)
-    uri = tracking.tracking_uri(root, os.environ)
+    uri = tracking_uri(root)
     initialise(uri, root)
     champions = line_of_champions(uri, config.name) if goes_on(config) else ()
     store = Store(root, config.name, listener.get())
