@@ -11,9 +11,13 @@ from rich.table import Table
 from flows.settings import store_root, tracking_uri
 from minimind.errors import UserError
 from minimind.pruning import Prunable, prunable, size_of
-from minimind.store import FOLDERS, Manifest, Recipe, Store, remove
+from minimind.store import FOLDERS, SCRATCH, Manifest, Recipe, Store, remove
 
 REPRODUCTION = ".reproduction-"  # before the name of the store in which a model is made again
+BESIDE_BUILDS = {  # beginning of a folder's name in the store's root -> why it may go
+    REPRODUCTION: "a reproduction that was kept, or did not finish",
+    SCRATCH: "left by a command that was killed",
+}
 
 ANY_WIDTH = 1_000  # a terminal breaks lines that are too long for it, a pipe takes them as they are
 
@@ -131,8 +135,9 @@ def removable(
     """What no run needs; with a document, also the builds that hold it, though a registered model was made of them."""
     rows = prunable(store, unfinished, without_alias(store, keep_versions))
     rows += [
-        Prunable(path, size_of(path), "a reproduction that was kept, or did not finish")
-        for path in sorted(store.root.glob(f"{REPRODUCTION}*"))
+        Prunable(path, size_of(path), reason)
+        for prefix, reason in BESIDE_BUILDS.items()
+        for path in sorted(store.root.glob(f"{prefix}*"))
     ]
     if document is None:
         return rows

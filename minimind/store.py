@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 STAGES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation", "registry")
 FOLDERS = (*STAGES, "explore")  # that hold builds; an exploration is no stage of a run
+SCRATCH = ".scratch-"  # before the names of folders in the store's root that go away by themselves
 SAID_CHANGES = 5  # in the log; `minimind store why` lists all of them
 
 Report = Callable[[str, float, float | None, str], None]  # stage, done, total (None: unknown), text
@@ -310,6 +312,15 @@ class Store:
         with path.open("a") as handle:
             fcntl.flock(handle, kind)
             yield
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder on the store's disk for as long as the block runs; one that a kill leaves is pruned.
+
+        For who uses the store, or has it alone: else it may be pruned in the middle.
+        """
+        with tempfile.TemporaryDirectory(dir=self.root, prefix=SCRATCH) as folder:
+            yield Path(folder)
 
     def manifests(self, stage: str, domain: str | None = None) -> list[Manifest]:
         """All published builds of a stage, oldest first; of one domain where it is given."""
