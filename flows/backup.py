@@ -7,7 +7,6 @@ databases, then what the databases point to: what is in the archive may know les
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -39,14 +38,14 @@ def back_up(root: Path, path: Path, with_credentials: bool) -> dict[str, Any]:
     with (
         Store(root, "").in_use(),
         disk_full_said(path.parent),
-        tempfile.TemporaryDirectory(dir=root, prefix=".backup-") as dumps,
+        Store(root, "").scratch() as dumps,
     ):
         builds = [file for stage in STAGES for file in archive.files_below(root / stage, _is_hidden)]
         purposes = [databases.PREFECT, databases.MLFLOW, *([databases.ACCOUNTS] if with_credentials else [])]
-        place.profile.databases.dump(place, purposes, Path(dumps))
+        place.profile.databases.dump(place, purposes, dumps)
         with archive.written(path) as backup:
             backup.add_text(DESCRIPTION, json.dumps(_describe(place)))
-            for file in sorted(Path(dumps).iterdir()):
+            for file in sorted(dumps.iterdir()):
                 backup.add(f"databases/{file.name}", file)
             for file in [*builds, *_files_beside_builds(root)]:
                 backup.add(f"store/{file.relative_to(root).as_posix()}", file)

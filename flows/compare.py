@@ -1,6 +1,5 @@
 """Registered versions of one domain beside each other."""
 
-import os
 from typing import Annotated, Any
 
 from prefect import flow
@@ -9,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.failures import failures_told
 from flows.progress import listener
-from flows.settings import store_root
-from minimind.registry import tracking
+from flows.settings import store_root, tracking_uri
 from minimind.store import Store
 from tasks.comparison import comparison, comparison_page
 
@@ -33,7 +31,7 @@ class CompareRequest(BaseModel):
 def compare(request: CompareRequest) -> dict[str, Any]:
     """Scores the versions on the same documents, then writes the page."""
     root = store_root(request.store)
-    store, uri = Store(root, request.name, listener.get()), tracking.tracking_uri(root, os.environ)
+    store, uri = Store(root, request.name, listener.get()), tracking_uri(root)
     with store.in_use(flow_run.id):
         compared = comparison(request.name, request.versions, uri, store)
         page = comparison_page(compared, uri, store)

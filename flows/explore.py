@@ -1,21 +1,25 @@
 """A folder of text, looked at for some minutes: the audit, a tiny model, and what to make of the two."""
 
 import logging
+from dataclasses import replace
 from typing import Annotated, Any
 
 import yaml
 from prefect import flow
+from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.failures import StageError, build_stage, failures_told
 from flows.new_config import yaml_of
 from flows.progress import listener
-from flows.settings import store_root
+from flows.retrain import Overrides, Refresh, Runner, SlotName
+from flows.settings import slot_name, store_root
 from minimind.cleaning.checks import check_section
 from minimind.config import Config, validate_config
 from minimind.errors import CorpusTooSmallError
 from minimind.explore.explored import as_explored, seen_in, with_any_holdout
 from minimind.explore.verdict import Verdict, judged, refused
-from minimind.explore.yaml_text import with_values
+from minimind.explore.yaml_text import with_overrides, with_values
 from minimind.store import Store
 from minimind.training.device import find_device
 from minimind.training.precision import choose_precision
@@ -24,6 +28,7 @@ from tasks.corpus import corpus
 from tasks.explore import explore as explore_task
 from tasks.explore import explored_page
 from tasks.run import Run
+from tasks.runners import runner_name
 from tasks.shards import shards
 from tasks.tokenizer import tokenizer
 
@@ -36,23 +41,27 @@ class ExploreRequest(BaseModel):
     target: Annotated[str, Field(description="A folder, a file, a glob, an address; or a domain's YAML")]
     budget: Annotated[str, Field(description="Of three small trainings together, as training.budget")] = "3m"
     name: Annotated[str | None, Field(description="Of the domain; else made of the folder's name")] = None
+    overrides: Overrides = []
+    refresh: Refresh = False
     store: Annotated[str | None, Field(description="The store's folder; else MINIMIND_STORE, else ./store")] = None
+    runner: Runner = None
+    slot: SlotName = None
 
 
 @flow(name="explore", flow_run_name="{request.target}", persist_result=True, result_serializer="json")
+@failures_told
 def explore(request: ExploreRequest) -> dict[str, Any]:
     """The audit; then, if there is enough text, three small trainings; then the page."""
     logging.getLogger("minimind").setLevel(logging.INFO)  # Prefect attaches its handler and leaves the level alone
-    text, is_new = yaml_of(request.target, request.name)
+    text, is_new = yaml_of(request.target, request.name, request.overrides)
     config = checked(text, request.target)
-    root = store_root(request.store)
-    run = Run(as_explored(config, request.budget), Store(root, config.name, listener.get()), "")
-    with run.store.in_use():
-        run.built["corpus"] = corpus(run, return_state=True).result()
+    run = start_run(request, config)
+    with run.store.in_use(flow_run.id):
+        build_stage(run, corpus)
         if is_new:
-            text = with_values(text, seen_in(run.built["corpus"]))
+            text = with_overrides(with_values(text, seen_in(run.built["corpus"])), request.overrides)
             config = checked(text, request.target)
-            run = Run(as_explored(config, request.budget), run.store, "", built=run.built)
+            run = replace(run, config=as_explored(config, request.budget))
         verdict = look(run, config)
         text = with_values(text, verdict.values or {})
         page = explored_page(run, config, verdict, text)
@@ -67,16 +76,24 @@ def explore(request: ExploreRequest) -> dict[str, Any]:
     }
 
 
+def start_run(request: ExploreRequest, config: Config) -> Run:
+    """Of MLflow an exploration needs nothing."""
+    store = Store(store_root(request.store), config.name, listener.get())
+    runner, slot = runner_name(request.runner), slot_name(request.slot)
+    return Run(as_explored(config, request.budget), store, "", request.refresh, runner=runner, slot=slot)
+
+
 def look(run: Run, config: Config) -> Verdict:
     """Builds what can be built. A corpus too small to be trained on is audited, and that said."""
     try:
         for stage in (cleaning, tokenizer, shards, explore_task):
-            run.built[stage.name] = stage(run, return_state=True).result()
-    except CorpusTooSmallError as error:
+            build_stage(run, stage)
+    except StageError as failure:
+        if not isinstance(failure.__cause__, CorpusTooSmallError):
+            raise
         if "cleaning" not in run.built:
-            smaller = Run(with_any_holdout(run.config), run.store, "", built=run.built)
-            run.built["cleaning"] = cleaning(smaller, return_state=True).result()
-        return refused(config, run.built, str(error))
+            build_stage(replace(run, config=with_any_holdout(run.config)), cleaning)
+        return refused(config, run.built, str(failure.__cause__))
     return judged(config, run.config.training, run.built)
 
 

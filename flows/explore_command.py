@@ -20,14 +20,20 @@ from minimind.errors import ConfigError, UserError
 CONFIGS = Path("configs")
 
 
-def explore(target: str, budget: str, name: str | None, write: bool, option: Path | None, as_json: bool) -> None:
+def explore(
+    target: str, overrides: list[str], budget: str, name: str | None, refresh: bool, write: bool, option: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     root = store_root(option)
-    check(target, budget, name, write)
+    check(target, overrides, budget, name, write)
 
     def call() -> dict[str, Any]:
         from flows.explore import ExploreRequest, explore
 
-        return explore(ExploreRequest(target=target, budget=budget, name=name, store=str(root)))
+        request = ExploreRequest(
+            target=target, budget=budget, name=name, overrides=overrides, refresh=refresh, store=str(root)
+        )
+        return explore(request)
 
     result = local_run.called(root, call)
     written = written_config(result) if write else None
@@ -37,13 +43,13 @@ def explore(target: str, budget: str, name: str | None, write: bool, option: Pat
         print_explored(result, written, root)
 
 
-def check(target: str, budget: str, name: str | None, write: bool) -> None:
+def check(target: str, overrides: list[str], budget: str, name: str | None, write: bool) -> None:
     """Says what is wrong before anything starts."""
     try:
         parse_budget(budget)
     except ValueError as error:
         raise ConfigError("--budget", [str(error)]) from None
-    text, _ = yaml_of(target, name)
+    text, _ = yaml_of(target, name, overrides)
     config = validate_config(yaml.safe_load(text), target)
     if write:
         path = CONFIGS / f"{config.name}.yaml"

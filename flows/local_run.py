@@ -72,6 +72,7 @@ def prefect_server(root: Path) -> Iterator[None]:
     os.environ.update(PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL="CRITICAL", PREFECT_LOGGING_COLORS="false")
     if named:
         servers.check_reachable("Prefect", f"{named.rstrip('/')}/health", "PREFECT_API_URL")
+        join_team(root)
         os.environ.update(servers.prefect_settings(root, named))
         yield
         return

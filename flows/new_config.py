@@ -1,6 +1,7 @@
 """`minimind new`: a complete, commented YAML for a corpus of one's own; `minimind explore` makes the same."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ import yaml
 from minimind.config import NAME_PATTERN, read_yaml, validate_config
 from minimind.corpus.suffixes import SUFFIXES, SUFFIXES_IN_WORDS, suffix_of
 from minimind.errors import ConfigError, UserError
-from minimind.explore.yaml_text import with_values
+from minimind.explore.yaml_text import with_overrides, with_values
 from minimind.quality_presets import QUALITY_PRESETS
 
 
@@ -25,14 +26,14 @@ def write_config(name: str, origin: str, folder: Path, preset: str = "general") 
     return path
 
 
-def yaml_of(target: str, name: str | None) -> tuple[str, bool]:
-    """The text of the domain's YAML that `target` is, or one made for it here; and whether it was made."""
+def yaml_of(target: str, name: str | None, overrides: Sequence[str] = ()) -> tuple[str, bool]:
+    """The text of the domain's YAML that `target` is, or one made for it here, overridden; and whether it was made."""
     path = Path(target).expanduser()
     if path.suffix not in (".yaml", ".yml"):
-        return render(name or name_of(target), target), True
+        return with_overrides(render(name or name_of(target), target), overrides), True
     read_yaml(path)  # says what is wrong with it
     text = path.read_text(encoding="utf-8")
-    return (with_values(text, {"name": name}) if name else text), False
+    return with_overrides(with_values(text, {"name": name} if name else {}), overrides), False
 
 
 def name_of(target: str) -> str:

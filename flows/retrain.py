@@ -1,7 +1,6 @@
 """One domain, from its sources to a registered model."""
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.failures import build_stage, failures_told
 from flows.progress import listener
-from flows.settings import slot_name, store_root
+from flows.settings import slot_name, store_root, tracking_uri
 from minimind.audit.due import Due, is_due
 from minimind.cleaning.checks import check_section
 from minimind.config import load_config
@@ -48,28 +47,34 @@ STAGE_TASKS = (corpus, cleaning, tokenizer, shards, training, evaluation, regist
 WithoutSecret = Annotated[str, Field(json_schema_extra={"not": {"pattern": SECRET}})]
 
 
+Overrides = Annotated[list[WithoutSecret], Field(description="section.key=value, one an entry")]
+Refresh = Annotated[bool, Field(description="Ask every source anew, frozen file lists included")]
+Runner = Annotated[
+    str | None,
+    Field(
+        description=f"Where parts of the work run: {IN_WORDS}; else {VARIABLE}, else threads. Changes no result",
+        pattern=f"^(?:{FORMS.pattern})$",
+    ),
+]
+SlotName = Annotated[
+    str | None,
+    Field(description="The concurrency limit that trainings queue for; else MINIMIND_SLOT, else gpu0; empty: none"),
+]
+
+
 class DomainRequest(BaseModel):
     """A domain, as every flow about one is asked for it. Prefect shows a form, and refuses what does not fit."""
 
     model_config = ConfigDict(extra="forbid")
 
     config: Annotated[str, Field(description="The domain's YAML, for example configs/demo.yaml")]
-    overrides: Annotated[list[WithoutSecret], Field(description="section.key=value, one an entry")] = []
+    overrides: Overrides = []
     sources: Annotated[
         list[WithoutSecret], Field(description="Globs of local files that replace the config's sources")
     ] = []
     store: Annotated[str | None, Field(description="The store's folder; else MINIMIND_STORE, else ./store")] = None
-    runner: Annotated[
-        str | None,
-        Field(
-            description=f"Where parts of the work run: {IN_WORDS}; else {VARIABLE}, else threads. Changes no result",
-            pattern=f"^(?:{FORMS.pattern})$",
-        ),
-    ] = None
-    slot: Annotated[
-        str | None,
-        Field(description="The concurrency limit that trainings queue for; else MINIMIND_SLOT, else gpu0; empty: none"),
-    ] = None
+    runner: Runner = None
+    slot: SlotName = None
 
 
 class RetrainRequest(DomainRequest):
@@ -79,7 +84,7 @@ class RetrainRequest(DomainRequest):
         Literal["corpus", "cleaning", "tokenizer", "shards", "training", "evaluation", "registry"] | None,
         Field(description="The last stage to run"),
     ] = None
-    refresh: Annotated[bool, Field(description="Ask every source anew, frozen file lists included")] = False
+    refresh: Refresh = False
     force: Annotated[bool, Field(description="Train however little the corpus has changed (see retrain_when)")] = False
 
 
@@ -110,7 +115,7 @@ def start_run(request: RetrainRequest, initialise: Callable[[str, Path], Any] = 
         choose_precision(config.training.precision, find_device(config.training.device))
         check_folders(config)
     root = store_root(request.store)
-    uri = tracking.tracking_uri(root, os.environ)
+    uri = tracking_uri(root)
     initialise(uri, root)
     champions = line_of_champions(uri, config.name) if goes_on(config) else ()
     store = Store(root, config.name, listener.get())

@@ -38,7 +38,12 @@ def tracking_uri(root: Path) -> str:
 
 
 def join_team(root: Path) -> None:
-    """Sets addresses and passwords where the store's history is behind servers; raises ServerError if they are down."""
+    """Sets addresses and passwords where the store's history is behind servers; raises ServerError if they are down.
+
+    Where PREFECT_API_URL names another server, that one hears of runs, and the team's MLflow alone is joined. Who has
+    all of it already, as a run of a worker of `minimind up`, is asked nothing: a server may be away for a while.
+    """
+    from flows.credentials import FOR_CLIENTS
     from flows.profiles import recorded_place
     from flows.servers import running_servers
 
@@ -49,6 +54,12 @@ def join_team(root: Path) -> None:
         or os.environ.get("MLFLOW_TRACKING_URI", place.mlflow) != place.mlflow
     ):
         return
-    if missing := {"Prefect", "MLflow"} - running_servers(root).keys():
+    joined, needed = place.client_environment(), {"Prefect", "MLflow"}
+    if os.environ.get("PREFECT_API_URL", joined["PREFECT_API_URL"]) != joined["PREFECT_API_URL"]:
+        joined = {name: value for name, value in joined.items() if name.startswith("MLFLOW_")}
+        needed = {"MLflow"}
+    if all(os.environ.get(name) == joined[name] for name in ("MLFLOW_TRACKING_URI", *FOR_CLIENTS) if name in joined):
+        return
+    if missing := needed - running_servers(root).keys():
         raise ServerError(f"this store's {' and '.join(sorted(missing))} is down; `minimind up` starts it")
-    os.environ.update(place.client_environment())
+    os.environ.update(joined)

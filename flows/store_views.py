@@ -1,8 +1,6 @@
 """`minimind store`: what is kept, which part of a fingerprint changed, what may go."""
 
 import json
-import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Literal
@@ -10,12 +8,16 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from flows.settings import store_root
+from flows.settings import store_root, tracking_uri
 from minimind.errors import UserError
 from minimind.pruning import Prunable, prunable, size_of
-from minimind.store import STAGES, Manifest, Recipe, Store
+from minimind.store import FOLDERS, SCRATCH, Manifest, Recipe, Store, remove
 
 REPRODUCTION = ".reproduction-"  # before the name of the store in which a model is made again
+BESIDE_BUILDS = {  # beginning of a folder's name in the store's root -> why it may go
+    REPRODUCTION: "a reproduction that was kept, or did not finish",
+    SCRATCH: "left by a command that was killed",
+}
 
 ANY_WIDTH = 1_000  # a terminal breaks lines that are too long for it, a pipe takes them as they are
 
@@ -32,7 +34,7 @@ def list_builds(option: Path | None, as_json: bool) -> None:
             "bytes": size_of(manifest.path),
             "path": str(manifest.path),
         }
-        for stage in STAGES
+        for stage in FOLDERS
         for manifest in store.manifests(stage)
     ]
     texts = [
@@ -114,7 +116,7 @@ def prune_store(
     with store.unused():
         folders = removable(store, unfinished, keep_versions, document, domain)
         for row in folders:
-            shutil.rmtree(row.path)
+            remove(row.path)
         return folders, texts_of_no_corpus(store, remove=True)
 
 
@@ -122,10 +124,9 @@ def without_alias(store: Store, keep_versions: int | None) -> frozenset[str]:
     """Fingerprints of registrations that no alias names in MLflow, the newest `keep_versions` of each domain apart."""
     if keep_versions is None:
         return frozenset()
-    from minimind.registry.tracking import tracking_uri
     from minimind.registry.unaliased import unaliased
 
-    return unaliased(store, tracking_uri(store.root, os.environ), keep_versions)
+    return unaliased(store, tracking_uri(store.root), keep_versions)
 
 
 def removable(
@@ -134,8 +135,9 @@ def removable(
     """What no run needs; with a document, also the builds that hold it, though a registered model was made of them."""
     rows = prunable(store, unfinished, without_alias(store, keep_versions))
     rows += [
-        Prunable(path, size_of(path), "a reproduction that was kept, or did not finish")
-        for path in sorted(store.root.glob(f"{REPRODUCTION}*"))
+        Prunable(path, size_of(path), reason)
+        for prefix, reason in BESIDE_BUILDS.items()
+        for path in sorted(store.root.glob(f"{prefix}*"))
     ]
     if document is None:
         return rows

@@ -610,10 +610,7 @@ def load_config(path: Path, overrides: Sequence[str] = (), local_globs: Sequence
     Raises ConfigError with every problem at once.
     """
     tree = read_yaml(path)
-    problems = [problem for override in overrides if (problem := apply_override(tree, override))]
-    problems += [SECRET_SAID.format(masked(given)) for given in (*overrides, *local_globs) if re.search(SECRET, given)]
-    if problems:
-        raise ConfigError("--set", problems)
+    apply_overrides(tree, overrides, local_globs)
     if local_globs and isinstance(tree.get("corpus"), dict):
         tree["corpus"]["sources"] = [{"kind": "local_files", "name": "local", "paths": list(local_globs)}]
         if isinstance(shards := tree.get("shards"), dict) and shards.get("source_weights"):
@@ -636,6 +633,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError(str(path), [f"a mapping of sections was expected, {type(tree).__name__} was found"])
     return tree
+
+
+def apply_overrides(tree: dict[str, Any], overrides: Sequence[str], local_globs: Sequence[str] = ()) -> None:
+    """Sets each in place. Raises ConfigError for what is no override, and for a secret in one of them or in a glob."""
+    problems = [problem for override in overrides if (problem := apply_override(tree, override))]
+    problems += [SECRET_SAID.format(masked(given)) for given in (*overrides, *local_globs) if re.search(SECRET, given)]
+    if problems:
+        raise ConfigError("--set", problems)
 
 
 def apply_override(tree: dict[str, Any], override: str) -> str | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from minimind.store import STAGES, Store
+from minimind.store import FOLDERS, Store, put_back
 
 
 @dataclass(frozen=True)
@@ -18,29 +18,48 @@ def prunable(store: Store, unfinished: bool = False, given_up: frozenset[str] = 
 
     A leftover that a living run works on is locked, and is not listed; an interrupted training, which the next run
     would continue, only if `unfinished` is asked for. `given_up` are fingerprints of registrations that need nothing.
+    A build that a kill left set aside while it was made anew is put back: it may be needed.
     """
+    put_back_builds(store)
     kept = needed_builds(store, given_up)
     rows = []
-    for stage in STAGES:
+    for stage in FOLDERS:
         for manifest in store.manifests(stage):
             if (stage, manifest.fingerprint) not in kept:
                 rows.append(Prunable(manifest.path, size_of(manifest.path), "replaced by a newer build"))
-        for path in sorted((store.root / stage).glob(".building-*")) + sorted((store.root / stage).glob(".outdated-*")):
-            if store.is_locked(f"{stage}-{path.name.partition('-')[2]}"):
-                continue
+        for path in leftovers(store, stage, "building"):
             if stage != "training":
                 rows.append(Prunable(path, size_of(path), "left by a run that did not finish"))
             elif unfinished:
                 rows.append(Prunable(path, size_of(path), "an interrupted training, with its checkpoint"))
+        for path in leftovers(store, stage, "outdated"):
+            rows.append(Prunable(path, size_of(path), "replaced or pruned, and left half removed"))
     return rows
+
+
+def put_back_builds(store: Store) -> None:
+    for stage in FOLDERS:
+        for path in leftovers(store, stage, "outdated"):
+            with store.lock(lock_of(stage, path)):
+                put_back(path.with_name(path.name.removeprefix(".outdated-")))
+
+
+def leftovers(store: Store, stage: str, kind: str) -> list[Path]:
+    """Folders `.building-*` or `.outdated-*` of a stage that no process works on."""
+    found = sorted((store.root / stage).glob(f".{kind}-*"))
+    return [path for path in found if not store.is_locked(lock_of(stage, path))]
+
+
+def lock_of(stage: str, leftover: Path) -> str:
+    return f"{stage}-{leftover.name.partition('-')[2]}"
 
 
 def needed_builds(store: Store, given_up: frozenset[str] = frozenset()) -> set[tuple[str, str]]:
     """(stage, fingerprint) of all registered models and newest builds, with everything they were made from."""
     roots = [manifest for manifest in store.manifests("registry") if manifest.fingerprint not in given_up]
-    domains = {manifest.domain for stage in STAGES for manifest in store.manifests(stage)}
+    domains = {manifest.domain for stage in FOLDERS for manifest in store.manifests(stage)}
     for domain in domains:
-        roots += [newest for stage in STAGES if (newest := Store(store.root, domain).newest(stage))]
+        roots += [newest for stage in FOLDERS if (newest := Store(store.root, domain).newest(stage))]
     needed: set[tuple[str, str]] = set()
     while roots:
         manifest = roots.pop()

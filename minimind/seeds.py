@@ -6,7 +6,6 @@ found in small is too much rather than too little. Other budgets (tokens, epochs
 named.
 """
 
-import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -14,7 +13,7 @@ from minimind.config import SCRATCH, Config, EvaluationConfig, ModelSizes, Train
 from minimind.errors import ConfigError
 from minimind.evaluation.scoring import DocumentScores, score_folder
 from minimind.evaluation.seed_spread import UNMEASURED_WARM_START, Measurement, keep_measurement, shaping
-from minimind.store import Manifest, Store
+from minimind.store import Manifest, Store, remove
 from minimind.training.budget import make_plan
 from minimind.training.build import TrainingInputs, build
 from minimind.training.plan import Plan
@@ -58,7 +57,7 @@ def measure_seeds(
     keep_measurement(store.root, config.name, measurement)
     for _, training in scored[1:]:
         if not training.reused:
-            shutil.rmtree(training.path)
+            remove(training.path)
     return measurement
 
 

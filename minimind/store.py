@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -29,6 +30,8 @@ from minimind.machine import describe_machine, git_commit, lock_sha256
 logger = logging.getLogger(__name__)
 
 STAGES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation", "registry")
+FOLDERS = (*STAGES, "explore")  # that hold builds; an exploration is no stage of a run
+SCRATCH = ".scratch-"  # before the names of folders in the store's root that go away by themselves
 SAID_CHANGES = 5  # in the log; `minimind store why` lists all of them
 
 Report = Callable[[str, float, float | None, str], None]  # stage, done, total (None: unknown), text
@@ -169,16 +172,17 @@ class Store:
             return self._reuse(found)
         self._explain(recipe)
         with disk_full_said(self.root), self.lock(f"{recipe.stage}-{recipe.fingerprint}"):
+            put_back(destination)
             if not refresh and (found := load_manifest(destination)):
                 return self._reuse(found)
             building = destination.with_name(f".building-{recipe.fingerprint}")
             if not resumable:
                 shutil.rmtree(building, ignore_errors=True)
             building.mkdir(parents=True, exist_ok=True)
-            started = time.perf_counter()
             try:
                 self._check_inputs(recipe)
                 with self.turn():
+                    started = time.perf_counter()
                     outcome = write(building)
                 manifest = self._seal(recipe, outcome, building, time.perf_counter() - started)
                 publish(building, destination)
@@ -309,6 +313,15 @@ class Store:
             fcntl.flock(handle, kind)
             yield
 
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder on the store's disk for as long as the block runs; one that a kill leaves is pruned.
+
+        For who uses the store, or has it alone: else it may be pruned in the middle.
+        """
+        with tempfile.TemporaryDirectory(dir=self.root, prefix=SCRATCH) as folder:
+            yield Path(folder)
+
     def manifests(self, stage: str, domain: str | None = None) -> list[Manifest]:
         """All published builds of a stage, oldest first; of one domain where it is given."""
         found = [load_manifest(path.parent) for path in (self.root / stage).glob("[!.]*/manifest.json")]
@@ -360,12 +373,32 @@ def publish(building: Path, destination: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    outdated = destination.with_name(f".outdated-{destination.name}")
-    if destination.exists():
-        shutil.rmtree(outdated, ignore_errors=True)
-        destination.rename(outdated)
+    outdated = set_aside(destination) if destination.exists() else None
     building.rename(destination)
+    if outdated:
+        shutil.rmtree(outdated, ignore_errors=True)
+
+
+def set_aside(destination: Path) -> Path:
+    """The new name of a published folder, under which it is on its way out."""
+    outdated = destination.with_name(f".outdated-{destination.name}")
     shutil.rmtree(outdated, ignore_errors=True)
+    return destination.rename(outdated)
+
+
+def put_back(destination: Path) -> None:
+    """Undoes what a kill left half done: a whole build that was set aside, and nothing has taken its place.
+
+    To be called with the lock of the build held.
+    """
+    outdated = destination.with_name(f".outdated-{destination.name}")
+    if not destination.exists() and outdated.exists() and load_manifest(outdated):
+        outdated.rename(destination)
+
+
+def remove(folder: Path) -> None:
+    """Of a published folder, its name goes first: what a kill leaves of it is no damaged build, and is pruned."""
+    shutil.rmtree(folder if folder.name.startswith(".") else set_aside(folder))
 
 
 @contextmanager

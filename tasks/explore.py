@@ -1,5 +1,7 @@
 """Shards -> three small trainings of a tiny model, and the page with what they and the audit say."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from prefect import task
@@ -11,14 +13,16 @@ from minimind.explore.build import ExploreInputs, build
 from minimind.explore.verdict import Verdict
 from minimind.report.explore import render_explored
 from minimind.store import Manifest
+from tasks.slot import held
 from tasks.stage import Run, stage_task
 
 
 @stage_task
 def explore(run: Run) -> Manifest:
-    """Trains on all of the text, on a half and on a quarter of it, and scores the same holdout."""
+    """Trains on all of the text, on a half and on a quarter of it, and scores the same holdout; one at a time."""
+    store = replace(run.store, turn=partial(held, run.slot, run.store.report))
     inputs = ExploreInputs(run.built["cleaning"], run.built["tokenizer"], run.built["shards"])
-    return build(run.config.training, run.config.evaluation, inputs, run.store)
+    return build(run.config.training, run.config.evaluation, inputs, store)
 
 
 @task(task_run_name="explored", cache_policy=NO_CACHE, persist_result=True, result_serializer="json")

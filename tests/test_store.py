@@ -5,6 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from minimind.config import TokenizerConfig
 from minimind.digests import code_digests
 from minimind.errors import DiskFullError, StoreDamagedError, UserError
 from minimind.pruning import prunable
-from minimind.store import STAGES, Outcome, Recipe, Store, load_manifest, recipe
+from minimind.store import STAGES, Outcome, Recipe, Store, load_manifest, recipe, remove, set_aside
 
 
 def a_recipe(size: int = 400, stage: str = "tokenizer", **changes: object) -> Recipe:
@@ -78,6 +81,26 @@ def test_failed_build_leaves_nothing(store: Store) -> None:
     with pytest.raises(RuntimeError):
         store.build(a_recipe(), fail)
     assert list((store.root / "tokenizer").iterdir()) == []
+
+
+def test_seconds_of_a_build_leave_out_the_wait_for_its_turn(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("minimind.store.time.perf_counter", lambda: now)
+
+    def passes(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        passes(3600)
+        yield
+
+    def work(_: Path) -> Outcome:
+        passes(2)
+        return Outcome({})
+
+    assert replace(store, turn=turn).build(a_recipe(), work).seconds == 2
 
 
 def test_resumable_build_finds_what_it_left(store: Store) -> None:
@@ -146,6 +169,65 @@ def test_killed_build_is_not_published_and_its_lock_is_free(store: Store) -> Non
     (leftover,) = prunable(store)
     assert leftover.reason == "left by a run that did not finish"
     assert store.build(empty, write_text).counts == {"documents": 3}
+    assert prunable(store) == []
+
+
+KILLED_REPLACING = """
+import os, signal, sys
+from pathlib import Path
+from minimind.store import Outcome, Store
+from tests.test_store import a_recipe
+rename = Path.rename
+def killed(path, target):
+    if path.name.startswith(".building-"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(path, target)
+Path.rename = killed
+Store(Path(sys.argv[1]), "laws").build(a_recipe(stage="registry"), lambda folder: Outcome({}), refresh=True)
+"""
+KILLED_PRUNING = """
+import os, signal, sys
+from pathlib import Path
+from minimind import store
+from minimind.pruning import prunable
+def killed(path, **options):
+    if path.exists():
+        (path / "part" / "a.txt").unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+store.shutil.rmtree = killed
+[row] = prunable(store.Store(Path(sys.argv[1]), ""))
+store.remove(row.path)
+"""
+
+
+def kill_in(script: str, store: Store) -> None:
+    command = [sys.executable, "-c", script, str(store.root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ | {"PYTHONPATH": "."})
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_build_that_a_kill_kept_from_being_replaced_is_put_back(store: Store) -> None:
+    old = store.build(a_recipe(1, stage="corpus"), write_text)
+    store.build(a_recipe(2, stage="corpus"), write_text)
+    registered = a_recipe(stage="registry", parents={"corpus": old.fingerprint})
+    there = store.build(registered, write_text)
+    kill_in(KILLED_REPLACING, store)
+    assert not there.path.exists()
+    assert [row.reason for row in prunable(store)] == ["left by a run that did not finish"]
+    assert there.path.exists()
+    set_aside(there.path)
+    assert store.build(registered, lambda _: pytest.fail("built twice")).reused
+
+
+@pytest.mark.parametrize("stage", ["corpus", "training"])
+def test_build_that_is_half_pruned_goes_with_the_next_pruning(store: Store, stage: str) -> None:
+    old = store.build(a_recipe(1, stage=stage), write_text)
+    store.build(a_recipe(2, stage=stage), write_text)
+    kill_in(KILLED_PRUNING, store)
+    assert not old.path.exists()
+    [left] = prunable(store)
+    assert left.reason == "replaced or pruned, and left half removed"
+    remove(left.path)
     assert prunable(store) == []
 
 

@@ -210,10 +210,12 @@ def explore(
             show_default=False,
         ),
     ],
+    overrides: OverridesOption = None,
     budget: Annotated[str, typer.Option(help="Of three small trainings together; as training.budget")] = "3m",
     name: Annotated[
         str | None, typer.Option(help="Of the domain. Default: made of the folder's name", show_default=False)
     ] = None,
+    refresh: RefreshOption = False,
     write: Annotated[bool, typer.Option("--write", help="Write the YAML to go on with to configs/NAME.yaml")] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -228,8 +230,8 @@ def explore(
 
         minimind explore ~/contracts --budget 10m --write
 
-        minimind explore configs/legal-en.yaml --json
+        minimind explore configs/legal-en.yaml --set cleaning.near_duplicates.max_jaccard=0.9 --json
     """
     from flows.explore_command import explore
 
-    explore(target, budget, name, write, store, as_json)
+    explore(target, overrides or [], budget, name, refresh, write, store, as_json)

@@ -15,6 +15,7 @@ HOLDING = {
     "cleaning": ("train.parquet", "holdout.parquet", "removed.parquet"),
     "shards": ("train-", "holdout-"),
 }
+QUOTING = {"evaluation": "samples.json", "explore": "manifest.json"}  # stage -> the file with what a model went on from
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,18 @@ class Holding:
 
 
 def builds_holding(store: Store, document_id: str, domain: str | None = None) -> list[Holding]:
-    """Builds with the document, those of an evaluation included whose samples quote it; in the order of the stages."""
+    """Builds with the document, and those whose samples quote it; in the order of the stages."""
     found = []
     for stage, prefixes in HOLDING.items():
         for manifest in store.manifests(stage, domain):
             names = [name for prefix in prefixes for name in manifest.matching(prefix)]
             if holding := [name for name in names if has_document(manifest.file(name), document_id)]:
                 found.append(Holding(manifest, holding))
-    for manifest in store.manifests("evaluation", domain):
-        samples = manifest.details.get("samples", [])
-        if any(sample.get("document_id") == document_id for sample in samples):
-            found.append(Holding(manifest, ["samples.json"]))
+    for stage, name in QUOTING.items():
+        for manifest in store.manifests(stage, domain):
+            samples = manifest.details.get("samples", [])
+            if any(sample.get("document_id") == document_id for sample in samples):
+                found.append(Holding(manifest, [name]))
     return found
 
 

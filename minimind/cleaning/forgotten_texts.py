@@ -1,7 +1,6 @@
 """Texts that earlier cleanings have read and no corpus that the store keeps has any more; pruning removes them."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +44,7 @@ def forgotten_of_domain(store: Store, domain: str, remove: bool) -> Forgotten:
     kept = needed_builds(store)
     corpora = [each for each in store.manifests("corpus", domain) if ("corpus", each.fingerprint) in kept]
     before, texts, of, freed = size_of(path), 0, 0, 0.0
-    with tempfile.TemporaryDirectory(dir=store.root) as working, connect(Path(working)) as connection:
+    with store.scratch() as working, connect(working) as connection:
         look_up_needed(connection, corpora)
         for number, (kind, folder) in enumerate(folders_below(path)):
             rows, left = counts_of(connection, kind, folder, f"known_{number}")

@@ -7,7 +7,9 @@ that has decayed: an evaluation in the middle of a training is not what a shorte
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,8 +69,10 @@ def tried(section: TrainingConfig, budget: str) -> TrainingConfig:
 def build(section: TrainingConfig, evaluation: EvaluationConfig, inputs: ExploreInputs, store: Store) -> Manifest:
     """Details: `trials`, the first of them of all text, its `curve`, `samples` of what it writes, `holdout`.
 
-    Each training is a build of its own, so that what was trained before a stop is found again. Raises ConfigError for
-    a budget that is too short, CorpusTooSmallError for a corpus that cannot be quartered.
+    One turn of the store is held for all of it. Each training is a build of its own, so that what was trained before a
+    stop is found again. The parts of the text lie in the folder of this build and go with it, finished or not: another
+    exploration of the same text has its own. Raises ConfigError for a budget that is too short, CorpusTooSmallError for
+    a corpus that cannot be quartered.
     """
     evaluation = evaluation.model_copy(
         update={"max_bytes": min(SCORED_BYTES, evaluation.max_bytes), "stride_ratio": STRIDE_RATIO}
@@ -85,17 +89,19 @@ def build(section: TrainingConfig, evaluation: EvaluationConfig, inputs: Explore
         parents={"cleaning": cleaning.fingerprint, "tokenizer": tokenizer.fingerprint, "shards": shards.fingerprint},
     )
 
-    def write(_: Any) -> Outcome:
-        check_quarters(section, shards)
-        plan = plan_of_whole(section, shards, store)
-        parts = [shards, *(part_of(shards, share, PART_TOKENS, store) for share in SHARES[1:])]
+    check_quarters(section, shards)
+
+    def write(folder: Path) -> Outcome:
+        within = replace(store, turn=nullcontext)
+        of_parts = replace(within, root=folder / "parts")
+        plan = plan_of_whole(section, shards, within)
+        parts = [shards, *(part_of(shards, share, PART_TOKENS, of_parts) for share in SHARES[1:])]
         trained = [
-            build_training(section, TrainingInputs(part, tokenizer, plan=plan_of(plan, number, part)), store)
+            build_training(section, TrainingInputs(part, tokenizer, plan=plan_of(plan, number, part)), within)
             for number, part in enumerate(parts)
         ]
         outcome = describe(trained, parts, evaluation, inputs, store)
-        for part in parts[1:]:
-            shutil.rmtree(part.path)
+        shutil.rmtree(of_parts.root)
         return outcome
 
     return store.build(made_from, write)

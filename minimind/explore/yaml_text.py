@@ -2,10 +2,12 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
+
+from minimind.config import apply_overrides
 
 KEY = re.compile(r"^(?P<indent> *)(?P<key>[\w-]+):(?P<space> *)(?P<value>[^#\n]*?) *(?P<hash>#.*)?$")
 REPLACED = {"training.preset": "training.sizes"}  # which stands in place of the other
@@ -16,10 +18,31 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
     wanted = yaml.safe_load(text)
     for path, value in values.items():
         put(wanted, path, value)
+    return as_text(wanted, text, values)
+
+
+def with_overrides(text: str, overrides: Sequence[str]) -> str:
+    """`overrides` are `section.key=value`, as `--set` has them. Raises ConfigError for what is none."""
+    wanted = yaml.safe_load(text)
+    apply_overrides(wanted, overrides)
+    paths = [override.partition("=")[0].strip() for override in overrides]
+    return as_text(wanted, text, {path: value_at(wanted, path) for path in paths})
+
+
+def as_text(wanted: dict[str, Any], text: str, values: Mapping[str, Any]) -> str:
+    """The text with these values in their lines, where that says what is wanted."""
     edited = "\n".join(changed_lines(text.split("\n"), values))
     if read(edited) == wanted:
         return edited
     return str(yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True, width=120))
+
+
+def value_at(tree: dict[str, Any], path: str) -> Any:
+    """None where a later override has taken it away."""
+    *sections, key = path.split(".")
+    for section in sections:
+        tree = tree[section]
+    return tree.get(key)
 
 
 def put(tree: dict[str, Any], path: str, value: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -207,7 +208,8 @@ def _config(client: "MlflowClient", version: "ModelVersion") -> dict[str, Any]:
         return {}
     if "config.yaml" not in {file.path for file in client.list_artifacts(version.run_id)}:
         return {}
-    tree = yaml.safe_load(Path(client.download_artifacts(version.run_id, "config.yaml")).read_text())
+    with TemporaryDirectory() as temporary:
+        tree = yaml.safe_load(Path(client.download_artifacts(version.run_id, "config.yaml", temporary)).read_text())
     return tree if isinstance(tree, dict) else {}
 
 

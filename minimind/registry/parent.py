@@ -1,7 +1,6 @@
 """Which registered version a retraining goes on from, where its config says `champion`."""
 
 import logging
-import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -90,13 +89,13 @@ def ledger_of(ancestor: Ancestor, uri: str, store: Store) -> Path:
     from mlflow.exceptions import MlflowException
 
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with refusals_said(uri), tempfile.TemporaryDirectory(dir=kept.parent) as temporary:
+    with refusals_said(uri), store.scratch() as temporary:
         try:
             got = Path(
                 download_artifacts(
                     run_id=ancestor.run_id,
                     artifact_path="lineage/ledger.parquet",
-                    dst_path=temporary,
+                    dst_path=str(temporary),
                     tracking_uri=uri,
                 )
             )

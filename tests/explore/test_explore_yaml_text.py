@@ -1,6 +1,8 @@
+import pytest
 import yaml
 
-from minimind.explore.yaml_text import with_values
+from minimind.errors import ConfigError
+from minimind.explore.yaml_text import with_overrides, with_values
 
 TEXT = """\
 # a domain
@@ -42,6 +44,22 @@ def test_yaml_that_is_written_otherwise_is_written_anew_with_the_same_values() -
     text = "training: {sizes: {layers: 2}, budget: 10m}\nname: a\n"
     changed = with_values(text, {"training.preset": "tiny", "training.budget": "2h"})
     assert yaml.safe_load(changed) == {"training": {"budget": "2h", "preset": "tiny"}, "name": "a"}
+
+
+def test_overrides_stand_in_the_text() -> None:
+    changed = with_overrides(TEXT, ["training.budget=2h", "cleaning.language.expected=[de, en]"])
+    assert "  budget: 2h    # or tokens\n" in changed
+    assert '    expected: ["de", "en"]           # such as [en]\n' in changed
+    sized = with_overrides(TEXT, ["training.preset=26m", "training.sizes={layers: 2}"])
+    assert yaml.safe_load(sized)["training"] == {"sizes": {"layers": 2}, "budget": "10m"}
+
+
+@pytest.mark.parametrize(
+    ("override", "said"), [("training", "write section.key=value"), ("a.b=https://x:y@z", "in its place")]
+)
+def test_what_is_no_override_is_refused(override: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        with_overrides(TEXT, [override])
 
 
 def test_nothing_to_change_changes_nothing() -> None:

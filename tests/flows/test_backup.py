@@ -16,7 +16,7 @@ from flows import archive
 from flows.backup import back_up, restore
 from flows.credentials import credentials_path, ensure_credentials
 from minimind.errors import BackupError, UserError
-from minimind.store import Outcome, Recipe, Store, load_manifest
+from minimind.store import SCRATCH, Outcome, Recipe, Store, load_manifest
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_restored_store_has_every_build_and_nothing_of_the_machine(root: Path, t
     with closing(sqlite3.connect(new / "prefect" / "prefect.db")) as database:
         assert database.execute("select name from flow_run").fetchall() == [("one",)]
     assert not list(tmp_path.glob("**/.restoring-*"))
-    assert not list(root.glob(".backup-*"))
+    assert not list(root.glob(f"{SCRATCH}*"))
 
 
 def test_credentials_are_in_a_backup_only_if_asked_for(root: Path, tmp_path: Path) -> None:

@@ -35,6 +35,13 @@ def test_each_domain_names_a_config_that_loads_and_runs_one_at_a_time() -> None:
     assert {row["concurrency_limit"]["collision_strategy"] for row in DOMAINS} == {"ENQUEUE", "CANCEL_NEW"}
 
 
+@pytest.mark.parametrize("page", ["scheduling", "lineage"])
+def test_pages_say_how_many_versions_the_weekly_pruning_keeps(page: str) -> None:
+    [prune] = [row for row in SHIPPED["deployments"] if row["name"] == "prune"]
+    kept = prune["parameters"]["request"]["keep_versions"]
+    assert f"`minimind store prune --keep-versions {kept}`" in (PROJECT / "docs" / f"{page}.md").read_text()
+
+
 def test_shipped_file_can_be_followed() -> None:
     wanted = wanted_deployments(PROJECT)
     assert set(wanted) == {(row["name"], row["entrypoint"]) for row in SHIPPED["deployments"]}

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
-from domain import MINIMIND, PROJECT, Domain, environment, invoked
+from domain import MINIMIND, PROJECT, Domain, PrefectServer, environment, invoked
 
 from flows.new_config import name_of
 from minimind.config import load_config
@@ -37,10 +38,11 @@ def test_domain_is_named_after_what_is_looked_at(target: str, name: str) -> None
         ({}, [], "has nothing that can be read"),
         ({"photo.jpg": "x"}, [], "has nothing that can be read"),
         ({"a.txt": "x"}, ["--budget", "soon"], "'soon' is no budget"),
+        ({"a.txt": "x"}, ["--set", "cleaning.qualty=none"], "cleaning.qualty is unknown"),
         ({"a.txt": "x"}, ["--name", "No Name"], "'No Name' is no name for a domain"),
         ({"laws.yaml": "name: laws"}, [], "corpus is missing"),
     ],
-    ids=["missing", "empty", "nothing readable", "budget", "name", "incomplete YAML"],
+    ids=["missing", "empty", "nothing readable", "budget", "override", "name", "incomplete YAML"],
 )
 def test_what_cannot_be_looked_at_is_a_sentence_and_makes_no_store(
     files: dict[str, str] | None, words: list[str], expected: str, tmp_path: Path
@@ -56,6 +58,20 @@ def test_what_cannot_be_looked_at_is_a_sentence_and_makes_no_store(
     assert expected in said["stderr"]
     assert "Traceback" not in said["stderr"]
     assert not (tmp_path / "store").exists()
+
+
+def test_failed_exploration_says_in_its_state_which_stage_failed_and_why(
+    prefect: PrefectServer, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text(" \n")
+    command = ["explore", str(tmp_path / "a.txt"), "--name", "blank", "--store", str(tmp_path / "store"), "--json"]
+    with prefect.spoken_to():
+        said = invoked([*command, "--set", "cleaning.quality=none", "--refresh"], expect=2)
+    runs = {"flow_runs": {"name": {"any_": [str(tmp_path / "a.txt")]}}}
+    [run] = httpx.post(f"{prefect.url}/flow_runs/filter", json=runs).raise_for_status().json()
+    assert (run["state_type"], run["labels"]["minimind.stage"]) == ("FAILED", "corpus")
+    assert run["state"]["message"].startswith("corpus: source local gave no document")
+    assert run["state"]["message"].removeprefix("corpus: ") in said["stderr"]
 
 
 def explored(target: Path, store: Path, *words: str, expect: int = 0, folder: Path = PROJECT) -> dict[str, Any]:

@@ -22,9 +22,11 @@ from flows.prefect_server import Door
 from flows.profiles import PROFILES, Place, Setup, recorded_place, save_setup
 from flows.servers import Service, Started
 from flows.services import KEEPER, Once
+from flows.settings import tracking_uri
 from flows.status import look
 from flows.up import check, down, up, with_postgres
 from minimind.errors import ServerError, UserError
+from minimind.store import Store
 
 SETUP = Setup(project=Path(__file__).parents[2], prefect_port=4999, mlflow_port=5999)
 TEAM = SETUP.model_copy(update={"profile": "team", "postgres": "postgresql://us%40er@db.example.org:5433/models"})
@@ -34,6 +36,74 @@ PASSWORD = "p@ss/wo%rd"
 @pytest.fixture
 def team(tmp_path: Path) -> Place:
     return Place(tmp_path, TEAM, ensure_credentials(tmp_path, PASSWORD))
+
+
+# --- the store's MLflow -----------------------------------------------------------------------------------------------
+
+MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+
+
+@pytest.fixture
+def recorded_team(team: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A team's store whose servers are down, in a plain shell."""
+    save_setup(team.root, team.setup)
+    for name in (*team.client_environment(), "PREFECT_API_URL"):
+        monkeypatch.setenv(name, "")  # whatever is set within is taken back
+        monkeypatch.delenv(name)
+    return team
+
+
+def are_up(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    monkeypatch.setattr(servers, "running_servers", lambda root: dict.fromkeys(names))
+
+
+def test_store_of_a_team_is_joined_from_a_plain_shell(recorded_team: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    are_up(monkeypatch, "Prefect", "MLflow")
+    assert tracking_uri(recorded_team.root) == recorded_team.mlflow
+    assert recorded_team.client_environment().items() <= os.environ.items()
+
+
+def test_another_prefect_server_gets_no_password_of_the_team(
+    recorded_team: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "https://prefect.example.org/api")
+    are_up(monkeypatch, "MLflow")
+    assert tracking_uri(recorded_team.root) == recorded_team.mlflow
+    assert all(os.environ[name] == recorded_team.client_environment()[name] for name in MLFLOW)
+    assert "PREFECT_API_AUTH_STRING" not in os.environ
+    assert os.environ["PREFECT_API_URL"] == "https://prefect.example.org/api"
+
+
+def test_run_of_the_worker_waits_for_a_server_that_is_away(
+    recorded_team: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in recorded_team.services()["worker"].environment.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    assert tracking_uri(recorded_team.root) == recorded_team.mlflow
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("prefect", [None, "https://prefect.example.org/api"], ids=["plain", "another Prefect"])
+@pytest.mark.parametrize("ask", ["retrain", "compare", "prune"])
+def test_store_of_a_team_whose_mlflow_is_down_gets_no_database_of_its_own(
+    ask: str, prefect: str | None, recorded_team: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.compare import CompareRequest, compare
+    from flows.prune import PruneRequest, when_unused
+    from flows.retrain import RetrainRequest, start_run
+
+    root = recorded_team.root
+    if prefect:
+        monkeypatch.setenv("PREFECT_API_URL", prefect)
+    asked: dict[str, Callable[[], object]] = {
+        "retrain": lambda: start_run(RetrainRequest(config="configs/demo.yaml", store=str(root))),
+        "compare": lambda: compare.fn(CompareRequest(name="laws", store=str(root))).result(),
+        "prune": lambda: when_unused(Store(root, ""), PruneRequest(keep_versions=1)),
+    }
+    with pytest.raises(ServerError, match=r"this store's MLflow.* is down; `minimind up` starts it"):
+        asked[ask]()
+    assert not (root / "mlflow.db").exists()
 
 
 # --- services ---------------------------------------------------------------------------------------------------------

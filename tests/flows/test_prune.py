@@ -1,5 +1,6 @@
 """The prune flow's patience: nothing goes while a run uses the store, and it goes once none does."""
 
+import shutil
 import threading
 
 import pytest
@@ -21,6 +22,19 @@ def test_nothing_goes_while_a_run_uses_the_store(replaced: Store) -> None:
     with replaced.in_use():
         assert when_unused(replaced, PruneRequest(wait_hours=0)) is None
     assert len(replaced.manifests("corpus")) == 2
+
+
+def test_scratch_goes_by_itself_or_after_a_kill_by_pruning(store: Store) -> None:
+    store.root.mkdir()
+    with store.scratch() as folder:
+        (folder / "dump").write_text("secrets")
+        shutil.copytree(folder, left := folder.with_name(f"{folder.name}-of-a-kill"))
+        with store.in_use():
+            assert when_unused(store, PruneRequest(wait_hours=0)) is None
+    assert not folder.exists()
+    removed = when_unused(store, PruneRequest())
+    assert [(row.path, row.reason) for row in removed or []] == [(left, "left by a command that was killed")]
+    assert not left.exists()
 
 
 def test_prune_waits_for_the_run_that_uses_the_store(replaced: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
-from domain import PrefectServer
+from domain import PROJECT, PrefectServer
 from prefect import flow
 
+from minimind.config import load_config
 from minimind.errors import SourceError, SourceUnreachableError
-from tasks import retries, slot
+from minimind.store import Manifest, Outcome, Recipe, Store
+from tasks import explore, retries, slot
+from tasks.run import Run
 
 LIMIT = "gpu-of-the-tests"
 
@@ -106,6 +109,26 @@ def test_lost_lease_is_asked_for_anew_and_the_training_goes_on(
         return taken(api) == 1 and str(held[0].lease) != lease
 
     assert run_with_slot("loses-it", lose_it, [])
+    assert taken(api) == 0
+
+
+def test_exploration_holds_the_slot_for_its_trainings(
+    api: httpx.Client, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(section: Any, evaluation: Any, inputs: Any, store: Store) -> Manifest:
+        assert taken(api) == 0
+        return store.build(Recipe("explore", {}, {}, {}, {}), lambda folder: Outcome({"taken": taken(api)}))
+
+    monkeypatch.setattr(explore, "build", build)
+    earlier = store.build(Recipe("cleaning", {}, {}, {}, {}), lambda folder: Outcome({}))
+    built = dict.fromkeys(("cleaning", "tokenizer", "shards"), earlier)
+    run = Run(load_config(PROJECT / "configs" / "demo.yaml"), store, "", slot=LIMIT, built=built)
+
+    @flow
+    def explores() -> float:
+        return float(explore.explore(run).counts["taken"])
+
+    assert explores() == 1
     assert taken(api) == 0
 
 

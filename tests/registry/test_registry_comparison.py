@@ -102,6 +102,24 @@ def test_newest_version_is_held_against_the_champion_on_the_same_documents(
 
 
 @pytest.mark.usefixtures("pair")
+def test_configs_that_come_from_a_server_leave_no_folder_behind(
+    uri: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow makes a folder of its own, and leaves it, for what lies at a server and is asked for without one."""
+    fetched = []
+    download = MlflowClient.download_artifacts
+
+    def noted(self: MlflowClient, run_id: str, path: str, dst_path: str | None = None) -> str:
+        fetched.append(dst_path)
+        return download(self, run_id, path, dst_path)
+
+    monkeypatch.setattr(MlflowClient, "download_artifacts", noted)
+    compare_versions("tests", [], uri, store)
+    assert len(fetched) == 2
+    assert not [folder for folder in fetched if folder is None or Path(folder).exists()]
+
+
+@pytest.mark.usefixtures("pair")
 def test_order_of_the_versions_says_what_is_held_against_what(uri: str, store: Store) -> None:
     found = compare_versions("tests", ["2", "1"], uri, store)
     assert (found["baseline"], found["candidate"], found["verdict"]) == ("2", "1", "worse")

@@ -30,6 +30,9 @@ def test_secrets_of_sources_stay_in_the_request(healthy: Installation) -> None:
             ]
 
         healthy.complete(healthy.config("secrets", change))
+        assert files(healthy.store.root / "corpus")
+        assert files(healthy.store.root / "downloads")
+        assert_nowhere(healthy)
         by_parameter.always = "is gone"  # and in what is said of an error
         healthy.forget_builds()
         failed = healthy.finish(healthy.start_run(healthy.config("secrets", change)))
