@@ -4,10 +4,12 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from xdist.scheduler.loadfile import LoadFileScheduling
 
 from minimind.digests import sha256_of_json
 from minimind.store import Manifest, Outcome, Recipe, Store
@@ -26,7 +28,21 @@ DOCUMENT_SCHEMA = pa.schema(
     ]
 )
 
+# tests that run beside each other: how many processes, in which order, what shares one
 WAITING_FIRST = ("system", "flows", "training", "registry")  # folders whose files take longest; the rest fills up
+ONE_SERVER = {"test_explore.py", "test_parts.py", "test_retrain.py", "test_slot.py", "test_versions.py"}
+
+
+class ByFileAndServer(LoadFileScheduling):
+    """A file's tests share a process, as its fixtures do; so do the files that talk to one Prefect server."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "one server" if Path(file).parent.name == "flows" and Path(file).name in ONE_SERVER else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    return ByFileAndServer(config, log)
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -35,7 +51,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files begin first, so that none is left for one worker alone at the end."""
+    """Long files begin first, so that none is left for one process alone at the end."""
     order = {name: place for place, name in enumerate(WAITING_FIRST)}
     items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
 

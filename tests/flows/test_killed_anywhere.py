@@ -20,6 +20,7 @@ from minimind.store import Store
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["stages"])
 STAGES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation")
+KILLS = 10
 
 
 class Process:
@@ -47,9 +48,9 @@ class Process:
         return self._process.exitcode
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
-def test_kills_at_random_moments_change_no_byte(
-    kills: int, make_domain: Callable[..., Domain], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow  # tests/system has its like among its quick ones
+def test_ten_kills_at_random_moments_change_no_byte(
+    make_domain: Callable[..., Domain], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # before Python 3.13 the fork server has the sys.path of a new process, and leaves out in silence what it lacks
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), str(PROJECT)]))
@@ -57,7 +58,7 @@ def test_kills_at_random_moments_change_no_byte(
     undisturbed, seconds = run_undisturbed(domain, tmp_path / "undisturbed")
     chance = random.Random()
     moments = sorted(
-        (STAGES.index(stage), chance.uniform(0, seconds[stage])) for stage in chance.choices(STAGES[:-1], k=kills)
+        (STAGES.index(stage), chance.uniform(0, seconds[stage])) for stage in chance.choices(STAGES[:-1], k=KILLS)
     )
     print("killed at", [(STAGES[index], round(delay, 3)) for index, delay in moments])
     root = tmp_path / "killed"

@@ -1,11 +1,11 @@
-"""A domain that is retrained from its champion, month by month: the flow's start and its tasks' bodies, no server."""
+"""A domain that is retrained from its champion, month by month: the flow's start and its tasks' bodies."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from domain import Domain
+from domain import Domain, PrefectServer
 from prefect.states import State
 
 from flows.retrain import STAGE_TASKS, RetrainRequest, start_run
@@ -21,21 +21,23 @@ WARM = [
 
 
 @pytest.fixture
-def retrain(monkeypatch: pytest.MonkeyPatch) -> Callable[[Domain], dict[str, Manifest]]:
+def retrain(monkeypatch: pytest.MonkeyPatch, prefect: PrefectServer) -> Callable[[Domain], dict[str, Manifest]]:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(stage_module, "create_markdown_artifact", lambda **shown: None)
     monkeypatch.setattr(stage_module.ProgressArtifact, "_update", lambda *shown: None)
 
     def retrain(domain: Domain) -> dict[str, Manifest]:
         run = start_run(RetrainRequest(config=str(domain.config), overrides=WARM, store=str(domain.store)))
-        for task in STAGE_TASKS:
-            result = task.fn(run)
-            run.built[task.name] = result.data if isinstance(result, State) else result
+        with prefect.spoken_to():
+            for task in STAGE_TASKS:
+                result = task.fn(run)
+                run.built[task.name] = result.data if isinstance(result, State) else result
         return run.built
 
     return retrain
 
 
+@pytest.mark.slow  # tests/training and tests/registry have its parts
 def test_months_go_on_from_the_champion_and_repeating_one_changes_nothing(
     make_domain: Callable[..., Domain],
     retrain: Callable[[Domain], dict[str, Manifest]],

@@ -218,7 +218,7 @@ def test_champion_answers_a_changed_file_of_questions_anew(
     second = make_stages("40", questions=path)
     decision = register(second, config=asking).details["decision"]
     now = second["evaluation"].counts["tasks/bar/accuracy"]
-    rule = next(rule for rule in decision["rules"] if "tasks/bar/accuracy" in rule["rule"])
+    rule = next(rule for rule in decision["rules"] if "tasks: bar: accuracy" in rule["rule"])
     assert rule["value"] == pytest.approx(1 - before - now)
     assert f"champion {1 - before:.4g}" in rule["remark"]
 
@@ -235,7 +235,7 @@ def test_champion_does_not_answer_the_same_file_of_questions_again(
     register(make_stages("20", questions=path), config=asking)
     monkeypatch.setattr(required, "answered_anew", None)
     decision = register(make_stages("40", questions=path), config=asking).details["decision"]
-    assert any("tasks/bar/accuracy" in rule["rule"] and rule["value"] is not None for rule in decision["rules"])
+    assert any("tasks: bar: accuracy" in rule["rule"] and rule["value"] is not None for rule in decision["rules"])
 
 
 def test_champion_that_has_seen_the_whole_holdout_is_kept_and_said(
