@@ -1,7 +1,5 @@
 """Shards -> three small trainings of a tiny model, and the page with what they and the audit say."""
 
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from prefect import task
@@ -13,16 +11,15 @@ from minimind.explore.build import ExploreInputs, build
 from minimind.explore.verdict import Verdict
 from minimind.report.explore import render_explored
 from minimind.store import Manifest
-from tasks.slot import held
+from tasks.slot import queueing
 from tasks.stage import Run, stage_task
 
 
 @stage_task
 def explore(run: Run) -> Manifest:
     """Trains on all of the text, on a half and on a quarter of it, and scores the same holdout; one at a time."""
-    store = replace(run.store, turn=partial(held, run.slot, run.store.report))
     inputs = ExploreInputs(run.built["cleaning"], run.built["tokenizer"], run.built["shards"])
-    return build(run.config.training, run.config.evaluation, inputs, store)
+    return build(run.config.training, run.config.evaluation, inputs, queueing(run))
 
 
 @task(task_run_name="explored", cache_policy=NO_CACHE, persist_result=True, result_serializer="json")

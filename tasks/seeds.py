@@ -1,22 +1,19 @@
 """One config, several seeds -> how much they differ."""
 
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from minimind.seeds import measure_seeds
-from tasks.slot import held
+from tasks.slot import queueing
 from tasks.stage import Run
 
 
 @task(task_run_name="seeds", cache_policy=NO_CACHE, persist_result=True, result_serializer="json")
 def seed_spread(run: Run, seeds: int, budget: str | None) -> dict[str, Any]:
     """Trains with each seed and keeps the spread in the store."""
-    store = replace(run.store, turn=partial(held, run.slot, run.store.report))
-    found = measure_seeds(run.config, run.built, seeds, budget, store)
+    found = measure_seeds(run.config, run.built, seeds, budget, queueing(run))
     return {
         "name": run.config.name,
         "spread": found.spread.share,

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
+from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 import httpx
@@ -22,13 +24,19 @@ from prefect.client.schemas.responses import ConcurrencyLimitWithLeaseResponse
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging import get_run_logger
 
-from minimind.store import Report
+from minimind.store import Report, Store
+from tasks.run import Run
 from tasks.run_labels import SLOT, label_run, run_id
 
 LEASE_SECONDS = 90.0  # until the server takes back the slot of a run that was killed
 RENEW_SECONDS = 20.0
 MAX_WAIT_SECONDS = 15.0  # between two requests of a run that waits
 LOCKED, GONE = 423, 410
+
+
+def queueing(run: Run) -> Store:
+    """The run's store, which measures and builds only while the run holds its slot."""
+    return replace(run.store, turn=partial(held, run.slot, run.store.report))
 
 
 @contextmanager
