@@ -125,7 +125,8 @@ def down(root: Path) -> list[str]:
 
     The keeper before them, which would start the others again; at last runs whose worker had been killed.
     """
-    servers.stop([server for name, server in servers.running_servers(root).items() if name == KEEPER])
+    if keeper := servers.running_servers(root).get(KEEPER):
+        servers.stop_alone(keeper)  # what it had started again is its child
     alive = list(reversed(servers.running_servers(root).values()))
     servers.stop(alive)
     servers.stop(servers.left_over(root))

@@ -344,6 +344,19 @@ def test_service_is_recorded_and_stopped_with_its_children(tmp_path: Path, sleep
     assert servers.recorded_servers(tmp_path) == []
 
 
+def test_service_that_the_keeper_had_started_again_is_stopped_in_its_turn(
+    tmp_path: Path, sleeper: Callable[..., Service]
+) -> None:
+    child = "import subprocess; subprocess.run(['sleep', '600'])"
+    keeper = servers.start(tmp_path, replace(sleeper(child), name=KEEPER)).process()
+    assert keeper
+    while not (family := keeper.children()):
+        time.sleep(0.05)
+    servers.record(tmp_path, Started.of("MLflow", family[0].pid))
+    assert down(tmp_path) == ["MLflow"]
+    assert not [process for process in (keeper, *family) if process.is_running() and process.status() != "zombie"]
+
+
 def test_process_is_known_by_its_beginning_though_the_clock_was_set(
     tmp_path: Path, sleeper: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
