@@ -60,6 +60,7 @@ def test_what_cannot_be_looked_at_is_a_sentence_and_makes_no_store(
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow  # test_retrain has its like
 def test_failed_exploration_says_in_its_state_which_stage_failed_and_why(
     prefect: PrefectServer, tmp_path: Path
 ) -> None:

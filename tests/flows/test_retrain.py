@@ -193,6 +193,7 @@ def test_bad_corpus_is_one_sentence_and_exit_code_2(
     assert_said_plainly(domain, domain.call(prefect, expect=2), expected)
 
 
+@pytest.mark.slow  # beside it, the same in this process
 def test_process_that_meets_a_bad_corpus_says_nothing_more_when_it_ends(
     make_domain: Callable[..., Domain], prefect: PrefectServer
 ) -> None:

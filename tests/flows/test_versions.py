@@ -58,6 +58,7 @@ def test_decision_of_the_gate_is_an_event(versions: Domain) -> None:
     assert resource == "minimind.model.retrained"
 
 
+@pytest.mark.slow  # the parts: test_training_seeds
 def test_seeds_are_trained_with_one_plan_and_their_spread_is_kept(versions: Domain, prefect: PrefectServer) -> None:
     before = {path.name for path in (versions.store / "training").iterdir()}
     found = command(versions, prefect, "seeds", str(versions.config), "--n", "2", "--budget", "4k tokens")

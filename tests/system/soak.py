@@ -81,7 +81,11 @@ def soak(minutes: float, seed: int, folder: Path, log: Callable[[str], None]) ->
 def up(installation: Installation) -> Iterator[None]:
     overrides = [f"{key}={value}" for key, value in QUICK.items()]
     config = str(installation.folder / "domain.yaml")
-    often = {"name": "often", "parameters": {"request": {"config": config, "overrides": overrides}}}
+    often = {
+        "name": "often",
+        "parameters": {"request": {"config": config, "overrides": overrides}},
+        "concurrency_limit": {"limit": 1, "collision_strategy": "CANCEL_NEW"},  # a run may take longer than 20 s
+    }
     pruned = {
         "name": "prune",
         "entrypoint": "flows/prune.py:prune",

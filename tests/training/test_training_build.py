@@ -82,6 +82,7 @@ def test_resumed_run_matches_uninterrupted_run(undisturbed, tmp_path):
     check_resumed(build(CONFIG, inputs, store), undisturbed)
 
 
+@pytest.mark.slow  # the parts: test_training_checkpoint
 def test_killed_run_with_a_damaged_newest_checkpoint_matches_uninterrupted_run(undisturbed, tmp_path):
     store = Store(tmp_path, "made")
     inputs = small_inputs(store)
