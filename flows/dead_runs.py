@@ -40,6 +40,7 @@ class DeadRuns:
     def __init__(self, store: Store, worker: str) -> None:
         self.store, self.worker = store, worker
         self._dead_since: dict[str, float] = {}
+        self._cancelling: set[str] = set()  # at the last look
 
     def end(self, post: Post, now: float) -> list[Ended]:
         """Ends what is dead at the second look, and tells processes to stop that nobody cancels; what was ended.
@@ -53,11 +54,19 @@ class DeadRuns:
         dead |= abandoned.keys() - processes.keys()
         self._dead_since = {run: self._dead_since.get(run, now) for run in dead}
         due = {run for run, since in self._dead_since.items() if now - since >= SEEN_DEAD_SECONDS}
-        ended = [end_run(post, run) for run in runs if run["id"] in due]
+        ended = self._cancelled_though_crashed(post, runs) + [end_run(post, run) for run in runs if run["id"] in due]
         for run in due & abandoned.keys():  # only now, with all ended: until then it says which are dead
             abandoned[run].unlink(missing_ok=True)
         stop_uncancelled([run for run in runs if run["id"] not in dead], processes)
         return ended
+
+    def _cancelled_though_crashed(self, post: Post, runs: Iterable[Mapping[str, Any]]) -> list[Ended]:
+        """A process that is told to end may call its run crashed; where somebody had asked for the end, it is not."""
+        gone = self._cancelling - {run["id"] for run in runs}
+        crashed = {"id": {"any_": sorted(gone)}, "state": {"type": {"any_": ["CRASHED"]}}}
+        found = post("/flow_runs/filter", {"flow_runs": crashed}) if gone else []
+        self._cancelling = {run["id"] for run in runs if run["state_type"] == "CANCELLING"}
+        return [set_state(post, run, "CANCELLED", "It was to be cancelled, and has ended.") for run in found]
 
     def _is_dead(self, run: Mapping[str, Any], abandoned: Iterable[str], processes: Mapping[str, Any]) -> bool:
         if run["id"] in processes:
@@ -86,8 +95,11 @@ def processes_of_runs() -> dict[str, list[psutil.Process]]:
 def end_run(post: Post, run: Mapping[str, Any]) -> Ended:
     """Marks a run whose process is gone: as Cancelled where somebody wanted that, else as Crashed."""
     state = "CANCELLED" if run["state_type"] == "CANCELLING" else "CRASHED"
-    body = {"state": {"type": state, "message": "The process ended without a word."}, "force": True}
-    post(f"/flow_runs/{run['id']}/set_state", body)
+    return set_state(post, run, state, "The process ended without a word.")
+
+
+def set_state(post: Post, run: Mapping[str, Any], state: str, message: str) -> Ended:
+    post(f"/flow_runs/{run['id']}/set_state", {"state": {"type": state, "message": message}, "force": True})
     return Ended(run["id"], run["name"], state)
 
 

@@ -38,6 +38,8 @@ class Api:
 
     def __call__(self, path: str, body: Any) -> Any:
         if path == "/flow_runs/filter":
+            if self.state not in body["flow_runs"]["state"]["type"]["any_"]:
+                return []
             state = {"timestamp": "2020-01-01T00:00:00Z"}
             return [{"id": RUN, "name": "run", "state_type": self.state, "state": state, "labels": self.labels}]
         self.told.append((path, body["state"]["type"]))
@@ -64,6 +66,16 @@ def test_only_runs_of_our_worker_are_ended_for_want_of_a_process(tmp_path: Path)
         runs, api = DeadRuns(Store(tmp_path, ""), "minimind"), Api("CANCELLING", worker)
         runs.end(api, 0)
         assert [ended.state for ended in runs.end(api, SEEN_DEAD_SECONDS)] == states
+
+
+def test_run_that_was_to_be_cancelled_is_so_though_its_process_called_it_crashed(tmp_path: Path) -> None:
+    runs, api = DeadRuns(Store(tmp_path, ""), "minimind"), Api("RUNNING", "elsewhere")
+    for state, ended in (("RUNNING", []), ("CANCELLING", []), ("CRASHED", ["CANCELLED"]), ("CANCELLED", [])):
+        api.state = state
+        assert [one.state for one in runs.end(api, 0)] == ended
+    crashed = DeadRuns(Store(tmp_path, ""), "minimind")
+    for api.state in ("RUNNING", "CRASHED"):
+        assert not crashed.end(api, 0)
 
 
 def test_new_server_ends_at_once_what_died_with_the_last_one_and_leaves_runs_of_other_machines(tmp_path: Path) -> None:

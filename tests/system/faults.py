@@ -52,12 +52,12 @@ class Caught:
 class Fault:
     name: str
     inject: Callable[[Caught], None]
-    ends_as: tuple[str, ...] = ("COMPLETED",)  # Prefect's states of the run that it met
+    ends_as: str = "COMPLETED"  # Prefect's state of the run that it met
     moments: tuple[str, ...] = tuple(UNTIL)
 
     @property
     def run_goes_on(self) -> bool:
-        return self.ends_as == ("COMPLETED",)
+        return self.ends_as == "COMPLETED"
 
 
 def cancel(caught: Caught) -> None:
@@ -65,15 +65,14 @@ def cancel(caught: Caught) -> None:
 
 
 FAULTS = (
-    Fault("training process killed", lambda it: it.kill(*it.processes.training), ("FAILED",), ("training",)),
-    Fault("flow killed", lambda it: it.kill(*it.processes.flow), ("CRASHED",)),
+    Fault("training process killed", lambda it: it.kill(*it.processes.training), "FAILED", ("training",)),
+    Fault("flow killed", lambda it: it.kill(*it.processes.flow), "CRASHED"),
     Fault("worker killed", lambda it: it.kill_service("worker")),
-    Fault("worker and flow killed", lambda it: kill_worker_and_flow(it), ("CRASHED",)),
+    Fault("worker and flow killed", lambda it: kill_worker_and_flow(it), "CRASHED"),
     Fault("Prefect server killed", lambda it: it.kill_service("Prefect")),
     Fault("MLflow server killed", lambda it: it.kill_service("MLflow")),
-    Fault("keeper, worker and flow killed", lambda it: kill_with_keeper(it), ("CRASHED",)),
-    # Prefect gives the process a second to answer that it knows; on a busy machine it may die before, as Crashed
-    Fault("cancelled by the API", cancel, ("CANCELLED", "CRASHED")),
+    Fault("keeper, worker and flow killed", lambda it: kill_with_keeper(it), "CRASHED"),
+    Fault("cancelled by the API", cancel, "CANCELLED"),
 )
 
 

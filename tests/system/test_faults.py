@@ -10,7 +10,7 @@ import pytest
 
 from tests.system.checks import LEFT_SECONDS, assert_all_is_well, assert_nothing_lost
 from tests.system.faults import FAULTS, UNTIL, Caught, Fault, catch
-from tests.system.installation import ENDED, Installation, Undisturbed, wait_until
+from tests.system.installation import Installation, Undisturbed, wait_until
 from tests.system.results import Result, Results
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -57,26 +57,32 @@ def survive(fault: Fault, moment: str, installation: Installation, undisturbed: 
         fault.inject(caught)
     finally:
         caught.let_go()
-    ended = wait_for_end(caught, fault)
+    wait_for_end(caught, fault)
     seconds = time.monotonic() - hurt_at
-    assert ended in fault.ends_as, installation.run(caught.run)["state"]
     assert_all_is_well(installation)
     recovered = None
     if not fault.run_goes_on:
         installation.complete(config, until=until)
         recovered = time.monotonic() - hurt_at
     assert_nothing_lost(installation, domain, expected)
-    outcome = "went on" if fault.run_goes_on else f"ended as {ended.title()}"
+    outcome = "went on" if fault.run_goes_on else f"ended as {fault.ends_as.title()}"
     results.add(Result(fault.name, moment, outcome, seconds, recovered, lost_words(caught, fault)))
     assert_all_is_well(installation)
 
 
-def wait_for_end(caught: Caught, fault: Fault) -> str:
-    """The state in which the run ended; one that has no process any more is ended within two minutes."""
+def wait_for_end(caught: Caught, fault: Fault) -> None:
+    """In the state that is expected; a run that has no process any more is ended within two minutes."""
     seconds = 300.0 if fault.run_goes_on else LEFT_SECONDS
-    installation = caught.installation
-    wait_until(lambda: installation.run(caught.run)["state_type"] in ENDED, seconds, f"end of the run, {fault.name}")
-    return str(installation.run(caught.run)["state_type"])
+    state: dict[str, str] = {}
+
+    def has_ended() -> bool:
+        state.update(caught.installation.run(caught.run)["state"])
+        return state["type"] == fault.ends_as
+
+    try:
+        wait_until(has_ended, seconds, f"end of the run, {fault.name}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}; it is {state['type']}: {state['message']}") from None
 
 
 def lost_words(caught: Caught, fault: Fault) -> str:
