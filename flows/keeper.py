@@ -55,7 +55,7 @@ class Keeper:
         self.root, self.store = root, Store(root, "")
         self.restarts: dict[str, Restarts] = {}
         self.dead_runs = DeadRuns(self.store, WORKER_NAME)
-        self.mlflow_told = False
+        self.mlflow_told: subprocess.Popen[bytes] | None = None  # of what is abandoned now
         self.unanswered = False  # by Prefect, the last time that it was asked
 
     def keep(self) -> None:
@@ -95,10 +95,10 @@ class Keeper:
             servers.write_json(state_path(self.root), [key for key, one in self.restarts.items() if one.gave_up])
 
     def end_dead_runs(self, place: Place) -> None:
-        abandoned = bool(self.store.abandoned_runs())
-        if abandoned and not self.mlflow_told:
-            tell_mlflow(place)
-        self.mlflow_told = abandoned
+        if not self.store.abandoned_runs():
+            self.mlflow_told = None
+        elif self.mlflow_told is None:
+            self.mlflow_told = tell_mlflow(place)
         try:
             for ended in self.dead_runs.end(place.prefect_api().post, time.monotonic()):
                 logger.warning("run %s (%s): its process is gone; now %s", ended.name, ended.run, ended.state)
@@ -109,13 +109,10 @@ class Keeper:
             self.unanswered = True
 
 
-def tell_mlflow(place: Place) -> None:
-    """In a process of its own: MLflow's client takes 200 MB that are needed once in a while."""
+def tell_mlflow(place: Place) -> "subprocess.Popen[bytes]":
+    """In a process of its own, not waited for: MLflow's client takes 200 MB and seconds, once in a while."""
     command = [sys.executable, "-m", "minimind.registry.stale_runs", "--store", str(place.root)]
-    try:
-        subprocess.run(command, env=os.environ | place.client_environment(), timeout=120, check=False)
-    except subprocess.TimeoutExpired:
-        logger.warning("MLflow was not asked for runs to end: no answer in time")
+    return subprocess.Popen(command, env=os.environ | place.client_environment(), stdin=subprocess.DEVNULL)
 
 
 def state_path(root: Path) -> Path:

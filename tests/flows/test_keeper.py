@@ -5,6 +5,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from flows import keeper
@@ -101,3 +102,26 @@ def test_process_that_nobody_cancels_is_told_to_stop(tmp_path: Path) -> None:
         assert process.wait(10) < 0
     finally:
         process.kill()
+
+
+def test_mlflow_is_told_once_of_what_is_abandoned_and_not_waited_for(tmp_path: Path, monkeypatch: Any) -> None:
+    told: list[subprocess.Popen[bytes]] = []
+
+    def tell(place: Any) -> "subprocess.Popen[bytes]":
+        told.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+        return told[-1]
+
+    monkeypatch.setattr(keeper, "tell_mlflow", tell)
+    place = SimpleNamespace(prefect_api=lambda: SimpleNamespace(post=lambda path, body: []))
+    one = keeper.Keeper(tmp_path)
+    monkeypatch.setattr(one.dead_runs, "end", lambda post, now: [])
+    lock = tmp_path / "locks" / "runs" / RUN
+    lock.parent.mkdir(parents=True)
+    for abandoned, times in ((False, 0), (True, 1), (True, 1), (False, 1), (True, 2)):
+        lock.touch() if abandoned else lock.unlink(missing_ok=True)
+        one.end_dead_runs(place)
+        assert len(told) == times
+    for process in told:
+        assert process.poll() is None
+        process.kill()
+        process.wait()

@@ -13,9 +13,7 @@ def assert_all_is_well(installation: Installation) -> None:
     wait_until(lambda: not unended(installation), LEFT_SECONDS, "end of every run")
     wait_until(lambda: not installation.slots(), LEFT_SECONDS, "return of all slots")
     wait_until(lambda: not orphans(installation), 30, "end of the processes of ended runs")
-    wait_until(
-        lambda: not installation.store.abandoned_runs(), LEFT_SECONDS, "the locks of ended runs to be taken away"
-    )
+    wait_until(lambda: not installation.store.abandoned_runs(), 30, "the locks of ended runs to be taken away")
 
 
 def unended(installation: Installation) -> list[str]:
