@@ -11,15 +11,13 @@ import argparse
 import importlib.metadata
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
 from benchmarks.measured import busy_seconds
-from benchmarks.rows import Row, merge, write_page
+from benchmarks.rows import Row, merge, surroundings, write_page
 from minimind.config import PRESETS
-from minimind.machine import describe_machine, git_commit
 from minimind.model.generate import generate
 from minimind.model.transformer import ModelConfig, Transformer
 
@@ -128,13 +126,10 @@ def timed_call(call: Callable[[], Prompts]) -> tuple[Prompts, Row]:
 
 
 def environment() -> Row:
-    return {
-        "commit": git_commit(),
+    return surroundings() | {
         "versions": {"torch": importlib.metadata.version("torch")},
-        "machine": describe_machine(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.recipe.recipes import RECIPES
-from benchmarks.recipe.results import setting, surroundings
+from benchmarks.recipe.results import setting
 from benchmarks.recipe.running import NeverStop, make_plan, make_trainer, prepare
 from benchmarks.recipe.task import Task, add_speed_arguments, each_task
-from benchmarks.rows import Row, merge, write_page
+from benchmarks.rows import Row, merge, surroundings, write_page
 
 RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks" / "loader.json"
 key_of = itemgetter("corpus", "shards", "preset", "device", "torch", "compiling", "threads")

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.recipe.recipes import RECIPES
-from benchmarks.recipe.results import setting, surroundings
+from benchmarks.recipe.results import setting
 from benchmarks.recipe.running import make_plan
 from benchmarks.recipe.task import Task, add_task_arguments, make_task
-from benchmarks.rows import Row, merge, write_page
+from benchmarks.rows import Row, merge, surroundings, write_page
 from minimind.training.launch import started_process
 from minimind.training.metrics import read_metrics
 from minimind.training.plan import Options, Plan

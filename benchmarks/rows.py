@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from minimind.machine import describe_machine, git_commit
 
 Row = dict[str, Any]
 
@@ -11,6 +14,15 @@ Row = dict[str, Any]
 def read_rows(results: Path) -> list[Row]:
     rows: list[Row] = json.loads(results.read_text())["rows"] if results.is_file() else []
     return rows
+
+
+def surroundings() -> Row:
+    """Where and when a row was measured."""
+    return {
+        "machine": describe_machine(),
+        "commit": git_commit(),
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def merge(results: Path, row: Row, key: Callable[[Row], Any]) -> None:

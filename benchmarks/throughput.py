@@ -25,10 +25,10 @@ from typing import Any
 import torch
 
 from benchmarks.recipe.recipes import BASELINES, RECIPES
-from benchmarks.recipe.results import setting, surroundings
+from benchmarks.recipe.results import setting
 from benchmarks.recipe.running import NeverStop, make_plan, make_trainer, parameters_of, passages_of, prepare
 from benchmarks.recipe.task import Task, add_speed_arguments, each_task, named_recipes
-from benchmarks.rows import Row, merge, write_page
+from benchmarks.rows import Row, merge, surroundings, write_page
 from benchmarks.throughput_table import render
 from minimind.training.dynamics import peak_memory
 from minimind.training.flops import flops_per_token, measured_flops, peak_flops

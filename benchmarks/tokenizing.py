@@ -16,7 +16,6 @@ import tempfile
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,9 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from benchmarks.measured import busy_seconds
-from benchmarks.rows import Row, merge, write_page
+from benchmarks.rows import Row, merge, surroundings, write_page
 from benchmarks.tokenizing_table import key_of, render
 from minimind.config import ShardsConfig
-from minimind.machine import describe_machine, git_commit
 from minimind.parts import cores
 from minimind.shards.build import ShardsInputs
 from minimind.shards.build import build as build_shards
@@ -245,12 +243,9 @@ PARTS = {"encode": measure_encoders, "stage": measure_stage, "sample": measure_s
 
 
 def environment() -> Row:
-    return {
-        "commit": git_commit(),
+    return surroundings() | {
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
-        "machine": describe_machine(),
         "threads": cores(),
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

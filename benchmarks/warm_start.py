@@ -20,13 +20,12 @@ import resource
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 
-from benchmarks.rows import Row, merge, read_rows, write_page
+from benchmarks.rows import Row, merge, read_rows, surroundings, write_page
 from benchmarks.warm_start_table import render
 from minimind.cleaning.build import CleaningInputs
 from minimind.cleaning.build import build as build_cleaning
@@ -34,7 +33,6 @@ from minimind.config import Config, LocalFilesSource, load_config
 from minimind.corpus.build import CorpusInputs
 from minimind.corpus.build import build as build_corpus
 from minimind.evaluation.scoring import score_folder
-from minimind.machine import describe_machine, git_commit
 from minimind.shards.build import ShardsInputs
 from minimind.shards.build import build as build_shards
 from minimind.store import Manifest, Store
@@ -226,14 +224,6 @@ def old_share(shards: Manifest) -> float:
 def children_cpu_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def surroundings() -> Row:
-    return {
-        "machine": describe_machine(),
-        "git_commit": git_commit(),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
 
 
 if __name__ == "__main__":

@@ -13,16 +13,14 @@ Needs torch, numpy, pyarrow, pydantic, PyYAML and safetensors.
 """
 
 import argparse
-from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
 
 from benchmarks.ladder.page import render
 from benchmarks.ladder.rungs import SIZES, run_rung
 from benchmarks.recipe.task import count, sha256_of_folder
-from benchmarks.rows import Row, merge, read_rows, write_page
+from benchmarks.rows import Row, merge, read_rows, surroundings, write_page
 from minimind.config import TrainingConfig, load_config
-from minimind.machine import describe_machine, git_commit
 from minimind.training.device import find_device, hardware_name
 
 PROJECT = Path(__file__).parents[2]
@@ -103,14 +101,6 @@ def rung_section(
         "threads": given.threads,
     }
     return TrainingConfig.model_validate(section.model_dump() | changes)
-
-
-def surroundings() -> Row:
-    return {
-        "machine": describe_machine(),
-        "commit": git_commit(),
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What tells a run of a recipe from others, and the runs whose rows are missing."""
 
-from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
 
@@ -9,9 +8,8 @@ import torch
 from benchmarks.recipe.recipes import RECIPES, batch_sequences_of, model_of, plan_of, settings_of
 from benchmarks.recipe.running import run
 from benchmarks.recipe.task import Task, sha256_of_folder
-from benchmarks.rows import Row, merge, read_rows
+from benchmarks.rows import Row, merge, read_rows, surroundings
 from minimind.digests import sha256_of_json
-from minimind.machine import describe_machine, git_commit
 from minimind.training.device import hardware_name
 
 KEY = (
@@ -57,11 +55,3 @@ def settings_sha256(name: str, preset: str) -> str:
     settings = settings_of(recipe, preset).model_dump() | plan_of(recipe) | vars(model_of(recipe, preset, 0))
     batch = batch_sequences_of(recipe, preset)
     return sha256_of_json([settings, batch, recipe.padded, recipe.plain_loss, recipe.eager, recipe.deterministic])[:16]
-
-
-def surroundings() -> Row:
-    return {
-        "machine": describe_machine(),
-        "commit": git_commit(),
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

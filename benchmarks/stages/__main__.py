@@ -13,14 +13,12 @@ import importlib.metadata
 import os
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.rows import Row, merge, write_page
+from benchmarks.rows import Row, merge, surroundings, write_page
 from benchmarks.stages.cost import measured_stages
 from benchmarks.stages.runners import RUNNERS, measured_runners
 from benchmarks.stages.table import render
-from minimind.machine import describe_machine, git_commit
 
 RESULTS = Path("docs/benchmarks/stages.json")
 LIBRARIES = ("prefect", "duckdb", "tokenizers", "tiktoken", "pyarrow")
@@ -58,11 +56,8 @@ def measured(given: argparse.Namespace, working: Path) -> Iterator[Row]:
 
 
 def about() -> Row:
-    return {
-        "commit": git_commit(),
-        "machine": describe_machine(),
+    return surroundings() | {
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
