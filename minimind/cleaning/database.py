@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -143,9 +144,17 @@ def write_parquet(
     """Row groups depend on rows and their bytes alone, whatever the batches that DuckDB hands over."""
     # dictionaries and statistics of texts cost time and serve nobody
     options = {"use_dictionary": DICTIONARIES, "write_statistics": STATISTICS}
-    with pq.ParquetWriter(path, schema, compression="zstd", **options) as writer:
+    with (
+        pq.ParquetWriter(path, schema, compression="zstd", **options) as writer,
+        ThreadPoolExecutor(1, "compress") as thread,  # a group is compressed while the next one is gathered
+    ):
+        written: Future[None] | None = None
         for group in row_groups(batches, schema, group_rows, group_bytes):
-            writer.write_table(group, row_group_size=group_rows)
+            if written:
+                written.result()
+            written = thread.submit(writer.write_table, group, row_group_size=group_rows)
+        if written:
+            written.result()
 
 
 def row_groups(
