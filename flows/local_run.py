@@ -1,10 +1,12 @@
 """A flow in this process, as the commands call it: with a Prefect server of its own where none is named."""
 
 import fcntl
+import importlib
 import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
@@ -19,8 +21,10 @@ from flows.profiles import recorded_place
 from flows.progress import shown_progress
 from flows.settings import join_team
 from minimind.errors import ServerError, UserError
+from minimind.registry import tracking
 from minimind.store import disk_full
 
+NEEDED = ("mlflow", "torch", "duckdb", "pyarrow", "numba")
 FULL_BYTES = 1 << 20  # free on a disk on which no database can work
 
 
@@ -80,9 +84,27 @@ def prefect_server(root: Path) -> Iterator[None]:
         with servers.held(servers.users_lock(root), fcntl.LOCK_SH):  # an `up` that has begun is waited for
             if not joined_up(root):
                 join_team(root)
-                url = kept.enter_context(own_prefect_server(root))
+                with imported_meanwhile():
+                    url = kept.enter_context(own_prefect_server(root))
                 os.environ.update(servers.prefect_settings(root, url))
         yield
+
+
+@contextmanager
+def imported_meanwhile() -> Iterator[None]:
+    """Has what every flow needs imported, Prefect apart, by the time at which the server is up."""
+
+    def load() -> None:
+        for name in NEEDED:
+            importlib.import_module(name)
+
+    tracking.quieten()
+    importing = threading.Thread(target=load, name="imports")
+    importing.start()
+    try:
+        yield
+    finally:
+        importing.join()
 
 
 def joined_up(root: Path) -> bool:
