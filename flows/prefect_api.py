@@ -84,13 +84,23 @@ class PrefectApi:
         """Global concurrency limits: name, limit, active_slots."""
         return list(self.post("/v2/concurrency_limits/filter", {}))
 
-    def has_worker(self) -> bool:
-        """Whether a worker of our pool is alive, as far as the server knows."""
+    def has_worker(self, name: str) -> bool:
+        """Whether this worker of our pool is alive, as far as the server knows: it was heard of within 90 seconds."""
         try:
             rows = self.post(f"/work_pools/{WORK_POOL}/workers/filter", {})
         except (httpx.HTTPError, ValueError):
             return False
-        return any(row["status"] == "ONLINE" for row in rows)
+        return any(row["name"] == name and row["status"] == "ONLINE" for row in rows)
+
+    def forget_worker(self, name: str) -> None:
+        """Has the server know of this worker only what it says from now on.
+
+        Raises ServerError where the server does not answer, or refuses.
+        """
+        with self.client_of_command() as client:
+            answer = client.delete(f"/work_pools/{WORK_POOL}/workers/{name}")
+            if answer.status_code != httpx.codes.NOT_FOUND:
+                answer.raise_for_status()
 
     def ensure_limit(self, name: str, slots: int) -> None:
         """Makes a global concurrency limit where there is none; one that somebody has changed stays as it is.

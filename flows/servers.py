@@ -49,7 +49,7 @@ def prefect_settings(root: Path, api_url: str | None = None) -> dict[str, str]:
         "PREFECT_CLI_PROMPT": "false",
         "PREFECT_CLIENT_MAX_RETRIES": "2",  # the default of 5 takes over a minute for each call to a dead server
         # in memory, the default, a slot that is held while the server restarts is never given back
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "flows.lease_storage",
     }
     return settings | ({"PREFECT_API_URL": api_url} if api_url else {})
 

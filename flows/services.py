@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 WORKER_NAME, KEEPER = "minimind", "keeper"
 NOTIFY = "MINIMIND_NOTIFY"  # an address may hold a password: it is kept by Prefect alone
-OUTLASTING = {"PREFECT_CLIENT_MAX_RETRIES": "5"}  # a minute: runs outlast a server that is being started again
+# A minute: runs outlast a server that is being started again. It answers 500 where PostgreSQL refuses connections.
+OUTLASTING = {"PREFECT_CLIENT_MAX_RETRIES": "5", "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500"}
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,8 @@ def worker(place: "Place") -> Service:
         name="worker",
         command=[*command, "--name", WORKER_NAME],
         address=f"polls the work pool `{WORK_POOL}`",
-        is_healthy=lambda: place.prefect_api().has_worker(),
+        is_healthy=lambda: place.prefect_api().has_worker(WORKER_NAME),
+        prepare=lambda: place.prefect_api().forget_worker(WORKER_NAME),  # one of before counts as alive for 90 s
         environment=place.client_environment() | {"MINIMIND_STORE": str(place.root)} | OUTLASTING,
         folder=place.setup.project,
         grace_seconds=60,  # its runs write a checkpoint

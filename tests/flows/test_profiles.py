@@ -13,15 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
 from flows import postgres, servers
 from flows.credentials import credentials_path, ensure_credentials, load_credentials
+from flows.prefect_api import PrefectApi
 from flows.prefect_server import Door
 from flows.profiles import PROFILES, Place, Setup, recorded_place, save_setup
 from flows.servers import Service, Started
-from flows.services import KEEPER, Once
+from flows.services import KEEPER, WORKER_NAME, Once
 from flows.settings import tracking_uri
 from flows.status import look
 from flows.up import check, down, up, with_postgres
@@ -120,7 +122,7 @@ def test_local_profile_binds_to_loopback_and_asks_for_no_password(tmp_path: Path
     assert services["MLflow"].environment["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{tmp_path}/mlflow.db"
     assert services["MLflow"].environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
     leases = services["Prefect"].environment["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"]
-    assert leases == "prefect.server.concurrency.lease_storage.filesystem"
+    assert leases == "flows.lease_storage"
 
 
 def test_team_profile_has_passwords_postgres_and_proxied_artifacts(team: Place) -> None:
@@ -488,6 +490,26 @@ def test_status_says_what_is_down_and_nothing_where_nothing_should_be_up(tmp_pat
     assert [(row.name, row.state) for row in status.services] == [("Prefect", "down"), ("worker", "unhealthy")]
     assert not status.is_healthy
     assert json.loads((tmp_path / "servers" / "up.json").read_text())[0]["name"] == "Prefect"
+
+
+def test_worker_of_before_or_of_another_machine_is_not_taken_for_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = {name: {"name": name, "status": "ONLINE"} for name in (WORKER_NAME, "second")}
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        if request.method == "DELETE":
+            return httpx.Response(204 if workers.pop(request.url.path.rpartition("/")[2], None) else 404)
+        return httpx.Response(200, json=list(workers.values()))
+
+    transport = httpx.MockTransport(answered)
+    monkeypatch.setattr(
+        PrefectApi, "client", lambda self, timeout=10: httpx.Client(base_url=self.url, transport=transport)
+    )
+    api = PrefectApi("http://127.0.0.1:4200/api")
+    assert api.has_worker(WORKER_NAME)
+    for _ in range(2):
+        api.forget_worker(WORKER_NAME)
+        assert not api.has_worker(WORKER_NAME)
+    assert list(workers) == ["second"]
 
 
 def test_worker_and_keeper_start_once_all_that_they_need_is_there() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import closing
@@ -107,8 +108,21 @@ def test_changed_setting_rebuilds_from_its_stage_on_and_makes_a_challenger(
     assert again["model"]["aliases"] == ["champion"]
 
 
-def test_until_stops_early_and_says_null_for_the_rest(domain: Domain, prefect: PrefectServer) -> None:
-    result = domain.call(prefect, "--until", "shards")
+def test_until_stops_early_and_says_null_for_the_rest(
+    domain: Domain, prefect: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: dict[str, str] = {}
+    for stage in ("corpus", "cleaning", "shards"):
+        module = sys.modules[f"tasks.{stage}"]
+        workers = module.PrefectWorkers  # type: ignore[attr-defined]
+
+        def named(runner: str, stage: str = stage, workers: Any = workers) -> Any:
+            opened[stage] = runner
+            return workers(runner)
+
+        monkeypatch.setattr(module, "PrefectWorkers", named)
+    result = domain.call(prefect, "--until", "shards", "--runner", "processes")
+    assert opened == dict.fromkeys(("corpus", "cleaning", "shards"), "processes")
     reached = [stage for stage, row in result["stages"].items() if row]
     assert reached == ["corpus", "cleaning", "tokenizer", "shards"]
     assert (result["model"], result["metrics"], result["report"]) == (None, None, None)
