@@ -463,6 +463,9 @@ def test_describing_a_run_again_changes_nothing(
     assert "min_improvement: 0.2" in Path(client.download_artifacts(after.info.run_id, "config.yaml")).read_text()
     assert versions(client) == [1]
 
+    assert second.details["decision"]["rules"] == first.details["decision"]["rules"] != []
+    decision = Path(client.download_artifacts(second.details["run_id"], "decision.json"))
+    assert json.loads(decision.read_text()) == second.details["decision"]
 
 def test_unreachable_server_is_said_without_the_password(
     make_stages: MakeStages, store: Store, config: Config, monkeypatch: pytest.MonkeyPatch
