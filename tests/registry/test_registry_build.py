@@ -16,7 +16,7 @@ from minimind.errors import ModelNotFoundError, OutOfMemoryError, ServerError, U
 from minimind.evaluation import overlap
 from minimind.evaluation.scoring import score_folder
 from minimind.registry import build as registry
-from minimind.registry import champion, required, tracking
+from minimind.registry import champion, lineage, required, tracking
 from minimind.registry.build import RegistryInputs, build
 from minimind.registry.gate import Decision, Measured
 from minimind.registry.packaged_model import resolve_model
@@ -236,6 +236,26 @@ def test_champion_does_not_answer_the_same_file_of_questions_again(
     monkeypatch.setattr(required, "answered_anew", None)
     decision = register(make_stages("40", questions=path), config=asking).details["decision"]
     assert any("tasks: bar: accuracy" in rule["rule"] and rule["value"] is not None for rule in decision["rules"])
+def test_champion_is_asked_for_a_task_of_lm_eval_that_it_has_no_figure_of(
+    make_stages: MakeStages, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a file of its own, such a task is known by its name alone."""
+    evaluation = make_stages("20")["evaluation"]
+
+    def figures(*asked: str) -> dict[str, float]:
+        now = evaluation.model_copy(update={"config": evaluation.config | {"harness_tasks": [*asked]}})
+        names = [f"harness/{task}/acc" for task in asked]
+        return required.champions_figures(names, now, stored, tags, Path(), "cpu", config.evaluation)
+
+    before = evaluation.model_copy(update={"config": evaluation.config | {"harness_tasks": ["arc_easy"]}})
+    tags = {lineage.MEASURED_ON_TAG: json.dumps(lineage.measured_on(before))}
+    stored = {"harness/arc_easy/acc": 0.4}
+    answers = {"arc_easy": {"acc": 0.41}, "hellaswag": {"acc": 0.3}}
+    monkeypatch.setattr(required, "run_harness", lambda *arguments: answers)
+    assert figures("arc_easy") == stored
+    assert figures("arc_easy", "hellaswag") == {"harness/arc_easy/acc": 0.41, "harness/hellaswag/acc": 0.3}
+
+
 
 
 def test_champion_that_has_seen_the_whole_holdout_is_kept_and_said(
