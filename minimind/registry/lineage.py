@@ -47,7 +47,7 @@ def lineage_tags(stages: Stages, domain: str) -> dict[str, str]:
     """Fingerprints of all stages, commit, plan, data: enough to find everything again in the store."""
     training, cleaning = stages["training"], stages["cleaning"]
     commit = training.git_commit or "unknown"
-    tags = {f"minimind.{stage}_fingerprint": manifest.fingerprint for stage, manifest in stages.items()}
+    tags = {fingerprint_tag(stage): manifest.fingerprint for stage, manifest in stages.items()}
     tags |= {
         FINGERPRINT_TAG: training.fingerprint,
         MODEL_TAG: model_digest(training),
@@ -72,6 +72,15 @@ def lineage_tags(stages: Stages, domain: str) -> dict[str, str]:
         tags |= {PARENT_TAG: start["version"]} if "version" in start else {}
         tags[START_TAG] = sha256_of_json({name: value for name, value in training.inputs.items() if "start/" in name})
     return tags
+
+
+def fingerprints(tags: Mapping[str, str]) -> dict[str, str]:
+    """Stage -> fingerprint of the builds that a version was made from, as far as its tags say it."""
+    return {stage: tags[tag] for stage in MADE_FROM if (tag := fingerprint_tag(stage)) in tags}
+
+
+def fingerprint_tag(stage: str) -> str:
+    return f"minimind.{stage}_fingerprint"
 
 
 def measured_on(evaluation: Manifest) -> dict[str, str]:

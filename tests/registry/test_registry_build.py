@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kills import killed
 from metric_lines import arrived, expected, lines
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -20,15 +21,12 @@ from minimind.registry import champion, lineage, required, tracking
 from minimind.registry.build import RegistryInputs, build
 from minimind.registry.gate import Decision, Measured
 from minimind.registry.packaged_model import resolve_model
+from minimind.registry.version import as_description
 from minimind.store import Manifest, Store
 
 Stages = dict[str, Manifest]
 MakeStages = Callable[..., Stages]
 Register = Callable[..., Manifest]
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing that runs in the process catches it."""
 
 
 @pytest.fixture
@@ -236,6 +234,8 @@ def test_champion_does_not_answer_the_same_file_of_questions_again(
     monkeypatch.setattr(required, "answered_anew", None)
     decision = register(make_stages("40", questions=path), config=asking).details["decision"]
     assert any("tasks: bar: accuracy" in rule["rule"] and rule["value"] is not None for rule in decision["rules"])
+
+
 def test_champion_is_asked_for_a_task_of_lm_eval_that_it_has_no_figure_of(
     make_stages: MakeStages, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,8 +254,6 @@ def test_champion_is_asked_for_a_task_of_lm_eval_that_it_has_no_figure_of(
     monkeypatch.setattr(required, "run_harness", lambda *arguments: answers)
     assert figures("arc_easy") == stored
     assert figures("arc_easy", "hellaswag") == {"harness/arc_easy/acc": 0.41, "harness/hellaswag/acc": 0.3}
-
-
 
 
 def test_champion_that_has_seen_the_whole_holdout_is_kept_and_said(
@@ -282,10 +280,10 @@ def test_download_says_that_files_are_gone_by_its_status_alone() -> None:
 
 def test_card_is_cut_to_what_the_column_of_a_description_holds() -> None:
     card = "".join(f"| lengths/from_{number}_bytes/loss | 2.5 |\n" for number in range(300))
-    said = registry.as_description(card)
+    said = as_description(card)
     assert 4900 < len(said) < 5000
     assert said.endswith("| 2.5 |\n\nThe rest is in README.md of the run.\n")
-    assert registry.as_description("short\n") == "short\n"
+    assert as_description("short\n") == "short\n"
 
 
 def test_decision_is_announced_once(make_stages: MakeStages, store: Store, config: Config, uri: str) -> None:
@@ -365,19 +363,9 @@ MOMENTS = (
 def test_killed_registration_is_completed_by_the_next_run(
     moment: str, register: Register, make_stages: MakeStages, client: MlflowClient
 ) -> None:
-    when, call = moment.split()
     stages = make_stages("20")
-    original = getattr(MlflowClient, call)
-
-    def deadly(*arguments: Any, **options: Any) -> Any:
-        if when == "after":
-            original(*arguments, **options)
-        raise Killed
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MlflowClient, call, deadly)
-        with pytest.raises(Killed):
-            register(stages)
+    with killed(moment):
+        register(stages)
     manifest = register(stages)
     assert manifest.details["aliases"] == ["champion"]
     assert versions(client) == [1]
@@ -475,6 +463,9 @@ def test_describing_a_run_again_changes_nothing(
     second = register(make_stages("20"), config=changed)
     assert not second.reused
     assert second.details["decision"]["outcome"] == "already_champion"
+    assert second.details["decision"]["rules"] == first.details["decision"]["rules"] != []
+    decision = Path(client.download_artifacts(second.details["run_id"], "decision.json"))
+    assert json.loads(decision.read_text()) == second.details["decision"]
     after = client.get_run(second.details["run_id"])
     assert after.info.run_id == before.info.run_id
     assert after.data.params == before.data.params
@@ -483,9 +474,6 @@ def test_describing_a_run_again_changes_nothing(
     assert "min_improvement: 0.2" in Path(client.download_artifacts(after.info.run_id, "config.yaml")).read_text()
     assert versions(client) == [1]
 
-    assert second.details["decision"]["rules"] == first.details["decision"]["rules"] != []
-    decision = Path(client.download_artifacts(second.details["run_id"], "decision.json"))
-    assert json.loads(decision.read_text()) == second.details["decision"]
 
 def test_unreachable_server_is_said_without_the_password(
     make_stages: MakeStages, store: Store, config: Config, monkeypatch: pytest.MonkeyPatch
