@@ -10,7 +10,7 @@ from rich.table import Table
 
 from flows.settings import store_root, tracking_uri
 from minimind.errors import UserError
-from minimind.pruning import Prunable, prunable, size_of
+from minimind.pruning import NOTHING_REGISTERED, Prunable, Registered, prunable, size_of
 from minimind.store import FOLDERS, SCRATCH, Manifest, Recipe, Store, remove
 
 REPRODUCTION = ".reproduction-"  # before the name of the store in which a model is made again
@@ -120,20 +120,21 @@ def prune_store(
         return folders, texts_of_no_corpus(store, remove=True)
 
 
-def without_alias(store: Store, keep_versions: int | None) -> frozenset[str]:
-    """Fingerprints of registrations that no alias names in MLflow, the newest `keep_versions` of each domain apart."""
-    if keep_versions is None:
-        return frozenset()
-    from minimind.registry.unaliased import unaliased
+def registered_versions(store: Store, keep_versions: int | None) -> Registered:
+    """What the versions in MLflow need of the store; with a number, those with an alias and so many newest of a domain
+    alone. Raises ServerError if MLflow does not answer."""
+    if keep_versions is None and not any(store.manifests(stage) for stage in ("evaluation", "registry")):
+        return NOTHING_REGISTERED  # whatever is registered was evaluated: nobody needs to be asked
+    from minimind.registry.needs import needs_of_versions
 
-    return unaliased(store, tracking_uri(store.root), keep_versions)
+    return needs_of_versions(store, tracking_uri(store.root), keep_versions)
 
 
 def removable(
     store: Store, unfinished: bool, keep_versions: int | None, document: str | None, domain: str | None
 ) -> list[Prunable]:
     """What no run needs; with a document, also the builds that hold it, though a registered model was made of them."""
-    rows = prunable(store, unfinished, without_alias(store, keep_versions))
+    rows = prunable(store, unfinished, registered_versions(store, keep_versions))
     rows += [
         Prunable(path, size_of(path), reason)
         for prefix, reason in BESIDE_BUILDS.items()

@@ -1,5 +1,6 @@
 """What may go from a store: neither a registered model nor a domain's newest build was made from it."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +14,26 @@ class Prunable:
     reason: str
 
 
-def prunable(store: Store, unfinished: bool = False, given_up: frozenset[str] = frozenset()) -> list[Prunable]:
+@dataclass(frozen=True)
+class Registered:
+    """What MLflow says of a store's builds."""
+
+    named: Set[tuple[str, str]] = frozenset()  # stage and fingerprint, in the tags of a version that is to be kept
+    given_up: Set[str] = frozenset()  # fingerprints of registrations that need nothing any more
+
+
+NOTHING_REGISTERED = Registered()
+
+
+def prunable(store: Store, unfinished: bool = False, registered: Registered = NOTHING_REGISTERED) -> list[Prunable]:
     """What may go: builds that neither a registered model nor a domain's newest build needs, and leftovers of kills.
 
     A leftover that a living run works on is locked, and is not listed; an interrupted training, which the next run
-    would continue, only if `unfinished` is asked for. `given_up` are fingerprints of registrations that need nothing.
-    A build that a kill left set aside while it was made anew is put back: it may be needed.
+    would continue, only if `unfinished` is asked for. A build that a kill left set aside while it was made anew is put
+    back: it may be needed.
     """
     put_back_builds(store)
-    kept = needed_builds(store, given_up)
+    kept = needed_builds(store, registered)
     rows = []
     for stage in FOLDERS:
         for manifest in store.manifests(stage):
@@ -54,9 +66,13 @@ def lock_of(stage: str, leftover: Path) -> str:
     return f"{stage}-{leftover.name.partition('-')[2]}"
 
 
-def needed_builds(store: Store, given_up: frozenset[str] = frozenset()) -> set[tuple[str, str]]:
-    """(stage, fingerprint) of all registered models and newest builds, with everything they were made from."""
-    roots = [manifest for manifest in store.manifests("registry") if manifest.fingerprint not in given_up]
+def needed_builds(store: Store, registered: Registered = NOTHING_REGISTERED) -> set[tuple[str, str]]:
+    """(stage, fingerprint) of all registered models and newest builds, with everything they were made from.
+
+    A registered model is known by its build here, and, where a kill kept that from being published, by its tags.
+    """
+    roots = [manifest for manifest in store.manifests("registry") if manifest.fingerprint not in registered.given_up]
+    roots += [manifest for stage, fingerprint in registered.named if (manifest := store.find(stage, fingerprint))]
     domains = {manifest.domain for stage in FOLDERS for manifest in store.manifests(stage)}
     for domain in domains:
         roots += [newest for stage in FOLDERS if (newest := Store(store.root, domain).newest(stage))]

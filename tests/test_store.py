@@ -14,7 +14,7 @@ import pytest
 
 from minimind.config import TokenizerConfig
 from minimind.errors import DiskFullError, StoreDamagedError, UserError
-from minimind.pruning import prunable
+from minimind.pruning import Registered, prunable
 from minimind.store import Outcome, Recipe, Store, load_manifest, recipe, remove, set_aside
 
 
@@ -325,4 +325,5 @@ def test_what_a_given_up_registration_was_built_from_may_go(store: Store) -> Non
         store.build(a_recipe(stage="registry", inputs={"n": str(number)}, parents=parents), write_text)
     old, _ = store.manifests("registry")
     assert prunable(store) == []
-    assert {row.path for row in prunable(store, given_up=frozenset({old.fingerprint}))} == {old.path, builds[0].path}
+    given_up = Registered(given_up={old.fingerprint})
+    assert {row.path for row in prunable(store, registered=given_up)} == {old.path, builds[0].path}

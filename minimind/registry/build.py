@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 from minimind.config import Config, RegistryConfig
 from minimind.digests import sha256_of_json
 from minimind.errors import UserError
-from minimind.evaluation import overlap
 from minimind.evaluation.seed_spread import Known, known_spread, shaping
 from minimind.registry import lineage
 from minimind.registry.champion import measure
 from minimind.registry.forwarding import MetricForwarder
 from minimind.registry.gate import decide
+from minimind.registry.half_registered import half_registered, made_from
 from minimind.registry.model_card import CARD, model_card
-from minimind.registry.packaged_model import save_packaged_model
 from minimind.registry.promotion import UNANNOUNCED_TAG, aliases_of, champion_of, settle
 from minimind.registry.tracking import connect, find_experiment, if_there, refusals_said
+from minimind.registry.version import find_or_create_version, text_memory
 from minimind.store import Manifest, Outcome, Recipe, Store, recipe
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ logger = logging.getLogger(__name__)
 Announce = Callable[[Mapping[str, Any]], None]  # is given the build's details
 
 MAX_BATCH_PARAMETERS = 100  # MLflow's limit
-MAX_DESCRIPTION_CHARS = 5000  # MLflow's column; PostgreSQL refuses more
-REST_OF_CARD = "\n\nThe rest is in README.md of the run.\n"
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,8 @@ def build(
 
     `decision.json`, and `model/` as transformers loads it, with its card; counts: version; details: name, version,
     uri, aliases, run_id, decision. A stored build is used again only if MLflow still says what it says. Each decision
-    is announced, twice after a kill just behind it. Raises ServerError if MLflow does not answer.
+    is announced, twice after a kill just behind it. Versions that a kill has left half registered are completed first.
+    Raises ServerError if MLflow does not answer.
     """
     inputs = RegistryInputs(
         inputs.config, {stage: inputs.stages[stage] for stage in lineage.MADE_FROM}, inputs.tracking_uri
@@ -61,14 +60,37 @@ def build(
     _refuse_diverged(inputs.stages["evaluation"])
     with refusals_said(inputs.tracking_uri):
         client = connect(inputs.tracking_uri)
-        spread = _spread(section, inputs, store)
-        made = _recipe(section, inputs, _database_of(client, section, inputs, store), spread)
-        found = store.find(made.stage, made.fingerprint)
-        return store.build(
-            made,
-            partial(_register, client, section, inputs, store, spread, announce),
-            refresh=found is not None and not _still_true(client, found),
-        )
+        _complete_others(client, inputs, store, announce)
+        return _build(client, section, inputs, store, announce)
+
+
+def _complete_others(client: "MlflowClient", inputs: RegistryInputs, store: Store, announce: Announce) -> None:
+    """One that cannot be completed is said, and stops nothing."""
+    name, digest = inputs.config.name, lineage.model_digest(inputs.stages["training"])
+    for version in half_registered(client, name):
+        if version.tags[lineage.MODEL_TAG] == digest:
+            continue  # this run's own
+        logger.info("registry: completing version %s of %s, which was left half registered", version.version, name)
+        try:
+            with refusals_said(inputs.tracking_uri):
+                config, stages = made_from(client, version, store)
+                theirs = RegistryInputs(config, stages, inputs.tracking_uri)
+                _build(client, config.registry, theirs, store, announce)
+        except UserError as error:
+            logger.warning("registry: version %s of %s stays half registered: %s", version.version, name, error)
+
+
+def _build(
+    client: "MlflowClient", section: RegistryConfig, inputs: RegistryInputs, store: Store, announce: Announce
+) -> Manifest:
+    spread = _spread(section, inputs, store)
+    made = _recipe(section, inputs, _database_of(client, section, inputs, store), spread)
+    found = store.find(made.stage, made.fingerprint)
+    return store.build(
+        made,
+        partial(_register, client, section, inputs, store, spread, announce),
+        refresh=found is not None and not _still_true(client, found),
+    )
 
 
 def _refuse_diverged(evaluation: Manifest) -> None:
@@ -114,7 +136,8 @@ def _recipe(section: RegistryConfig, inputs: RegistryInputs, database: str, spre
 def _still_true(client: "MlflowClient", found: Manifest) -> bool:
     """Whether MLflow has the version, with the model and the aliases, that a stored build describes.
 
-    It has not if its database is another one by now, or if somebody has moved the champion's alias since.
+    It has not if its database is another one by now, or if somebody has moved the champion's alias since; nor does a
+    decision stand that was taken after it and that nobody has been told of.
     """
     name, version = str(found.details["name"]), str(found.details["version"])
     registered = if_there(lambda: client.get_model_version(name, version))
@@ -124,6 +147,7 @@ def _still_true(client: "MlflowClient", found: Manifest) -> bool:
     return bool(
         run.info.lifecycle_stage == "active"
         and registered.tags.get(lineage.MODEL_TAG) == found.details["model_sha256"]
+        and UNANNOUNCED_TAG not in registered.tags
         and aliases_of(client, name, version) == found.details["aliases"]
         and champion_of(client, name) == found.details["decision"]["champion"]
     )
@@ -143,7 +167,7 @@ def _register(
         store.report("registry", 1, 4, "describing the run")
         _describe_run(client, run_id, inputs)  # MLflow fails where two runs name a new data set at once
         store.report("registry", 2, 4, "registering the model")
-        version = _find_or_create_version(client, run_id, section, inputs, store)
+        version = find_or_create_version(client, run_id, section, inputs, store)
         store.report("registry", 3, 4, "measuring the champion")
         decision = settle(
             client,
@@ -176,12 +200,7 @@ def _register(
 
 def _model_files(inputs: RegistryInputs) -> list[Path]:
     """The trained files, and the memory of their training text, which goes where the model goes."""
-    return [*sorted((inputs.stages["training"].path / "model").iterdir()), *_text_memory(inputs)]
-
-
-def _text_memory(inputs: RegistryInputs) -> list[Path]:
-    evaluation = inputs.stages["evaluation"]
-    return [evaluation.file(name) for name in evaluation.files if name == overlap.FILE_NAME]
+    return [*sorted((inputs.stages["training"].path / "model").iterdir()), *text_memory(inputs.stages)]
 
 
 def _export(files: Sequence[Path], destination: Path, card: str) -> None:
@@ -231,67 +250,3 @@ def _log_parameters(client: "MlflowClient", run_id: str, parameters: Mapping[str
     missing = [Param(key, value) for key, value in parameters.items() if key not in logged]
     for start in range(0, len(missing), MAX_BATCH_PARAMETERS):
         client.log_batch(run_id, params=missing[start : start + MAX_BATCH_PARAMETERS])
-
-
-def _find_or_create_version(
-    client: "MlflowClient", run_id: str, section: RegistryConfig, inputs: RegistryInputs, store: Store
-) -> str:
-    """The one version of these weights under this name. A kill leaves at most an upload, which the next run ends."""
-    name, digest = inputs.config.name, lineage.model_digest(inputs.stages["training"])
-    _ensure_registered_model(client, inputs.config)
-    versions = client.search_model_versions(f"name = '{name}' and tags.`{lineage.MODEL_TAG}` = '{digest}'")
-    if versions:
-        return str(min(int(version.version) for version in versions))
-    experiment_id = find_experiment(client, section.experiment, inputs.tracking_uri, store)
-    model_id, location = _find_or_log_model(client, run_id, experiment_id, digest, inputs)
-    description = as_description(model_card(inputs.config, inputs.stages))
-    tags = lineage.lineage_tags(inputs.stages, inputs.config.name) | {"minimind.model_id": model_id}
-    version = client.create_model_version(
-        name, source=location, run_id=run_id, tags=tags, description=description, model_id=model_id
-    )
-    return str(version.version)
-
-
-def as_description(card: str) -> str:
-    """A card as MLflow's column holds it: whole lines, and where the rest is."""
-    if len(card) < MAX_DESCRIPTION_CHARS:
-        return card
-    cut = card[: MAX_DESCRIPTION_CHARS - 1 - len(REST_OF_CARD)]
-    return cut[: cut.rindex("\n")].rstrip() + REST_OF_CARD
-
-
-def _ensure_registered_model(client: "MlflowClient", config: Config) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(config.name, description=config.description)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
-def _find_or_log_model(
-    client: "MlflowClient", run_id: str, experiment_id: str, digest: str, inputs: RegistryInputs
-) -> tuple[str, str]:
-    """Id and place of the logged model; uploads that were cut short are removed."""
-    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
-    from mlflow.models import Model
-
-    for earlier in client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'"):
-        if earlier.status == LoggedModelStatus.READY and earlier.tags.get(lineage.MODEL_TAG) == digest:
-            return str(earlier.model_id), str(earlier.artifact_location)
-        if earlier.status != LoggedModelStatus.READY:
-            client.delete_logged_model(earlier.model_id)
-    tags = lineage.lineage_tags(inputs.stages, inputs.config.name)
-    logged = client.create_logged_model(experiment_id, name=inputs.config.name, source_run_id=run_id, tags=tags)
-    description = Model(
-        artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run_id, model_id=logged.model_id
-    )
-    with tempfile.TemporaryDirectory() as temporary:
-        packed = Path(temporary) / "model"
-        save_packaged_model(inputs.stages["training"].path / "model", packed, description, _text_memory(inputs))
-        (packed / "artifacts" / "model" / CARD).write_text(model_card(inputs.config, inputs.stages))
-        client.log_model_artifacts(logged.model_id, str(packed))
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-    return str(logged.model_id), str(logged.artifact_location)

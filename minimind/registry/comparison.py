@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 from pydantic import ValidationError
 
 from minimind.config import EvaluationConfig
@@ -26,19 +24,24 @@ from minimind.model.hugging_face import load_model
 from minimind.model.transformer import Transformer
 from minimind.registry.packaged_model import download, find_version, opened, refuse_unknown
 from minimind.registry.promotion import champion_of, previous_champion
+from minimind.registry.recorded import config_of
 from minimind.registry.tracking import artifacts_address, connect, figures_of, refusals_said, run_of
 from minimind.store import Store
 from minimind.tokenizer.bpe import load_tokenizer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
 SHOWN_DOCUMENTS = 3  # that got better, and that got worse
 SHOWN_CHARS = 700  # of a document's text
 MAX_PROMPTS = 4
 SERIES = "compared/"  # before the names of metrics that a comparison leaves on the runs of its versions
-COSTS = ("parameters", "tokens", "epochs", "training_seconds", "tokens_per_second", "train_documents", "train_bytes")
+COSTS = (
+    "parameters", "tokens", "epochs", "training_seconds", "cost", "tokens_per_second", "train_documents", "train_bytes"
+)  # fmt: skip
+HISTORY = ("bits_per_byte", "train_bytes", "training_seconds", "cost")
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,7 @@ def _read_version(client: "MlflowClient", version: "ModelVersion", uri: str, sto
         folder = download(client, version, uri, store.root)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(f"version {version.version} of {version.name} cannot be loaded: {error}") from None
-    return Version(version, folder, figures_of(client, version), _config(client, version))
+    return Version(version, folder, figures_of(client, version), config_of(client, version))
 
 
 def _load(version: Version) -> Transformer:
@@ -201,16 +204,6 @@ def _load(version: Version) -> Transformer:
     except Exception as error:  # tokenizers raises no narrower one
         said = " ".join(str(error).split())
         raise ModelNotFoundError(f"{version.label} of {version.registered.name} cannot be loaded: {said}") from error
-
-
-def _config(client: "MlflowClient", version: "ModelVersion") -> dict[str, Any]:
-    if not version.run_id or not run_of(client, version):
-        return {}
-    if "config.yaml" not in {file.path for file in client.list_artifacts(version.run_id)}:
-        return {}
-    with TemporaryDirectory() as temporary:
-        tree = yaml.safe_load(Path(client.download_artifacts(version.run_id, "config.yaml", temporary)).read_text())
-    return tree if isinstance(tree, dict) else {}
 
 
 def _spread_of(version: Version, model: Transformer, name: str, store: Store) -> Known:
@@ -326,7 +319,7 @@ def _history(client: "MlflowClient", name: str) -> list[dict[str, Any]]:
                 "version": str(version.version),
                 "created_at": version.creation_timestamp,
                 "gate": version.tags.get("minimind.gate"),
-                **{key: figures.get(key) for key in ("bits_per_byte", "train_bytes", "training_seconds")},
+                **{key: figures.get(key) for key in HISTORY},
             }
         )
     return rows
@@ -338,7 +331,8 @@ def _history(client: "MlflowClient", name: str) -> list[dict[str, Any]]:
 def log_comparison(comparison: Mapping[str, Any], page: Path, uri: str) -> str | None:
     """Puts the figures on the runs of the compared versions, by stable names, and the page on the last one's.
 
-    The address of that run's artifacts in MLflow's pages; None where MLflow is a bare database. Runs that were deleted
+    Figures of an earlier comparison that this one does not have become NaN: MLflow would show them beside these. The
+    address of the last run's artifacts in MLflow's pages; None where MLflow is a bare database. Runs that were deleted
     get nothing.
     """
     from mlflow.entities import Metric, RunTag
@@ -347,14 +341,13 @@ def log_comparison(comparison: Mapping[str, Any], page: Path, uri: str) -> str |
         client = connect(uri)
         numbers, now = [row["version"] for row in comparison["versions"]], round(time.time() * 1000)
         changes = {one["candidate"]: one for one in comparison["comparisons"]}
-        active = {number for number in numbers if _is_active(client, comparison["name"], number)}
+        active = {number: run for number in numbers if (run := _active_run(client, comparison["name"], number))}
         for row in comparison["versions"]:
             if row["version"] not in active:
                 continue
-            figures = {"bits_per_byte": row["bits_per_byte"]}
-            figures |= {f"bits_per_byte/{source}": value for source, value in row["by_source"].items()}
-            figures |= _figures_of_change(changes.get(row["version"]))
-            metrics = [Metric(SERIES + key, value, now, 0) for key, value in figures.items()]
+            figures = {key: math.nan for key in active[row["version"]].data.metrics if key.startswith(SERIES)}
+            figures |= _compared_figures(row, changes.get(row["version"]))
+            metrics = [Metric(key, value, now, 0) for key, value in figures.items()]
             tags = {
                 "minimind.compared_holdout_sha256": comparison["holdout"]["sha256"],
                 "minimind.compared_versions": ",".join(numbers),
@@ -368,18 +361,16 @@ def log_comparison(comparison: Mapping[str, Any], page: Path, uri: str) -> str |
         return artifacts_address(client, uri, run_id)
 
 
-def _is_active(client: "MlflowClient", name: str, number: str) -> bool:
+def _active_run(client: "MlflowClient", name: str, number: str) -> "Run | None":
     run = run_of(client, client.get_model_version(name, number))
-    return run is not None and run.info.lifecycle_stage == "active"
+    return run if run and run.info.lifecycle_stage == "active" else None
 
 
-def _figures_of_change(comparison: Mapping[str, Any] | None) -> dict[str, float]:
-    if comparison is None:
-        return {}
-    low, high = comparison["interval"]["percent"]
-    found = {
-        "change_percent": comparison["effect"]["percent"],
-        "change_percent_low": low,
-        "change_percent_high": high,
-    }
-    return {key: value for key, value in found.items() if value is not None}
+def _compared_figures(version: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> dict[str, float]:
+    """By MLflow's names; `comparison` is None for the version that the others are held against."""
+    found = {"bits_per_byte": version["bits_per_byte"]}
+    found |= {f"bits_per_byte/{source}": value for source, value in version["by_source"].items()}
+    if comparison is not None:
+        found["change_percent"] = comparison["effect"]["percent"]
+        found["change_percent_low"], found["change_percent_high"] = comparison["interval"]["percent"]
+    return {SERIES + key: value for key, value in found.items() if value is not None}

@@ -59,6 +59,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Decision:
+    """Of a version that is champion already, figures, rules and all reasons but the first are of when it was judged."""
+
     outcome: Outcome
     reasons: list[str]
     rules: list[dict[str, Any]]  # of Rule, with `verdict`

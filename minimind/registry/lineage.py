@@ -28,7 +28,7 @@ CORPUS_TAG = "minimind.corpus_sha256"
 LEDGER_TAG = "minimind.ledger_sha256"
 PARENT_TAG = "minimind.parent_version"  # of the version that training started from, where that was a registered one
 START_TAG = "minimind.start_sha256"  # of the files that training started from
-MEASURED_ON_TAG = "minimind.measured_on"  # beginning of figures' names -> digest of the files, as JSON
+MEASURED_ON_TAG = "minimind.measured_on"  # what `measured_on` says, as JSON
 MAX_PARAMETER_CHARS = 6000  # MLflow's limit
 MAX_DIGEST_CHARS = 36  # MLflow's limit
 DIRTY = "-dirty"  # behind a commit, as git says it
@@ -47,7 +47,7 @@ def lineage_tags(stages: Stages, domain: str) -> dict[str, str]:
     """Fingerprints of all stages, commit, plan, data: enough to find everything again in the store."""
     training, cleaning = stages["training"], stages["cleaning"]
     commit = training.git_commit or "unknown"
-    tags = {f"minimind.{stage}_fingerprint": manifest.fingerprint for stage, manifest in stages.items()}
+    tags = {fingerprint_tag(stage): manifest.fingerprint for stage, manifest in stages.items()}
     tags |= {
         FINGERPRINT_TAG: training.fingerprint,
         MODEL_TAG: model_digest(training),
@@ -74,15 +74,25 @@ def lineage_tags(stages: Stages, domain: str) -> dict[str, str]:
     return tags
 
 
+def fingerprints(tags: Mapping[str, str]) -> dict[str, str]:
+    """Stage -> fingerprint of the builds that a version was made from, as far as its tags say it."""
+    return {stage: tags[tag] for stage in MADE_FROM if (tag := fingerprint_tag(stage)) in tags}
+
+
+def fingerprint_tag(stage: str) -> str:
+    return f"minimind.{stage}_fingerprint"
+
+
 def measured_on(evaluation: Manifest) -> dict[str, str]:
-    """Beginning of figures' names -> digest of the files that they were measured on; others know no file."""
+    """Beginning of figures' names -> digest of the files, and tasks of lm-eval, that they were measured on."""
     tasks, harness = (
         {name.removeprefix(kind): digest for name, digest in evaluation.inputs.items() if name.startswith(kind)}
         for kind in ("task ", "harness ")
     )
     digests = {f"tasks/{name}/": digest for name, digest in tasks.items()}
-    if evaluation.config.get("harness_tasks"):
-        digests["harness/"] = sha256_of_json([sorted(harness.values()), evaluation.libraries.get("lm-eval")])
+    if asked := evaluation.config.get("harness_tasks"):
+        libraries = evaluation.libraries.get("lm-eval")
+        digests["harness/"] = sha256_of_json([sorted(asked), sorted(harness.values()), libraries])
     return digests
 
 

@@ -5,13 +5,15 @@ is the truth, and moving it is one request that MLflow carries out whole or not 
 keeps a tag with the champions in their order, so that a move can be taken back; where the two differ, after a kill or a
 change in MLflow's pages, the tag is put right at the next move.
 
-Moves of one name exclude each other by a lock in the store (`champion-NAME`).
+Moves of one name exclude each other by a lock in the store (`champion-NAME`). Beside it a rollback writes down from
+where it goes back, until it has ended: MLflow alone cannot tell a call that is repeated from a second step.
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minimind.errors import UserError
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER = "champion", "challenger"
 CHAMPIONS_TAG = "minimind.champions"  # of the registered model: the versions in the order in which they became it
 TAKEN_OUT_TAG = "minimind.taken_out"  # of a version that a person took out of use: no run promotes it again
-UNANNOUNCED_TAG = "minimind.unannounced_decision"  # of a version, whole and as JSON, until it has been announced
+DECISION_TAG = "minimind.decision_json"  # of a version: the whole of the last decision that a gate took on it
+OUTCOME_TAG = "minimind.decision"  # of that, the word
+RULES_TAG = "minimind.decision_rules"  # and the table
+UNANNOUNCED_TAG = "minimind.unannounced_decision"  # of a version whose decision nobody has been told of yet
 MAX_CHAMPIONS = 500  # remembered
 
 Judge = Callable[[str | None], Decision]  # the champion's version, None if there is none
@@ -37,8 +42,8 @@ def settle(client: "MlflowClient", name: str, version: str, judge: Judge) -> Dec
 
     To be called with the lock of the name held.
     Where somebody else moves the champion's alias while the champion is measured, it is judged anew. The version gets
-    the decision's tags before the aliases move: of one that is champion already, a decision that a kill kept from being
-    announced is given back.
+    the decision's tags before the aliases move. Of one that is champion already, the decision is the one that it bears:
+    whole, if a kill kept it from being announced, else as what is known of a champion.
     """
     while True:
         champion = champion_of(client, name)
@@ -47,9 +52,8 @@ def settle(client: "MlflowClient", name: str, version: str, judge: Judge) -> Dec
             break
     if decision.outcome != "already_champion":
         _note_decision(client, name, version, decision)
-    elif noted := client.get_model_version(name, version).tags.get(UNANNOUNCED_TAG):
-        earlier = Decision(**json.loads(noted))
-        decision = earlier if earlier.champion == version else decision
+    else:
+        decision = _as_decided(client.get_model_version(name, version).tags, decision)
     if decision.champion == version:
         _make_champion(client, name, version)
     else:
@@ -58,13 +62,14 @@ def settle(client: "MlflowClient", name: str, version: str, judge: Judge) -> Dec
 
 
 def _note_decision(client: "MlflowClient", name: str, version: str, decision: Decision) -> None:
-    """Puts the decision on the version; UNANNOUNCED_TAG first, so that a kill in between leaves the whole."""
+    """Puts the decision on the version; UNANNOUNCED_TAG first, so that a kill in between is known."""
     tags = {
-        UNANNOUNCED_TAG: json.dumps(asdict(decision)),
-        "minimind.decision": decision.outcome,
+        UNANNOUNCED_TAG: "true",
+        DECISION_TAG: json.dumps(asdict(decision)),
+        OUTCOME_TAG: decision.outcome,
         "minimind.gate": "passed" if decision.promoted else "refused",
         "minimind.decision_reasons": "; ".join(decision.reasons),
-        "minimind.decision_rules": json.dumps(decision.rules),
+        RULES_TAG: json.dumps(decision.rules),
         "minimind.bits_per_byte": f"{decision.bits_per_byte:.6f}",
     }
     if decision.previous_champion:
@@ -73,6 +78,19 @@ def _note_decision(client: "MlflowClient", name: str, version: str, decision: De
         tags["minimind.champion_bits_per_byte"] = f"{decision.champion_bits_per_byte:.6f}"
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)
+
+
+def _as_decided(tags: Mapping[str, str], already: Decision) -> Decision:
+    """What the tags of a champion say of its own decision; `already` judges nothing and has no rules.
+
+    Versions of earlier releases bear the table alone.
+    """
+    table = {"rules": json.loads(tags.get(RULES_TAG, "[]")), "reasons": []}
+    decided = replace(already, **(json.loads(tags[DECISION_TAG]) if DECISION_TAG in tags else table))
+    if UNANNOUNCED_TAG in tags and decided.promoted:
+        return decided
+    reasons = [*already.reasons, *decided.reasons]
+    return replace(decided, outcome=already.outcome, champion=already.champion, reasons=reasons)
 
 
 def promote(name: str, version: str, uri: str, store: Store) -> str | None:
@@ -88,10 +106,11 @@ def promote(name: str, version: str, uri: str, store: Store) -> str | None:
 def rollback(name: str, uri: str, store: Store) -> tuple[str, str]:
     """Makes the champion before this one champion again: (the version in use now, the one taken out of use).
 
-    Raises UserError if there was none, ModelNotFoundError if it, or the name, is not there any more.
+    After a call that did not come to its end, the next one ends that and goes no further back. Raises UserError if
+    there was none, ModelNotFoundError if it, or the name, is not there any more.
     """
     with store.lock(f"champion-{name}"), quick_requests(), opened(uri, store.root) as client:
-        return _rollback(client, name)
+        return _rollback(client, name, store.root / "locks" / f"rollback-{name}")
 
 
 def _promote(client: "MlflowClient", name: str, version: str) -> str | None:
@@ -105,22 +124,35 @@ def _promote(client: "MlflowClient", name: str, version: str) -> str | None:
     return before if before != version else None
 
 
-def _rollback(client: "MlflowClient", name: str) -> tuple[str, str]:
+def _rollback(client: "MlflowClient", name: str, begun: Path) -> tuple[str, str]:
+    """`begun` is where the champions are written down, in their order, from which it goes one back."""
     refuse_unknown(client, name)
     champion = champion_of(client, name)
     if champion is None:
         raise UserError(f"{name} has no champion, so there is nothing to take back; `minimind promote` names one")
-    earlier = _champions(client, name, champion)[:-1]
+    champions = _champions(client, name, champion)
+    if begun.exists() and (before := json.loads(begun.read_text()))[:-1] == champions:
+        champions = before
+    *earlier, taken_out = champions
     if not earlier:
         raise UserError(f"version {champion} of {name} has no earlier champion; `minimind promote` names another")
     find_version(client, f"models:/{name}/{earlier[-1]}")  # it may have been deleted
-    client.set_model_version_tag(name, champion, TAKEN_OUT_TAG, "true")
+    _write_down(begun, champions)
+    client.set_model_version_tag(name, taken_out, TAKEN_OUT_TAG, "true")
     if is_taken_out(client, name, earlier[-1]):
         client.delete_model_version_tag(name, earlier[-1], TAKEN_OUT_TAG)
     client.set_registered_model_alias(name, CHAMPION, earlier[-1])
     _remember(client, name, earlier)
     _drop_alias(client, name, CHALLENGER, earlier[-1])
-    return earlier[-1], champion
+    begun.unlink()
+    return earlier[-1], taken_out
+
+
+def _write_down(begun: Path, champions: list[str]) -> None:
+    """Whole or not at all."""
+    building = begun.with_name(f".{begun.name}")
+    building.write_text(json.dumps(champions))
+    building.replace(begun)
 
 
 def _make_champion(client: "MlflowClient", name: str, version: str) -> None:

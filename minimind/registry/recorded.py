@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from pydantic import ValidationError
 
 from minimind.errors import ModelNotFoundError, UserError
@@ -14,7 +15,7 @@ from minimind.registry.document_fates import FATES, Fate, find_fate
 from minimind.registry.lineage import MADE_FROM, PARENT_TAG
 from minimind.registry.packaged_model import find_version, what_exists
 from minimind.registry.promotion import aliases_of, champion_of
-from minimind.registry.tracking import if_there
+from minimind.registry.tracking import if_there, run_of
 from minimind.store import Manifest
 
 if TYPE_CHECKING:
@@ -100,6 +101,16 @@ def read_recorded(client: "MlflowClient", version: "ModelVersion") -> Recorded:
         plan=plan,
         config_yaml=config,
     )
+
+
+def config_of(client: "MlflowClient", version: "ModelVersion") -> dict[str, Any]:
+    """The resolved YAML of the run that made a version; empty where the run has none any more."""
+    if not version.run_id or not run_of(client, version):
+        return {}
+    with TemporaryDirectory() as temporary:
+        files = _download(client, version.run_id, [CONFIG], Path(temporary))
+        tree = yaml.safe_load(files[CONFIG].read_text()) if CONFIG in files else None
+    return tree if isinstance(tree, dict) else {}
 
 
 def _manifest(path: Path) -> Manifest:

@@ -1,7 +1,7 @@
 """The champion's figures for `registry.required_tasks`, measured on the files that this run's were measured on.
 
-A file of tasks is edited, and its accuracy is then another thing. So every run says which files its figures come
-from, and where these are others by now the champion answers anew.
+A file of tasks is edited, and its accuracy is then another thing; a task is new, and the champion has no figure of it.
+So every run says what its figures were measured on, and where that is something else by now the champion answers anew.
 """
 
 import json
@@ -25,7 +25,7 @@ def champions_figures(
     names: Iterable[str], evaluation: Manifest, stored: Figures, tags: Mapping[str, str], folder: Path, device: str,
     section: EvaluationConfig,
 ) -> dict[str, float]:  # fmt: skip
-    """`stored`, the champion's own, with those anew whose files are not the ones that the `tags` of its run name.
+    """`stored`, the champion's own, with those anew that were measured on something else by the `tags` of its run.
 
     Only for the figures of these `names`; `evaluation` is the new version's, `folder` the champion's model.
     """

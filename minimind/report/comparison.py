@@ -1,17 +1,18 @@
 """The page of a comparison: `comparison.html`, one file without scripts, from the comparison's JSON object alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from minimind.report.figures import Series, Tick, count, duration, line_chart, nice_ticks, plain, short, size
+from minimind.report.figures import Series, Tick, count, duration, line_chart, money, nice_ticks, plain, short, size
 from minimind.report.page import write_page
 
 View = dict[str, Any]
 MAX_HISTORY = 30  # versions drawn, the newest
 MAX_LABELS = 8  # below such a drawing
 
+SPENT = (("training_seconds", "seconds of training", duration), ("cost", "cost of training", money))
 TONES = {"better": "good", "worse": "held", "no_difference": "held", "unclear": "held"}
 
 
@@ -36,7 +37,8 @@ def render_comparison(comparison: Mapping[str, Any], path: Path) -> None:
         documents=comparison["changed_documents"],
         samples=comparison["samples"],
         costs=[_costs(version) for version in versions],
-        scatter=_scatter(versions),
+        priced=any("cost" in version["costs"] for version in versions),
+        scatters=[_scatter(versions, *what) for what in SPENT if all(what[0] in one["costs"] for one in versions)],
         history=_history(comparison["history"]),
     )
 
@@ -128,6 +130,7 @@ def _costs(version: Mapping[str, Any]) -> View:
         "parameters": short,
         "tokens": short,
         "training_seconds": duration,
+        "cost": money,
         "train_documents": count,
         "train_bytes": size,
     }
@@ -139,30 +142,29 @@ def _costs(version: Mapping[str, Any]) -> View:
     }
 
 
-def _scatter(versions: Sequence[View]) -> View | None:
-    """Bits per byte over seconds of training; None where not every version says what it cost."""
-    if any("training_seconds" not in version["costs"] for version in versions):
-        return None
-    seconds = [version["costs"]["training_seconds"] for version in versions]
+def _scatter(versions: Sequence[View], key: str, what: str, form: Callable[[float], str]) -> View:
+    """Bits per byte over what was spent on the training, which every version has to say."""
+    spent = [version["costs"][key] for version in versions]
     quality = [version["bits_per_byte"] for version in versions]
     y_ticks = nice_ticks(min(quality), max(quality))
-    x_ticks = nice_ticks(0, max(seconds))
+    x_ticks = nice_ticks(0, max(spent))
 
     def at(value: float, ticks: Sequence[float]) -> float:
         return round(100 * (value - ticks[0]) / (ticks[-1] - ticks[0]), 2)
 
     points = [
         {"left": at(x, x_ticks), "bottom": at(y, y_ticks), "label": f"version {version['version']}"}
-        for x, y, version in zip(seconds, quality, versions, strict=True)
+        for x, y, version in zip(spent, quality, versions, strict=True)
     ]
     told = "; ".join(
-        f"version {v['version']}: {duration(x)}, {y:.4f}" for v, x, y in zip(versions, seconds, quality, strict=True)
+        f"version {v['version']}: {form(x)}, {y:.4f}" for v, x, y in zip(versions, spent, quality, strict=True)
     )
     return {
         "points": points,
         "x_ticks": [Tick(at(tick, x_ticks), short(tick)) for tick in x_ticks],
+        "what": what.capitalize(),
         "y_ticks": [Tick(at(tick, y_ticks), plain(tick)) for tick in y_ticks],
-        "alt": f"Bits per byte over the time of training: {told}.",
+        "alt": f"Bits per byte over {what}: {told}.",
     }
 
 
@@ -170,9 +172,10 @@ def _history(rows: Sequence[View]) -> list[View]:
     """A chart of each figure over the versions; none where fewer than two versions say it."""
     charts = []
     for key, title, form, from_zero in (
-        ("bits_per_byte", "Bits per byte, each on the holdout of its time", "{:.3f}", False),
-        ("train_bytes", "Training text, MB", "{:.3g} MB", True),
-        ("training_seconds", "Training, seconds", "{:,.0f} s", True),
+        ("bits_per_byte", "Bits per byte, each on the holdout of its time", "{:.3f}".format, False),
+        ("train_bytes", "Training text, MB", "{:.3g} MB".format, True),
+        ("training_seconds", "Training, seconds", "{:,.0f} s".format, True),
+        ("cost", "Training, cost", money, True),
     ):
         scale = 1e-6 if key == "train_bytes" else 1.0
         known = [(row["version"], row[key] * scale) for row in rows if row[key] is not None][-MAX_HISTORY:]
@@ -182,7 +185,7 @@ def _history(rows: Sequence[View]) -> list[View]:
         chart = line_chart([Series(title, "train", xs, ys, dots=True)], from_zero=from_zero)
         every = -(-len(known) // MAX_LABELS)
         ticks = [Tick(100 * x / len(known), version) for x, (version, _) in zip(xs, known, strict=True)][::-every]
-        told = ", ".join(f"version {version} {form.format(value)}" for version, value in known)
+        told = ", ".join(f"version {version} {form(value)}" for version, value in known)
         charts.append({"title": title, "chart": chart._replace(x_ticks=ticks), "alt": f"{title}: {told}."})
     return charts
 

@@ -117,6 +117,11 @@ def size(number: float) -> str:
     return f"{number:.0f} bytes"
 
 
+def money(amount: float) -> str:
+    """In whatever the price was given: such as `1,234.50`, and `0.0042` where two digits would say nothing."""
+    return f"{amount:,.2f}" if amount >= 0.1 or not amount else f"{amount:.2g}"
+
+
 def duration(seconds: float) -> str:
     """Such as `2 h 5 min`, `1 min 30 s`, `0.4 s`."""
     if 0 < seconds < 0.05:

@@ -32,6 +32,11 @@ REFERENCES = {
     "xz": ("xz -9", "each document alone"),
 }
 
+CHAMPIONS = {  # outcome -> what the champion is called that the model was held against, and when that was
+    "promoted": ("Champion until now", "now"),
+    "already_champion": ("Champion before", "then"),
+}
+
 
 # --- what came out ----------------------------------------------------------------------------------------------------
 
@@ -111,9 +116,9 @@ def scores(stages: Stages) -> View | None:
     value = decided["bits_per_byte"] if beside else scored["bits_per_byte"]
     rows: list[View] = [_bar(f"This model{version}", _compared_documents(decided) if beside else "", value, "model")]
     if beside:
-        champion = "Champion until now" if decided["outcome"] == "promoted" else "Champion"
-        label = f"{champion}, version {decided['previous_champion']}"
-        rows.append(_bar(label, "measured now, on the same documents", decided["champion_bits_per_byte"], "champion"))
+        champion, when = CHAMPIONS.get(decided["outcome"], ("Champion", "now"))
+        label, note = f"{champion}, version {decided['previous_champion']}", f"measured {when}, on the same documents"
+        rows.append(_bar(label, note, decided["champion_bits_per_byte"], "champion"))
     rows += [
         _bar(label, note, scored[f"{name}_bits_per_byte"], "reference") for name, (label, note) in REFERENCES.items()
     ]

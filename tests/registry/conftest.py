@@ -122,11 +122,11 @@ def make_stages(
         (folder / "plan.json").write_text(json.dumps({"steps": 30}) + "\n")
         (folder / "metrics.jsonl").write_text(lines(1, 30))
         counts = {"steps": 30, "tokens": 15360, "parameters": 6000, "loss": 2.0, "holdout_loss": 2.1, "resumed": 0}
-        return Outcome(counts | {"epochs": 1.0, "tokens_per_second": 1000.0, "training_seconds": 15.0})
+        counts |= {"epochs": 1.0, "tokens_per_second": 1000.0, "training_seconds": 15.0}
+        return Outcome(counts, {"section": {"price_per_hour": 7.2}})
 
     def write_evaluation(folder: Path, training: Manifest, cleaning: Manifest, questions: Path | None) -> Outcome:
         scores = score_folder(training.path / "model", cleaning.file("holdout.parquet"), "cpu", config.evaluation)
-        (folder / "evaluation.json").write_text(json.dumps({"bits_per_byte": scores.bits_per_byte}) + "\n")
         (folder / "samples.json").write_text("[]\n")
         columns = ("document_id", scores.document_ids), ("source", scores.sources), ("text_bytes", scores.text_bytes)
         columns += ("tokens", scores.tokens), ("nats", scores.nats)
@@ -136,6 +136,7 @@ def make_stages(
             task = read_task(TaskConfig(name="bar", path=str(questions)))
             found = run_task(load_model(training.path / "model"), bpe, task)
             counts |= {f"tasks/bar/{figure}": value for figure, value in found.items()}
+        (folder / "evaluation.json").write_text(json.dumps(counts) + "\n")
         return Outcome(counts | {"tokens": 900, "xz_bits_per_byte": 4.0})
 
     def small(stage: str) -> Manifest:

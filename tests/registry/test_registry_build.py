@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kills import killed
 from metric_lines import arrived, expected, lines
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -16,19 +17,16 @@ from minimind.errors import ModelNotFoundError, OutOfMemoryError, ServerError, U
 from minimind.evaluation import overlap
 from minimind.evaluation.scoring import score_folder
 from minimind.registry import build as registry
-from minimind.registry import champion, required, tracking
+from minimind.registry import champion, lineage, required, tracking
 from minimind.registry.build import RegistryInputs, build
 from minimind.registry.gate import Decision, Measured
 from minimind.registry.packaged_model import resolve_model
+from minimind.registry.version import as_description
 from minimind.store import Manifest, Store
 
 Stages = dict[str, Manifest]
 MakeStages = Callable[..., Stages]
 Register = Callable[..., Manifest]
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing that runs in the process catches it."""
 
 
 @pytest.fixture
@@ -238,6 +236,26 @@ def test_champion_does_not_answer_the_same_file_of_questions_again(
     assert any("tasks: bar: accuracy" in rule["rule"] and rule["value"] is not None for rule in decision["rules"])
 
 
+def test_champion_is_asked_for_a_task_of_lm_eval_that_it_has_no_figure_of(
+    make_stages: MakeStages, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a file of its own, such a task is known by its name alone."""
+    evaluation = make_stages("20")["evaluation"]
+
+    def figures(*asked: str) -> dict[str, float]:
+        now = evaluation.model_copy(update={"config": evaluation.config | {"harness_tasks": [*asked]}})
+        names = [f"harness/{task}/acc" for task in asked]
+        return required.champions_figures(names, now, stored, tags, Path(), "cpu", config.evaluation)
+
+    before = evaluation.model_copy(update={"config": evaluation.config | {"harness_tasks": ["arc_easy"]}})
+    tags = {lineage.MEASURED_ON_TAG: json.dumps(lineage.measured_on(before))}
+    stored = {"harness/arc_easy/acc": 0.4}
+    answers = {"arc_easy": {"acc": 0.41}, "hellaswag": {"acc": 0.3}}
+    monkeypatch.setattr(required, "run_harness", lambda *arguments: answers)
+    assert figures("arc_easy") == stored
+    assert figures("arc_easy", "hellaswag") == {"harness/arc_easy/acc": 0.41, "harness/hellaswag/acc": 0.3}
+
+
 def test_champion_that_has_seen_the_whole_holdout_is_kept_and_said(
     register: Register, make_stages: MakeStages, client: MlflowClient, store: Store, uri: str
 ) -> None:
@@ -262,10 +280,10 @@ def test_download_says_that_files_are_gone_by_its_status_alone() -> None:
 
 def test_card_is_cut_to_what_the_column_of_a_description_holds() -> None:
     card = "".join(f"| lengths/from_{number}_bytes/loss | 2.5 |\n" for number in range(300))
-    said = registry.as_description(card)
+    said = as_description(card)
     assert 4900 < len(said) < 5000
     assert said.endswith("| 2.5 |\n\nThe rest is in README.md of the run.\n")
-    assert registry.as_description("short\n") == "short\n"
+    assert as_description("short\n") == "short\n"
 
 
 def test_decision_is_announced_once(make_stages: MakeStages, store: Store, config: Config, uri: str) -> None:
@@ -345,19 +363,9 @@ MOMENTS = (
 def test_killed_registration_is_completed_by_the_next_run(
     moment: str, register: Register, make_stages: MakeStages, client: MlflowClient
 ) -> None:
-    when, call = moment.split()
     stages = make_stages("20")
-    original = getattr(MlflowClient, call)
-
-    def deadly(*arguments: Any, **options: Any) -> Any:
-        if when == "after":
-            original(*arguments, **options)
-        raise Killed
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MlflowClient, call, deadly)
-        with pytest.raises(Killed):
-            register(stages)
+    with killed(moment):
+        register(stages)
     manifest = register(stages)
     assert manifest.details["aliases"] == ["champion"]
     assert versions(client) == [1]
@@ -455,6 +463,9 @@ def test_describing_a_run_again_changes_nothing(
     second = register(make_stages("20"), config=changed)
     assert not second.reused
     assert second.details["decision"]["outcome"] == "already_champion"
+    assert second.details["decision"]["rules"] == first.details["decision"]["rules"] != []
+    decision = Path(client.download_artifacts(second.details["run_id"], "decision.json"))
+    assert json.loads(decision.read_text()) == second.details["decision"]
     after = client.get_run(second.details["run_id"])
     assert after.info.run_id == before.info.run_id
     assert after.data.params == before.data.params

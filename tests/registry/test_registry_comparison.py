@@ -1,6 +1,7 @@
 """Registered versions beside each other, the models real and small; packaged by hand, which spares MLflow's seconds."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,7 @@ def test_newest_version_is_held_against_the_champion_on_the_same_documents(
     assert all([text["version"] for text in sample["texts"]] == ["1", "2"] for sample in found["samples"])
     assert [row["version"] for row in found["history"]] == ["1", "2"]
     assert found["history"][0]["train_bytes"] > 0
+    assert found["history"][0]["cost"] == found["versions"][1]["costs"]["cost"] == pytest.approx(15 * 7.2 / 3600)
 
 
 @pytest.mark.usefixtures("pair")
@@ -205,6 +207,30 @@ def test_comparison_leaves_its_figures_on_the_runs_by_stable_names(
     assert "compared/change_percent" not in runs[0].data.metrics
     artifacts = {file.path for file in client.list_artifacts(runs[1].info.run_id)}
     assert {"comparison.html", "comparison.json"} <= artifacts
+
+
+@pytest.mark.usefixtures("pair")
+def test_figures_of_an_earlier_comparison_do_not_stay_beside_those_of_the_last(
+    uri: str, store: Store, client: MlflowClient, tmp_path: Path
+) -> None:
+    (tmp_path / "comparison.html").write_text("<!doctype html>")
+    log_comparison(compare_versions("tests", ["1", "2"], uri, store), tmp_path / "comparison.html", uri)
+    run_ids = [str(client.get_model_version("tests", number).run_id) for number in ("1", "2")]
+    for run_id in run_ids:
+        client.log_metric(run_id, "compared/bits_per_byte/gone", 2.0)
+    found = compare_versions("tests", ["2", "1"], uri, store)
+    log_comparison(found, tmp_path / "comparison.html", uri)
+    first, second = (client.get_run(run_id).data.metrics for run_id in run_ids)
+    changes = {f"compared/change_percent{bound}" for bound in ("", "_low", "_high")}
+    assert {name for name, value in second.items() if math.isnan(value)} == {*changes, "compared/bits_per_byte/gone"}
+    assert {name for name, value in first.items() if math.isnan(value)} == {"compared/bits_per_byte/gone"}
+    assert first["compared/change_percent"] == found["effect"]["percent"] > 0
+
+    found["comparisons"][0]["interval"]["percent"] = [None, None]
+    log_comparison(found, tmp_path / "comparison.html", uri)
+    first = client.get_run(run_ids[0]).data.metrics
+    assert math.isnan(first["compared/change_percent_low"])
+    assert first["compared/change_percent"] == found["effect"]["percent"]
 
 
 @pytest.mark.usefixtures("pair")

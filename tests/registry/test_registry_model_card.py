@@ -1,5 +1,6 @@
 """The card that is written with each model: its figures, its limits, and code that runs."""
 
+import json
 import re
 import runpy
 from collections.abc import Callable
@@ -9,13 +10,13 @@ import pytest
 
 from minimind.config import Config
 from minimind.registry.build import RegistryInputs, build
-from minimind.registry.lineage import MADE_FROM
+from minimind.registry.lineage import MADE_FROM, lineage_tags
 from minimind.registry.model_card import model_card, with_interval
 from minimind.registry.packaged_model import resolve_model
 from minimind.store import Manifest, Store
 
 Stages = dict[str, Manifest]
-MakeStages = Callable[[str], Stages]
+MakeStages = Callable[..., Stages]
 
 
 def changed(stages: Stages, stage: str, **updates: object) -> Stages:
@@ -26,23 +27,29 @@ def changed(stages: Stages, stage: str, **updates: object) -> Stages:
 
 
 def test_card_lies_with_the_exported_the_packaged_and_the_logged_model(
-    make_stages: MakeStages, store: Store, config: Config, uri: str
+    make_stages: MakeStages, store: Store, config: Config, uri: str, tmp_path: Path
 ) -> None:
+    """And is that of the last evaluation, as the tags of the version are."""
     from minimind.registry.tracking import connect
 
-    made = make_stages("20")
-    stages = {stage: made[stage] for stage in MADE_FROM}
-    manifest = build(config.registry, RegistryInputs(config, stages, uri), store)
-    card = model_card(config, stages)
-    exported, packaged = manifest.path / "model", resolve_model("models:/tests/1", uri, store.root)
-    for folder in (exported, packaged):
-        assert (folder / "README.md").read_text() == card
-        assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in folder.iterdir()}
-    assert (exported / "model.safetensors").samefile(stages["training"].path / "model" / "model.safetensors")
-    client = connect(uri)
-    assert Path(client.download_artifacts(manifest.details["run_id"], "README.md")).read_text() == card
-    assert client.get_model_version("tests", "1").description == card
-    assert "README.md" not in {path.name for path in (stages["training"].path / "model").iterdir()}
+    questions, client, said = tmp_path / "bar.jsonl", connect(uri), []
+    questions.write_text(json.dumps({"question": "The", "choices": [" law", " tax"], "answer": 0}) + "\n")
+    for file in (None, questions):
+        made = make_stages("20", questions=file)
+        stages = {stage: made[stage] for stage in MADE_FROM}
+        manifest = build(config.registry, RegistryInputs(config, stages, uri), store)
+        said.append(card := model_card(config, stages))
+        exported, packaged = manifest.path / "model", resolve_model("models:/tests/1", uri, store.root)
+        for folder in (exported, packaged):
+            assert (folder / "README.md").read_text() == card
+            assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in folder.iterdir()}
+        assert (exported / "model.safetensors").samefile(stages["training"].path / "model" / "model.safetensors")
+        assert Path(client.download_artifacts(manifest.details["run_id"], "README.md")).read_text() == card
+        version = client.get_model_version("tests", "1")
+        assert version.description == card
+        assert version.tags.items() >= lineage_tags(stages, "tests").items()
+        assert "README.md" not in {path.name for path in (stages["training"].path / "model").iterdir()}
+    assert ["Labelled tasks" in card for card in said] == [False, True]
 
 
 def test_code_of_the_card_runs(

@@ -24,8 +24,8 @@ def difference(baseline, candidate, reach, verdict, documents=40):
 
 
 def version(number, value, seconds=200.0, **more):
-    costs = {"parameters": 1_312_128, "tokens": 819_200, "training_seconds": seconds, "train_documents": 951,
-             "train_bytes": 7_600_000}  # fmt: skip
+    costs = {"parameters": 1_312_128, "tokens": 819_200, "training_seconds": seconds, "cost": seconds / 100,
+             "train_documents": 951, "train_bytes": 7_600_000}  # fmt: skip
     return {"version": str(number), "champion": number == 3, "created_at": 1_764_000_000_000 + number, "run_id": "f00d",
             "bits_per_byte": value, "by_source": {"law": value}, "costs": costs} | more  # fmt: skip
 
@@ -59,7 +59,8 @@ def comparison(**changed):
         "samples": [{"prompt": "A & B", "document_id": None, "texts": texts}],
         "history": [
             {"version": str(number), "created_at": 0, "gate": "passed", "bits_per_byte": 2.2 - number / 10,
-             "train_bytes": 1e6 * number, "training_seconds": 100.0 * number if number > 1 else None}
+             "train_bytes": 1e6 * number, "training_seconds": 100.0 * number if number > 1 else None,
+             "cost": number / 80 if number > 1 else None}
             for number in range(1, 5)
         ],
     } | changed  # fmt: skip
@@ -114,6 +115,20 @@ def test_history_is_drawn_where_at_least_two_versions_say_a_figure(tmp_path):
     assert "Training text, MB: version 1 1 MB, version 2 2 MB." in page
     assert "Training, seconds:" not in page
     assert "Over time" not in rendered(tmp_path, history=[])
+
+
+def test_money_is_drawn_where_every_version_has_a_price(tmp_path):
+    page = rendered(tmp_path)
+    assert "Bits per byte over cost of training: version 3: 2.00, 2.0000; version 4: 2.50, 1.9000." in page
+    assert 'data-label="Cost">2.50</td>' in page
+    assert "Training, cost: version 2 0.025, version 3 0.037, version 4 0.05." in page
+    free = {key: value for key, value in version(3, 2.0)["costs"].items() if key != "cost"}
+    page = rendered(tmp_path, versions=[version(3, 2.0, costs=free), version(4, 1.9)])
+    assert "over cost of training" not in page
+    assert 'data-label="Cost">–</td>' in page
+    page = rendered(tmp_path, versions=[version(3, 2.0, costs=free), version(4, 1.9, costs=free)])
+    assert 'data-label="Cost"' not in page
+    assert "Bits per byte over seconds of training" in page
 
 
 def test_several_versions_are_each_held_against_the_first(tmp_path):

@@ -343,6 +343,7 @@ def test_headline_is_the_decision(config, stages, tmp_path, outcome, heading):
     page = rendered(config, stages | {"registry": registry}, tmp_path)
     assert heading in page
     assert ('class="held"' in page) == (outcome in ("kept_champion", "not_promoted"))
+    assert ("Champion before, version 2 measured then" in page) == (outcome == "already_champion")
 
 
 def test_bar_beside_the_champions_is_of_the_same_documents(config, stages, tmp_path):
