@@ -22,6 +22,7 @@ from minimind.training.checkpoint import (
 )
 from minimind.training.compilation import compile_blocks, use_compile_cache
 from minimind.training.device import choose_kernels
+from minimind.training.durable import sync, write_whole
 from minimind.training.dynamics import Meter, Observer
 from minimind.training.holdout import Holdout
 from minimind.training.inputs import check_files
@@ -63,8 +64,11 @@ def train(folder: RunFolder, stop: StopRequest, started: float | None = None) ->
             keeper.close()
         if world.is_first:
             export_model(trainer.model, folder.model)
+            keeper.metrics.sync()
+            for path in (*folder.model.iterdir(), folder.model):
+                sync(path)
             summary = {"seconds": keeper.seconds(), "resumed": trainer.progress.resumed}
-            folder.summary.write_text(json.dumps(summary) + "\n")
+            write_whole(folder.summary, json.dumps(summary) + "\n")  # the last of all: it says that training is done
             logger.info("%d steps done", plan.steps)
 
 
