@@ -71,7 +71,12 @@ def test_loss_falls_on_text_that_can_be_learnt(shards):
 
 @pytest.mark.parametrize(
     ("device", "precision"),
-    [("cpu", "fp32"), ("cpu", "fp16"), *(pytest.param("cuda", one, marks=pytest.mark.gpu) for one in ("fp16", "bf16"))],
+    [
+        ("cpu", "fp32"),
+        pytest.param("cpu", "fp16", marks=pytest.mark.slow),
+        pytest.param("cuda", "fp16", marks=pytest.mark.gpu),
+        pytest.param("cuda", "bf16", marks=pytest.mark.gpu),
+    ],
 )
 def test_trainer_restored_from_a_checkpoint_goes_on_bit_by_bit(shards, tmp_path, device, precision):
     plan = small_plan(device=device, precision=precision)
