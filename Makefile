@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/installed
 
-.PHONY: demo test test-slow test-system soak check format up down lock clean
+.PHONY: demo test test-slow test-gpu test-system soak check format up down lock clean
 
 demo: $(SETUP)
 	$(BIN)/minimind run configs/demo.yaml
@@ -13,6 +13,10 @@ test: check
 
 test-slow: $(SETUP)
 	$(BIN)/python -m pytest -m slow
+
+# On a machine with a CUDA device.
+test-gpu: $(SETUP)
+	$(BIN)/python -m pytest -m gpu
 
 # Real servers, real kills; the table in docs/reliability.md is made anew.
 test-system: $(SETUP)

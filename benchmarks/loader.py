@@ -58,7 +58,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def measure(task: Task, rounds: int, steps: int) -> Row:
     recipe = RECIPES["ours"]
-    prepare(recipe, task)
+    prepare(task)
     trainer = make_trainer(recipe, make_plan(recipe, 1, task), task, None)
     timed_round(trainer, SETTLING_STEPS)
     found = [timed_round(trainer, steps) for _ in range(rounds)]

@@ -1,12 +1,13 @@
-"""Kills a training process with SIGKILL and starts it again: seconds until the next step is done, and the same bytes.
+"""Kills a training process with SIGKILL and starts it again: seconds until the next step is done, and the same end.
 
     python -m benchmarks.resume --shards FOLDER --preset tiny --device cpu --steps 60
     python -m benchmarks.resume --shards FOLDER --preset 26m --device cuda --steps 400
 
 The same plan is trained twice: once to its end, once killed --kills times on its way, each time started again at once.
 Clocks: *next step* from the kill to the first step done after it, of those that the last checkpoint did not hold;
-*where it was* from the kill until the step after the one at which it died is done. Then the two exported models are
-compared. A row of docs/benchmarks/resume.json is replaced by a later one of the same setting.
+*where it was* from the kill until the step after the one at which it died is done. Then the two ends are compared: on
+a CPU the exported models have to be the same bytes, on a GPU the holdout's loss tells. A row of
+docs/benchmarks/resume.json is replaced by a later one of the same setting.
 """
 
 import argparse
@@ -43,11 +44,12 @@ Made by `python -m benchmarks.resume` from `resume.json`, which has every kill. 
 and started again at once. *next step*: seconds from the kill until the first step after the checkpoint is done, start
 of the process, imports, loading and compilation (from the cache) included; *where it was*: until the step after the
 last one that its metrics knew is done. *steps lost* were done again; checkpoints come every so many seconds. *same
-bytes*: the model is byte by byte that of the training that was never killed.
+bytes*: whether the model is byte by byte that of the training that was never killed, as it has to be on a CPU; a GPU
+adds up in any order. *loss*: the change of the last holdout loss.
 
 | corpus | preset | device | torch | checkpoint every, s | kills | steps lost | next step, s | where it was, s \
-| same bytes | commit | date |
-|---|---|---|---|---|---|---|---|---|---|---|---|"""
+| same bytes | loss | commit | date |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|"""
 
 
 def main() -> None:
@@ -55,7 +57,8 @@ def main() -> None:
     if not given.table:
         row = measure(make_task(given), given.steps, given.kills, given.checkpoint_seconds)
         merge(given.results, row, key_of)
-        print(f"{row['next_step_seconds']:.2f} s to the next step, same bytes: {row['same_bytes']}", flush=True)
+        said = f"same bytes: {row['same_bytes']}, loss {loss_change(row):+.3%}"
+        print(f"{row['next_step_seconds']:.2f} s to the next step, {said}", flush=True)
     write_page(given.results, render)
 
 
@@ -82,6 +85,7 @@ def measure(task: Task, steps: int, kills: int, checkpoint_seconds: float) -> Ro
         found = [kill(killed, plan, steps * (number + 1) // (kills + 1)) for number in range(kills)]
         train_to_end(killed, plan)
         same = digest(undisturbed) == digest(killed)
+        losses = [final_loss(folder) for folder in (undisturbed, killed)]
     return (
         setting("ours", task)
         | {
@@ -92,6 +96,7 @@ def measure(task: Task, steps: int, kills: int, checkpoint_seconds: float) -> Ro
             "next_step_seconds": statistics.median(each["next_step_seconds"] for each in found),
             "caught_up_seconds": statistics.median(each["caught_up_seconds"] for each in found),
             "same_bytes": same,
+            "holdout_losses": losses,
         }
         | surroundings()
     )
@@ -169,6 +174,18 @@ def digest(folder: RunFolder) -> str:
     return hashlib.sha256((folder.model / "model.safetensors").read_bytes()).hexdigest()
 
 
+def final_loss(folder: RunFolder) -> float:
+    """The holdout's, in nats per token."""
+    *_, last = read_metrics(folder.metrics)
+    return float(last["holdout_loss"])
+
+
+def loss_change(row: Row) -> float:
+    """Of the killed training's last holdout loss, against that of the undisturbed one."""
+    undisturbed, killed = row["holdout_losses"]
+    return killed / undisturbed - 1
+
+
 def render(rows: list[Row]) -> str:
     return "\n".join([HEAD, *map(line, rows)]) + "\n"
 
@@ -177,7 +194,8 @@ def line(row: Row) -> str:
     return (
         f"| {row['corpus']} | {row['preset']} | {row['device']}, {row['machine']['processor']} | {row['torch']} "
         f"| {row['checkpoint_seconds']:g} | {len(row['kills'])} | {row['steps_lost']:g} "
-        f"| {row['next_step_seconds']:.2f} | {row['caught_up_seconds']:.2f} | {'yes' if row['same_bytes'] else 'NO'} "
+        f"| {row['next_step_seconds']:.2f} | {row['caught_up_seconds']:.2f} | {'yes' if row['same_bytes'] else 'no'} "
+        f"| {loss_change(row):+.3%} "
         f"| {str(row['commit'])[:12]} | {row['measured_at'][:10]} |"
     )
 

@@ -156,7 +156,7 @@ def received(worker: Connection) -> dict[str, Any]:
 def work(name: str, task: Task, orders: Connection) -> None:
     """Answers `begin`, then numbers of steps, then `end`."""
     recipe = RECIPES[name]
-    prepare(recipe, task)
+    prepare(task)
     plan = make_plan(recipe, 1, task)
     orders.send({})
     orders.recv()

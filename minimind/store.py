@@ -226,6 +226,7 @@ class Store:
             logger.info("%s: built again, changed: %s%s", recipe.stage, "; ".join(changed[:SAID_CHANGES]), more)
 
     def _seal(self, recipe: Recipe, outcome: Outcome, folder: Path, seconds: float) -> Manifest:
+        (folder / "manifest.json").unlink(missing_ok=True)  # of a run that was killed before it published this folder
         manifest = Manifest(
             stage=recipe.stage,
             fingerprint=recipe.fingerprint,

@@ -101,7 +101,7 @@ def test_seconds_of_a_build_leave_out_the_wait_for_its_turn(store: Store, monkey
     assert replace(store, turn=turn).build(a_recipe(), work).seconds == 2
 
 
-def test_resumable_build_finds_what_it_left(store: Store) -> None:
+def test_resumable_build_finds_what_it_left(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(folder: Path) -> Outcome:
         (folder / "checkpoint").write_text("7")
         raise RuntimeError("no")
@@ -109,9 +109,18 @@ def test_resumable_build_finds_what_it_left(store: Store) -> None:
     def go_on(folder: Path) -> Outcome:
         return Outcome({"step": int((folder / "checkpoint").read_text())})
 
+    def killed(*_: Path) -> None:
+        raise KeyboardInterrupt
+
     with pytest.raises(RuntimeError):
         store.build(a_recipe(), fail, resumable=True)
-    assert store.build(a_recipe(), go_on, resumable=True).counts == {"step": 7}
+    with monkeypatch.context() as patched:
+        patched.setattr("minimind.store.publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.build(a_recipe(), go_on, resumable=True)
+    built = store.build(a_recipe(), go_on, resumable=True)
+    assert built.counts == {"step": 7}
+    assert set(built.files) == {"checkpoint"}  # not the manifest of the build that was killed
 
 
 @pytest.mark.parametrize("damage", ["remove", "truncate", "manifest"])

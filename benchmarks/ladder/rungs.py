@@ -12,7 +12,7 @@ from minimind.config import ModelSizes, TrainingConfig, parse_budget
 from minimind.model.transformer import ModelConfig
 from minimind.shards.reader import ShardReader, vocabulary_size
 from minimind.training.compilation import choose_compilation
-from minimind.training.device import find_device, hardware_name
+from minimind.training.device import choose_kernels, find_device, hardware_name
 from minimind.training.holdout import Holdout, holdout_windows
 from minimind.training.loop import Trainer
 from minimind.training.optimizer import OptimizerSettings
@@ -29,8 +29,7 @@ def run_rung(section: TrainingConfig, shards: Path, windows: int) -> dict[str, A
     """What the trained model scores on `windows` of the holdout, and what it cost."""
     plan = plan_of(section, shards, windows)
     torch.set_num_threads(plan.threads or 1)
-    torch.use_deterministic_algorithms(True, warn_only=plan.device == "cuda")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    choose_kernels(torch.device(plan.device))
     trainer, stop = Trainer(plan, shards), NeverStop()
     started, started_cpu = time.perf_counter(), time.process_time()
     for _ in range(plan.steps):

@@ -4,7 +4,7 @@
 
 reads `<corpora>/<name>/*.jsonl.gz` (lines with id and text). The texts are not cleaned: a holdout document, one of
 fifty by the hash of its id, may have near-copies in training. That is the same for every recipe; for figures that
-stand by themselves, use the shards of a store. Needs tokenizers and tiktoken, training does not.
+stand by themselves, use the shards of a store. Needs tokenizers, tiktoken and psutil, training does not.
 """
 
 import argparse

@@ -30,7 +30,6 @@ class Recipe:
     reference_batch: bool = False
     plain_loss: bool = False  # cross_entropy of all logits at once
     eager: bool = False  # even where the others are compiled
-    deterministic: bool = True  # kernels, as the training process asks for them
 
 
 REFERENCE: dict[str, Any] = {
@@ -71,13 +70,11 @@ RECIPES = {
         Recipe("document-mask", "attention within documents", plan={"document_mask": True}),
         Recipe("embedding-norm", "a norm behind the embedding", model={"embedding_norm": True}),
         Recipe("residual-scalars", "a learned factor a block", model={"residual_scalars": True}),
-        Recipe("any-kernels", "kernels need not be deterministic (differs on a GPU)", deterministic=False),
+        Recipe("eager", "not compiled where the others are", eager=True),
         Recipe("reference", "the reference's recipe: padded, eager, its loss over all logits", REFERENCE,
-               REFERENCE_MODEL, REFERENCE_PLAN, padded=True, reference_batch=True, plain_loss=True, eager=True,
-               deterministic=False),
+               REFERENCE_MODEL, REFERENCE_PLAN, padded=True, reference_batch=True, plain_loss=True, eager=True),
         Recipe("reference-packed", "the same packed and fused, with our loss, compiled where ours is",
-               REFERENCE | {"fused": True}, REFERENCE_MODEL, REFERENCE_PLAN, reference_batch=True,
-               deterministic=False),
+               REFERENCE | {"fused": True}, REFERENCE_MODEL, REFERENCE_PLAN, reference_batch=True),
     )
 }  # fmt: skip
 BASELINES = ("reference", "reference-packed")

@@ -17,7 +17,7 @@ from minimind.model.transformer import Mask, Transformer
 from minimind.shards.reader import ShardReader, vocabulary_size
 from minimind.training.batches import Batches
 from minimind.training.compilation import use_compile_cache
-from minimind.training.device import hardware_name
+from minimind.training.device import choose_kernels, hardware_name
 from minimind.training.holdout import Holdout, holdout_windows
 from minimind.training.loop import Trainer
 from minimind.training.plan import Plan
@@ -30,7 +30,7 @@ REFERENCE_MICRO_BATCH = 32
 
 def run(recipe: Recipe, seed: int, task: Task) -> dict[str, Any]:
     """The row of one run."""
-    prepare(recipe, task)
+    prepare(task)
     passages = passages_of(recipe, seed, task)
     plan = make_plan(recipe, seed, task)
     useful = plan.batch_sequences * (passages.mean_predicted if passages else plan.sequence_length)
@@ -56,11 +56,10 @@ def run(recipe: Recipe, seed: int, task: Task) -> dict[str, Any]:
     }
 
 
-def prepare(recipe: Recipe, task: Task) -> None:
+def prepare(task: Task) -> None:
     """This process, as the training process sets itself up; nothing is left of what was compiled for a run before."""
     torch.set_num_threads(task.threads)
-    torch.use_deterministic_algorithms(recipe.deterministic, warn_only=task.device.type == "cuda")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    choose_kernels(task.device)
     use_compile_cache(task.compile_cache)
     torch.compiler.reset()
     if task.device.type == "cuda":

@@ -16,8 +16,8 @@ Made by `python -m benchmarks.recipe` from `recipe.json`, which has curves, mach
 *bits per byte* is the holdout's, mean over seeds. *against ours* is the mean of the differences seed by seed with its
 standard error; below zero is better than ours. A seed stands for the order of the data and the initial weights.
 *ours as good after* is the share of the other recipe's tokens, and of its training seconds, after which ours had that
-recipe's final bits per byte. Seconds leave out evaluations and compilation; on a busy machine CPU seconds compare
-better."""
+recipe's final bits per byte, seed by seed as well; "not": in one of them it never had. Both are empty without a seed
+that both recipes have. Seconds leave out evaluations and compilation; on a busy machine CPU seconds compare better."""
 
 
 def render(rows: list[Row]) -> str:
@@ -58,7 +58,7 @@ def recipe_line(found: list[Row], ours: dict[int, Row]) -> str:
     name = found[0]["recipe"]
     score = statistics.mean(row["bits_per_byte"] for row in found)
     says = RECIPES[name].says if name in RECIPES else ""
-    tokens, seconds = (reached(found, ours, score, unit) for unit in ("tokens", "seconds"))
+    tokens, seconds = (reached(found, ours, unit) for unit in ("tokens", "seconds"))
     median = {
         key: statistics.median(row[key] for row in found)
         for key in ("cpu_seconds_per_step", "tokens_per_second", "loader_share")
@@ -70,23 +70,29 @@ def recipe_line(found: list[Row], ours: dict[int, Row]) -> str:
 
 
 def difference(found: Sequence[Row], others: Mapping[int, Row]) -> str:
-    """Mean and standard error over the seeds that both have; nothing of runs beside themselves."""
-    pairs = [row["bits_per_byte"] - others[row["seed"]]["bits_per_byte"] for row in found if row["seed"] in others]
-    if not pairs or any(others.get(row["seed"]) is row for row in found):
+    """Mean and standard error over the seeds that both have; empty without any, and of runs beside themselves."""
+    differences = [row["bits_per_byte"] - other["bits_per_byte"] for row, other in paired(found, others)]
+    if not differences:
         return ""
-    error = f" ± {statistics.stdev(pairs) / len(pairs) ** 0.5:.4f}" if len(pairs) > 1 else ""
-    return f"{statistics.mean(pairs):+.4f}{error}"
+    error = f" ± {statistics.stdev(differences) / len(differences) ** 0.5:.4f}" if len(differences) > 1 else ""
+    return f"{statistics.mean(differences):+.4f}{error}"
 
 
-def reached(found: list[Row], ours: dict[int, Row], score: float, unit: str) -> str:
-    """When ours had this score, as a share of what the other recipe took in all; empty where it never had."""
-    if not ours or found[0]["recipe"] == "ours":
-        return ""
-    places = [crossing(row["curve"], score, unit) for row in ours.values()]
-    if None in places:
-        return "not"
-    total = statistics.mean(row["curve"][-1][unit] for row in found)
-    return f"{statistics.mean(place for place in places if place is not None) / total:.2f}"
+def reached(found: Sequence[Row], ours: Mapping[int, Row], unit: str) -> str:
+    """When ours had the other recipe's final score, as a share of what that took in all: mean over the seeds that both
+    have; `not` where it never had, empty as `difference` is."""
+    shares = []
+    for row, our in paired(found, ours):
+        place = crossing(our["curve"], row["bits_per_byte"], unit)
+        if place is None:
+            return "not"
+        shares.append(place / row["curve"][-1][unit])
+    return f"{statistics.mean(shares):.2f}" if shares else ""
+
+
+def paired(found: Sequence[Row], others: Mapping[int, Row]) -> list[tuple[Row, Row]]:
+    """By seed; none of runs beside themselves."""
+    return [(row, others[row["seed"]]) for row in found if others.get(row["seed"], row) is not row]
 
 
 def crossing(curve: list[dict[str, float]], score: float, unit: str) -> float | None:

@@ -227,6 +227,7 @@ class Attention(nn.Module):
             k, v = cache.append(self.index, k, v)  # B K P+T D
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=cache.mask, enable_gqa=True)
         elif isinstance(mask, BlockMask):
+            q, k = q.to(v.dtype), k.to(v.dtype)  # autocast does so for the others; rotating in fp32 made them fp32
             mixed = flex_attention(q, k, v, block_mask=mask, enable_gqa=True)
         else:
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=True)

@@ -20,7 +20,7 @@ from minimind.registry.required import champions_figures
 from minimind.registry.tracking import run_of
 from minimind.store import Store
 from minimind.tokenizer.bpe import load_tokenizer
-from minimind.training.fit import is_out_of_memory
+from minimind.training.device import is_out_of_memory
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

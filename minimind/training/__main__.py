@@ -93,12 +93,11 @@ def run(folder: RunFolder, stop: StopRequest, measured_seconds: float | None, st
 
 def exit_code_of(error: Exception) -> ExitCode | None:
     """Disk and memory that are full, as the libraries say it; None for anything else."""
-    text = str(error)
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text:
+    from minimind.training.device import is_out_of_memory
+
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
         return ExitCode.DISK_FULL
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
-        return ExitCode.OUT_OF_MEMORY
-    return None
+    return ExitCode.OUT_OF_MEMORY if is_out_of_memory(error) else None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Micro-batches on their device: on a GPU the next one is read, pinned and sent while this one is computed."""
+"""Micro-batches on their device: on a GPU a thread reads and pins the next one while this one is computed."""
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -44,12 +44,19 @@ class Batches:
         return self._read(first)
 
     def _read(self, first: int) -> Batch:
-        inputs, targets = (tensor.contiguous() for tensor in self.rows.batch(first, self.sequences))
-        predicted = int((targets != IGNORED).sum())
-        if self.device.type == "cuda":
-            inputs, targets = inputs.pin_memory(), targets.pin_memory()
-        return Batch(inputs, targets, predicted)
+        inputs, targets = (pin(tensor, self.device) for tensor in self.rows.batch(first, self.sequences))
+        return Batch(inputs, targets, predicted=int((targets != IGNORED).sum()))
 
     def _send(self, batch: Batch) -> Batch:
-        inputs, targets = (tensor.to(self.device, non_blocking=True) for tensor in batch[:2])
-        return Batch(inputs, targets, batch.predicted)
+        return Batch(send(batch.inputs, self.device), send(batch.targets, self.device), batch.predicted)
+
+
+def pin(tensor: Tensor, device: torch.device) -> Tensor:
+    """In one piece, and for a GPU in memory that it reads by itself: nobody waits for the copy."""
+    tensor = tensor.contiguous()
+    return tensor.pin_memory() if device.type == "cuda" else tensor
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Queued behind what the device was given before."""
+    return tensor.to(device, non_blocking=True)

@@ -18,6 +18,7 @@ from minimind.store import Manifest, Store
 from minimind.training.calibration import expected_seconds
 from minimind.training.compilation import choose_compilation
 from minimind.training.device import choose_processes, find_device, hardware_name, physical_cores
+from minimind.training.durable import write_whole
 from minimind.training.forecast import PlannedTraining, describe_repeats, parameters_of
 from minimind.training.holdout import holdout_windows
 from minimind.training.ladder import LADDER
@@ -218,8 +219,4 @@ def read_kept(path: Path) -> PlannedTraining | None:
 
 def keep(planned: PlannedTraining, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(planned.model_dump_json(indent=1) + "\n")
-    with temporary.open("rb") as handle:
-        os.fsync(handle.fileno())
-    temporary.rename(path)
+    write_whole(path, planned.model_dump_json(indent=1) + "\n")

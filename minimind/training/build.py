@@ -44,11 +44,12 @@ class TrainingInputs:
 
 
 def build(section: TrainingConfig, inputs: TrainingInputs, store: Store) -> Manifest:
-    """A folder with `model/` as transformers loads it, `plan.json`, `metrics.jsonl` and the permanent checkpoints.
+    """A folder with `model/` as transformers loads it, `plan.json`, `metrics.jsonl`, `summary.json` and the permanent
+    checkpoints.
 
     Fingerprinted by the plan, so that a time budget that comes to the same steps finds the same build. A killed or
-    interrupted training is continued from its last checkpoint, to the same bytes. Raises ConfigError for a model to
-    start from that does not fit.
+    interrupted training is continued from its last checkpoint, on a CPU to the same bytes; one that was done is not
+    repeated. Raises ConfigError for a model to start from that does not fit.
     """
     start = inputs.start
     if start:
@@ -77,7 +78,8 @@ def build(section: TrainingConfig, inputs: TrainingInputs, store: Store) -> Mani
         make_options(section, inputs.shards.path, store, start).write(folder.options)
         logger.info("training: the plan\n%s", as_text(planned, section.price_per_hour))
         watcher = Watcher(folder, plan, store, lambda: inputs.watch(path, made_from.fingerprint))
-        run_training_process(folder, plan, watcher)
+        if not folder.summary.exists():  # it is there where a run was killed between its training and its publication
+            run_training_process(folder, plan, watcher)
         watcher.finish()
         for name in TOKENIZER_FILES:
             shutil.copyfile(inputs.tokenizer.file(name), folder.model / name)

@@ -8,7 +8,6 @@ whose step the config makes permanent.
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from minimind.errors import CheckpointError
 from minimind.model.transformer import Transformer
+from minimind.training.durable import put_in_place
 
 logger = logging.getLogger(__name__)
 
@@ -61,21 +61,22 @@ class CheckpointFolder:
         return self.permanent_steps is not None and step > 0 and step % self.permanent_steps == 0
 
     def save(self, tensors: dict[str, Tensor], progress: Progress) -> None:
-        """Whatever happens on the way, a full disk or a kill, the checkpoints that are there stay whole."""
+        """Whatever happens on the way, a full disk or a kill, the checkpoints that are there stay whole.
+
+        One of the same step is there after a resumption; it is touched when all of the new one is written.
+        """
         self.path.mkdir(exist_ok=True)
         tensors_path = self.path / f"step-{progress.step:09}.safetensors"
-        temporary = tensors_path.with_name("tensors.tmp")
-        save_file(tensors, temporary)
-        values = {"tensors_sha256": _sha256(temporary), "progress": asdict(progress), "plan": self.plan}
-        _put_in_place(temporary, tensors_path)
-        temporary = tensors_path.with_name("progress.tmp")
+        new_tensors, new_progress = self.path / "tensors.tmp", self.path / "progress.tmp"
         try:
-            temporary.write_text(json.dumps(values) + "\n")
-            _put_in_place(temporary, tensors_path.with_suffix(".json"))
-        except OSError:
-            for path in (temporary, tensors_path):  # gives back the space that was too little
+            save_file(tensors, new_tensors)
+            values = {"tensors_sha256": _sha256(new_tensors), "progress": asdict(progress), "plan": self.plan}
+            new_progress.write_text(json.dumps(values) + "\n")
+            put_in_place(new_tensors, tensors_path)
+            put_in_place(new_progress, tensors_path.with_suffix(".json"))
+        finally:
+            for path in (new_tensors, new_progress):  # gives back the space that was too little
                 path.unlink(missing_ok=True)
-            raise
         self._remove_older()
 
     def load_newest(self) -> Checkpoint | None:
@@ -246,15 +247,3 @@ def restore_tensors(model: Transformer, optimizer: torch.optim.Optimizer, tensor
 def _sha256(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _put_in_place(temporary: Path, path: Path) -> None:
-    """Renames when the content is on disk; the new name is on disk when this returns."""
-    for synced in (temporary, path.parent):
-        descriptor = os.open(synced, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if synced is temporary:
-            temporary.rename(path)

@@ -1,4 +1,4 @@
-"""Where a model is trained: which device, how many threads."""
+"""Where a model is trained: which device, how many threads, which kernels, and when its memory is full."""
 
 import os
 from pathlib import Path
@@ -41,6 +41,24 @@ def choose_processes(demanded: int | Literal["auto"], device: torch.device, micr
             "lower training.micro_batch_sequences, raise training.batch_tokens, or set training.devices to auto"
         )
     return demanded
+
+
+def choose_kernels(device: torch.device) -> None:
+    """On a CPU only kernels that give the same bytes each time, for this whole process; they cost nothing there.
+
+    On a GPU whatever is fastest: with `warn_only`, attention's backward pass still adds up in any order, and without
+    it cuDNN's attention is refused; either way the compiler tunes no kernel (torch 2.11 to 2.13).
+    """
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whatever torch calls it: on a CPU, and for some calls on a GPU, it is a plain RuntimeError."""
+    said = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+    )
 
 
 def hardware_name(device: torch.device) -> str:

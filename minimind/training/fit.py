@@ -5,6 +5,7 @@ sequences in a micro-batch, and prints the numbers that fit. If it is ended for 
 the answer.
 """
 
+import gc
 import logging
 import math
 import os
@@ -19,6 +20,7 @@ from typing import NamedTuple
 import torch
 
 from minimind.errors import OutOfMemoryError, TrainingError
+from minimind.training.device import is_out_of_memory
 from minimind.training.holdout import Holdout
 from minimind.training.launch import environment_of
 from minimind.training.loop import Trainer
@@ -108,27 +110,35 @@ def foreseen_bytes(size: int, smaller: tuple[int, Probe], larger: tuple[int, Pro
     return larger[1].peak_bytes + slope * (size - larger[0])
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whatever torch calls it: on a CPU, and for some calls on a GPU, it is a plain RuntimeError."""
-    said = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in said)
-    )
-
-
 def try_step(plan: Plan, shards: Path, sequences: int) -> Probe:
+    """What a trial takes by itself: nothing of it is left on the device for the next one."""
+    device = torch.device(plan.device)
+    free = free_bytes(device)
+    take_steps(plan, shards, sequences)
+    peak = peak_bytes(device)
+    give_back_memory(device)
+    return Probe(peak, free)
+
+
+def take_steps(plan: Plan, shards: Path, sequences: int) -> None:
     """Two steps in this process, the second with the optimizer's state beside the activations, and an evaluation.
 
     Not compiled, which would take minutes for all sizes and needs less memory.
     """
     changes = {"micro_batch_sequences": sequences, "accumulation": 1, "processes": 1, "compiled": False}
-    free = free_bytes(torch.device(plan.device))
     trainer = Trainer(plan.model_copy(update=changes), shards)
     stop = StopRequest(os.getppid())
     for _ in range(2):
         trainer.train_step(stop).loss.item()  # waits for the device
     trainer.evaluate(Holdout(shards, plan.sequence_length, sequences, sequences), stop)
-    return Probe(peak_bytes(trainer.device), free)
+
+
+def give_back_memory(device: torch.device) -> None:
+    """All that nobody uses; a GPU's peak begins anew."""
+    gc.collect()  # a trainer and its clock know each other
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def free_bytes(device: torch.device) -> int:

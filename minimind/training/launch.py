@@ -64,13 +64,13 @@ def started_process(folder: RunFolder, plan: Plan, arguments: tuple[str, ...]) -
 
 
 def environment_of(plan: Plan) -> Mapping[str, str]:
-    """The numeric libraries read their threads when they are loaded; cuBLAS its workspace.
+    """The numeric libraries read their threads when they are loaded.
 
     Threads that wait for each other spin only briefly: on a busy machine spinning takes the core that the other one
     needs (two threads on two cores with a load of 8: 600 tokens/s by libgomp's default, 1,900 with this).
     """
     environment = {"GOMP_SPINCOUNT": "1000"} | os.environ
-    environment |= {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "MKL_DYNAMIC": "FALSE", "OMP_DYNAMIC": "FALSE"}
+    environment |= {"MKL_DYNAMIC": "FALSE", "OMP_DYNAMIC": "FALSE"}
     loopback = "lo0" if sys.platform == "darwin" else "lo"
     environment |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
     if plan.threads:

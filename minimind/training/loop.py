@@ -12,7 +12,7 @@ from minimind.model.hugging_face import export_model, load_weights
 from minimind.model.transformer import Transformer
 from minimind.shards.reader import ShardReader
 from minimind.training.attention import document_mask
-from minimind.training.batches import Batch, Batches
+from minimind.training.batches import Batch, Batches, pin, send
 from minimind.training.checkpoint import (
     CheckpointFolder,
     CheckpointWriter,
@@ -21,6 +21,8 @@ from minimind.training.checkpoint import (
     restore_tensors,
 )
 from minimind.training.compilation import compile_blocks, use_compile_cache
+from minimind.training.device import choose_kernels
+from minimind.training.durable import sync, write_whole
 from minimind.training.dynamics import Meter, Observer
 from minimind.training.holdout import Holdout
 from minimind.training.inputs import check_files
@@ -62,8 +64,11 @@ def train(folder: RunFolder, stop: StopRequest, started: float | None = None) ->
             keeper.close()
         if world.is_first:
             export_model(trainer.model, folder.model)
+            keeper.metrics.sync()
+            for path in (*folder.model.iterdir(), folder.model):
+                sync(path)
             summary = {"seconds": keeper.seconds(), "resumed": trainer.progress.resumed}
-            folder.summary.write_text(json.dumps(summary) + "\n")
+            write_whole(folder.summary, json.dumps(summary) + "\n")  # the last of all: it says that training is done
             logger.info("%d steps done", plan.steps)
 
 
@@ -105,18 +110,17 @@ def observed_step(trainer: "Trainer", observer: Observer, stop: StopRequest) -> 
     before = observer.sampled_weights()
     metrics = trainer.train_step(stop)
     tokens, _ = trainer.sequences.batch(first, 1)
-    return metrics._replace(observed=observer.observe(before, tokens.to(trainer.device)))
+    tokens = send(pin(tokens, trainer.device), trainer.device)
+    return metrics._replace(observed=observer.observe(before, tokens))
 
 
 def prepare(folder: RunFolder) -> tuple[Plan, Options]:
-    """The folder's plan and options, after threads and determinism have been set for this whole process."""
+    """The folder's plan and options, after threads and the choice of kernels have been set for this whole process."""
     plan = Plan.read(folder.plan)
     plan.check_machine()
     if plan.threads:
         torch.set_num_threads(plan.threads)
-    # Some CUDA kernels have no deterministic version; those warn. A CPU has none of the other kind.
-    torch.use_deterministic_algorithms(True, warn_only=plan.device == "cuda")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property
+    choose_kernels(torch.device(plan.device))
     options = Options.read(folder.options)
     if plan.compiled and options.compile_cache:
         use_compile_cache(options.compile_cache)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from minimind.errors import DivergenceError
+from minimind.training.durable import write_whole
 from minimind.training.dynamics import Meter
 
 FLUSH_SECONDS = 1.0
@@ -70,9 +71,7 @@ class MetricsFile:
         """Drops what came after the checkpoint at `step`, and a line that a kill cut short."""
         last = step - 1 if held else step  # a held line is not written yet
         kept = [row for row in read_metrics(self.path) if row["step"] <= last]
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        temporary.rename(self.path)
+        write_whole(self.path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def sync(self) -> None:
         """What was written is on disk when this returns."""

@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one training. Plan, metrics and model are published, the rest serves while it runs."""
+    """The folder of one training. Plan, metrics, model and summary are published, the rest serves while it runs."""
 
     path: Path
 
@@ -66,12 +66,12 @@ class RunFolder:
 
     @property
     def summary(self) -> Path:
-        """Seconds and resumptions, written when the model is there."""
+        """Seconds and resumptions. Where it stands, model and metrics are whole and on disk: training is done."""
         return self.path / "summary.json"
 
     @property
     def unpublished(self) -> tuple[Path, ...]:
-        return self.options, self.worker, self.log, self.summary
+        return self.options, self.worker, self.log
 
 
 class StopRequestedError(Exception):

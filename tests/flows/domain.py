@@ -23,7 +23,7 @@ from minimind.store import Store
 PROJECT = Path(__file__).parents[2]
 MINIMIND = [sys.executable, "-m", "flows.cli"]
 REPRODUCIBLE = ("corpus", "cleaning", "tokenizer", "shards", "training")  # evaluation also measures speed
-CLOCKED = ("metrics.jsonl",)  # carries wall-clock times
+CLOCKED = ("metrics.jsonl", "summary.json")  # carry wall-clock times
 
 
 @dataclass(frozen=True)

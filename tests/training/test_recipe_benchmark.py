@@ -154,6 +154,15 @@ def test_table_has_paired_differences_and_when_ours_was_as_good():
     assert "| 2 | 3.1000 | +1.0000 ± 0.0000 | 0.67 | 0.67 | 0.500 | 50 | 0.10% |" in line
 
 
+def test_runs_of_other_seeds_are_compared_with_nothing():
+    rows = [made_row("ours", 1, [4.0, 3.0, 2.0]), made_row("ours", 3, [9.0, 9.0, 9.0]),
+            made_row("adamw", 1, [4.0, 3.5, 3.0]), made_row("adamw", 2, [1.0, 1.0, 1.0]),
+            made_row("cosine", 2, [4.0, 3.5, 3.0])]  # fmt: skip
+    found = {line.split(" | ")[0]: line for line in render(rows).splitlines() if line.startswith("| ")}
+    assert "| 2 | 2.0000 | +1.0000 | 0.67 | 0.67 | 0.500 |" in found["| adamw"]
+    assert "| 1 | 3.0000 |  |  |  | 0.500 |" in found["| cosine"]
+
+
 def test_crossing_lies_between_the_evaluations_around_it():
     curve = made_row("ours", 1, [4.0, 3.0, 2.0])["curve"]
     assert crossing(curve, 2.5, "tokens") == pytest.approx(250)

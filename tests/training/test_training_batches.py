@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from minimind.training.batches import Batches
@@ -25,10 +26,13 @@ def made_to_read_ahead(batches):
     return batches
 
 
-def test_batches_are_the_rows_asked_for_and_count_their_targets():
-    batches = Batches(Numbered(), 2, torch.device("cpu"))
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_batches_are_the_rows_asked_for_and_count_their_targets(device):
+    batches = Batches(Numbered(), 2, torch.device(device))
+    assert batches._read(4).targets.is_pinned() == (device == "cuda")
     batch = batches.take(4, 6)
     assert batch.inputs[:, 0].tolist() == [40, 50]
+    assert batch.inputs.device.type == batch.targets.device.type == device
     assert batch.predicted == 7
     assert batch.inputs.is_contiguous()  # what is pinned is copied as one piece
     assert batch.targets.is_contiguous()

@@ -84,7 +84,15 @@ def test_killed_training_is_resumed_to_the_same_bytes(command):
     (row,), page = command(resume, "--window", "32", "--steps", "800", "--kills", "1", "--checkpoint-seconds", "0.2")
     assert row["same_bytes"]
     assert row["kills"][0]["next_step_seconds"] <= row["kills"][0]["caught_up_seconds"]
-    assert "| yes |" in page
+    assert "| yes | +0.000% |" in page
+
+
+def test_killed_training_of_a_gpu_is_held_against_the_loss_of_the_undisturbed_one():
+    row = made_run("ours", 10, [2.0]) | {
+        "checkpoint_seconds": 5.0, "kills": [{}], "steps_lost": 3, "next_step_seconds": 9.0, "caught_up_seconds": 9.5,
+        "same_bytes": False, "holdout_losses": [2.0, 2.002],
+    }  # fmt: skip
+    assert "| 9.00 | 9.50 | no | +0.100% |" in resume.render([row])
 
 
 def test_unknown_preset_is_refused(command):

@@ -48,8 +48,8 @@ def metrics_without_clock(manifest):
 
 def test_build_publishes_a_model_its_plan_and_its_metrics(undisturbed):
     assert set(undisturbed.files) == {
-        "plan.json", "metrics.jsonl", "model/config.json", "model/model.safetensors", "model/generation_config.json",
-        "model/tokenizer.json", "model/tokenizer_config.json",
+        "plan.json", "metrics.jsonl", "summary.json", "model/config.json", "model/model.safetensors",
+        "model/generation_config.json", "model/tokenizer.json", "model/tokenizer_config.json",
     }  # fmt: skip
     counts = undisturbed.counts
     assert (counts["steps"], counts["tokens"], counts["resumed"]) == (390, 49_920, 0)
@@ -70,7 +70,13 @@ def test_same_plan_is_reused_under_another_wording_of_its_budget(undisturbed):
     assert again.fingerprint == undisturbed.fingerprint
 
 
-def test_resumed_run_matches_uninterrupted_run(undisturbed, tmp_path):
+def killed(*arguments):
+    raise KeyboardInterrupt
+
+
+def test_resumed_run_matches_uninterrupted_run_and_is_not_repeated_if_killed_before_it_is_published(
+    undisturbed, tmp_path, monkeypatch
+):
     store = Store(tmp_path, "made")
     inputs = small_inputs(store)
     disturber = Disturber(signal.SIGTERM)
@@ -79,7 +85,15 @@ def test_resumed_run_matches_uninterrupted_run(undisturbed, tmp_path):
     assert load_manifest(tmp_path / "training" / undisturbed.fingerprint) is None
     with pytest.raises(ProcessLookupError):
         os.kill(disturber.pid, 0)
+    with monkeypatch.context() as patched:
+        patched.setattr("minimind.store.publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build(CONFIG, inputs, store)
+    monkeypatch.setattr("minimind.training.build.run_training_process", killed)
+    watched = []
+    inputs = replace(inputs, watch=lambda folder, fingerprint: watched.append(fingerprint))
     check_resumed(build(CONFIG, inputs, store), undisturbed)
+    assert watched == [undisturbed.fingerprint]  # who forwards the metrics gets the last of them
 
 
 @pytest.mark.slow  # the parts: test_training_checkpoint

@@ -109,16 +109,19 @@ def test_progress_comes_back_as_it_was(tmp_path):
     assert "pickle" not in json.dumps([path.name for path in folder.path.iterdir()])
 
 
-def test_disk_that_is_full_in_the_middle_of_a_checkpoint_costs_none_of_the_earlier_ones(tmp_path):
+@pytest.mark.parametrize("step", [3, 2], ids=["next", "same"])  # as one that is resumed and stopped at once
+def test_disk_that_is_full_in_the_middle_of_a_checkpoint_costs_none_of_the_earlier_ones(tmp_path, caplog, step):
     folder = save_steps(tmp_path, 1, 2)
-    (tmp_path / "checkpoints" / "progress.tmp").symlink_to("/dev/full")
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    (folder.path / "progress.tmp").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left") as raised:
-        folder.save({"model.w": torch.zeros(50)}, Progress(step=3))
+        folder.save({"model.w": torch.zeros(50)}, Progress(step=step))
     assert raised.value.errno == errno.ENOSPC
-    assert folder.load_newest().progress.step == 2
-    assert not list((tmp_path / "checkpoints").glob("*3*"))
-    folder.save({"model.w": torch.zeros(50)}, Progress(step=3))  # when there is space again
-    assert folder.load_newest().progress.step == 3
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+    folder.save({"model.w": torch.zeros(50)}, Progress(step=step))  # when there is space again
+    found = folder.load_newest()
+    assert (found.progress.step, found.tensors["model.w"].sum()) == (step, 0)
+    assert not caplog.text
 
 
 @pytest.fixture
@@ -145,14 +148,16 @@ def test_checkpoint_that_outgrows_its_disk_is_said_by_the_thread_and_the_earlier
     ]  # fmt: skip
 
 
-def test_checkpoint_holds_the_moment_it_was_asked_for(tmp_path):
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_checkpoint_holds_the_moment_it_was_asked_for(tmp_path, device):
     folder = CheckpointFolder(tmp_path / "checkpoints", PLAN)
     writer = CheckpointWriter(folder)
-    weights, progress, trained_on = torch.ones(3), Progress(step=1), threading.Event()
+    weights, progress, trained_on = torch.ones(3, device=device), Progress(step=1), threading.Event()
     writer.save({"model.w": weights}, progress, trained_on.wait)
     weights.mul_(7)
     progress.step = 2
     assert writer.is_busy
+    assert writer.snapshot.buffers["model.w"].is_pinned() == (device == "cuda")
     trained_on.set()
     writer.wait()
     assert not writer.is_busy

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from small import make_documents
-from test_training_loop import NeverStop, small_plan
+from test_training_loop import NeverStop, small_plan, step_metrics
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -40,6 +40,44 @@ def test_looking_changes_no_bit_of_the_training(shards_folder):
     assert looks == [True, False, True]  # the first and the last
     assert all(torch.equal(watched.tensors()[name], tensor) for name, tensor in plain.tensors().items())
     assert not any(module._forward_hooks for module in watched.model.modules())
+
+
+class Pinnable(torch.Tensor):
+    """Tells how it was sent to a device that is not there."""
+
+    def pin_memory(self):
+        self.pinned = self.is_contiguous()
+        return self
+
+    def to(self, device, non_blocking=False):
+        self.sent = device.type, non_blocking
+        return self
+
+
+def test_tokens_to_look_at_are_sent_to_a_gpu_without_waiting(trainer, monkeypatch):
+    looked_at = []
+    observer = Observer(trainer.model, trainer.plan)
+    monkeypatch.setattr(observer, "observe", lambda before, tokens: looked_at.append(tokens))
+    monkeypatch.setattr(trainer, "train_step", lambda stop: step_metrics(1))
+    monkeypatch.setattr(trainer.sequences, "batch", lambda first, count: (TOKENS.as_subclass(Pinnable), None))
+    trainer.device = torch.device("cuda")
+    observed_step(trainer, observer, NeverStop())
+    assert (looked_at[0].pinned, looked_at[0].sent) == (True, ("cuda", True))
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_steps_that_are_looked_at_wait_for_no_device(shards_folder, monkeypatch, device):
+    monkeypatch.setattr(dynamics, "OBSERVED_EVERY", 1)
+    trainer = Trainer(small_plan(device=device), shards_folder(make_documents(1, 40, 100)))
+    observer = Observer(trainer.model, trainer.plan)
+    observed_step(trainer, observer, NeverStop())  # loads kernels
+    waiting = torch.cuda.set_sync_debug_mode if device == "cuda" else lambda mode: None
+    waiting("error")
+    try:
+        steps = [observed_step(trainer, observer, NeverStop()) for _ in range(3)]
+    finally:
+        waiting("default")
+    assert all(math.isfinite(value) for step in steps for value in step.observed.values())
 
 
 def test_update_ratio_is_that_of_the_whole_layer(trainer):

@@ -1,5 +1,8 @@
 """How many sequences fit, found against a made-up memory; two tests start the real process."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from small import small_inputs, training_config
@@ -9,6 +12,7 @@ from minimind.store import Store
 from minimind.training import calibration, fit
 from minimind.training.budget import make_plan
 from minimind.training.fit import Probe, divisors, fitting_sizes, try_in_process, try_step
+from minimind.training.metrics import StepMetrics
 
 
 class Device:
@@ -70,6 +74,62 @@ def store(tmp_path):
     return Store(tmp_path / "store", "made")
 
 
+class CachedMemory:
+    """Of a GPU, as torch keeps it: what is freed stays reserved for this process until the cache is emptied."""
+
+    def __init__(self, free):
+        self.free, self.used, self.reserved, self.peak = free, 0, 0, 0
+
+    def take(self, size, owner):
+        self.used += size
+        self.reserved = max(self.reserved, self.used)
+        self.peak = max(self.peak, self.reserved)
+        if self.peak > self.free:
+            raise torch.OutOfMemoryError
+        weakref.finalize(owner, self.give_back, size)
+
+    def give_back(self, size):
+        self.used -= size
+
+    def empty_cache(self):
+        self.reserved = self.used
+
+    def reset_peak(self, device):
+        self.peak = self.reserved
+
+
+class MadeUpTrainer:
+    """Takes 100 bytes and 10 for each sequence, and is part of a circle, as the real one."""
+
+    def __init__(self, plan, memory):
+        memory.take(100 + 10 * plan.micro_batch_sequences, self)
+        self.clock = lambda: self
+
+    def train_step(self, stop):
+        return StepMetrics(1, torch.zeros(()), torch.zeros(()), 0.1, torch.zeros(4))
+
+    def evaluate(self, holdout, stop):
+        return {}
+
+
+@pytest.mark.parametrize(("free", "fitting"), [(800, 32), (450, 16)])
+def test_trial_on_a_gpu_leaves_nothing_for_the_next_one_to_count(store, monkeypatch, free, fitting):
+    memory = CachedMemory(free)
+    shards = small_inputs(store).shards
+    plan = make_plan(training_config(), shards, store).model_copy(update={"device": "cuda"})
+    monkeypatch.setattr(fit, "Trainer", lambda plan, shards: MadeUpTrainer(plan, memory))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (memory.free - memory.reserved, memory.free))
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: memory.peak)
+    monkeypatch.setattr(torch.cuda, "empty_cache", memory.empty_cache)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", memory.reset_peak)
+    gc.disable()  # or it would run at any moment
+    try:
+        found = list(fitting_sizes(divisors(64, 1000), lambda size: try_step(plan, shards.path, size)))
+    finally:
+        gc.enable()
+    assert found[-1] == fitting
+
+
 @pytest.fixture
 def made_up_device(monkeypatch):
     """A device of so many bytes; what was tried on it."""
@@ -120,10 +180,15 @@ def test_time_is_measured_with_the_micro_batch_that_fits(store, made_up_device, 
     assert (plan.micro_batch_sequences, plan.accumulation, plan.batch_tokens) == (4, 1, 128)
 
 
-def test_step_tells_what_it_takes(store):
+@pytest.mark.parametrize(
+    ("device", "least_bytes"), [("cpu", 50_000_000), pytest.param("cuda", 100_000, marks=pytest.mark.gpu)]
+)
+def test_step_tells_what_it_takes_and_another_one_takes_no_more(store, device, least_bytes):
     shards = small_inputs(store).shards
-    probe = try_step(make_plan(training_config(), shards, store), shards.path, 2)
-    assert 50_000_000 < probe.peak_bytes < probe.free_bytes
+    plan = make_plan(training_config(device=device), shards, store)
+    first, second, again = (try_step(plan, shards.path, 2) for _ in range(3))
+    assert least_bytes < first.peak_bytes < first.free_bytes
+    assert again.peak_bytes <= 1.1 * second.peak_bytes  # the first one loaded the libraries
 
 
 def test_process_prints_what_fits_and_survives_a_size_that_no_machine_holds(store):

@@ -117,24 +117,25 @@ def test_process_whose_supervisor_is_gone_at_its_start_leaves_at_once(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_process_imports_nothing_that_a_bare_machine_lacks():
-    absent = [
-        "yaml",
-        "duckdb",
-        "mlflow",
-        "prefect",
-        "tokenizers",
-        "transformers",
-        "datasets",
-        "typer",
-        "rich",
-        "psutil",
-    ]
-    code = (
-        f"import sys; sys.modules.update(dict.fromkeys({absent}))\n"
-        "import minimind.training.__main__, minimind.training.loop\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+ABSENT = (
+    "yaml", "tokenizers", "tiktoken", "psutil",  # the last three only to prepare shards
+    "prefect", "duckdb", "mlflow", "datasets", "transformers", "httpx", "jinja2", "typer", "rich", "numba", "scipy",
+    "matplotlib", "pandas", "fsspec", "zstandard", "lxml", "ftfy", "py3langid",
+)  # fmt: skip
+NEEDED = (  # modules, and what they need of that
+    ((), ("minimind.training.__main__", "minimind.training.loop", "minimind.training.fit")),
+    (("yaml",), [f"benchmarks.{name}" for name in ("throughput", "loader", "resume", "time_to_loss", "gpu")]),
+    ((), ("benchmarks.recipe.__main__",)),
+    (("tokenizers", "tiktoken", "psutil"), ("benchmarks.recipe.prepare",)),
+)
+
+
+def test_training_and_its_benchmarks_import_nothing_that_a_bare_gpu_machine_lacks():
+    code = f"import sys; sys.modules.update(dict.fromkeys({ABSENT}))\n"
+    for present, modules in NEEDED:
+        code += "".join(f"del sys.modules[{name!r}]\n" for name in present)
+        code += "".join(f"import {name}\n" for name in modules)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=Path(__file__).parents[2])
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,8 @@ def test_process_imports_nothing_that_a_bare_machine_lacks():
         (OSError(errno.ENOSPC, "No space left on device"), ExitCode.DISK_FULL),
         (RuntimeError("I/O error: No space left on device (os error 28)"), ExitCode.DISK_FULL),
         (torch.OutOfMemoryError("CUDA out of memory"), ExitCode.OUT_OF_MEMORY),
+        (RuntimeError("CUDA error: out of memory"), ExitCode.OUT_OF_MEMORY),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), ExitCode.OUT_OF_MEMORY),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), ExitCode.OUT_OF_MEMORY),
         (MemoryError(), ExitCode.OUT_OF_MEMORY),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), None),

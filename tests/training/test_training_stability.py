@@ -39,16 +39,17 @@ def test_norm_that_was_skipped_does_not_become_usual():
 def stepped(parameter, optimizer, gradients):
     for gradient, found_inf in gradients:
         parameter.grad = gradient.clone()
-        guarded_step(optimizer, torch.tensor(found_inf))
+        guarded_step(optimizer, torch.tensor(found_inf, device=parameter.device))
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("fused", [True, False])
-def test_skipped_step_changes_nothing_and_the_others_are_bit_identical(fused):
+def test_skipped_step_changes_nothing_and_the_others_are_bit_identical(fused, device):
     torch.manual_seed(1)
-    guarded, plain = nn.Parameter(torch.ones(7)), nn.Parameter(torch.ones(7))
+    guarded, plain = (nn.Parameter(torch.ones(7, device=device)) for _ in range(2))
     optimizers = [torch.optim.AdamW([one], fused=fused, weight_decay=0.1) for one in (guarded, plain)]
-    gradients = [torch.randn(7) for _ in range(4)]
-    poisoned = (torch.full((7,), math.nan), 1.0)
+    gradients = [torch.randn(7).to(device) for _ in range(4)]
+    poisoned = (torch.full((7,), math.nan, device=device), 1.0)
     stepped(guarded, optimizers[0], [(gradients[0], 0.0), poisoned, *((one, 0.0) for one in gradients[1:]), poisoned])
     for gradient in gradients:
         plain.grad = gradient.clone()
