@@ -15,8 +15,10 @@ from flows.summary import program
 from minimind.audit.difference import Piece
 from minimind.audit.documents import Audit, Fate, Partner, Wanted, opened, parent_corpus
 from minimind.audit.visible import on_one_line, visible, visible_change
+from minimind.cleaning.split import read_records
 from minimind.config import Config, load_config
 from minimind.errors import UserError
+from minimind.masking import masked_tree
 from minimind.store import Manifest, Store
 
 DIFFERENCE_CHARS = 600
@@ -34,8 +36,11 @@ def look_up(
     """Prints what is found; `texts` says which of `clean` and `raw` to print in full."""
     domain = load_config(config)
     root = store_root(store)
-    cleaning = newest_cleaning(domain, Store(root, domain.name), config)
+    cleaning = last_cleaning(Store(root, domain.name), config)
     corpus = parent_corpus(cleaning)
+    if differs(domain, cleaning, corpus):
+        made = f"this cleaning of {cleaning.created_at[:16]} was made with"
+        print(f"note: {config} has other settings or sources than {made}", file=sys.stderr)
     if corpus is None and "raw" in texts:
         raise UserError(
             "the raw corpus of this cleaning is not in the store any more; "
@@ -53,16 +58,24 @@ def look_up(
     say_how_many(len(found), matches, cleaning)
 
 
-def newest_cleaning(domain: Config, store: Store, path: Path) -> Manifest:
-    cleaning = store.newest("cleaning")
+def last_cleaning(store: Store, path: Path) -> Manifest:
+    """The one that was last built or found again, as the records of the split say; the newest where there are none."""
+    recorded = (store.find("cleaning", record.cleaning) for record in reversed(read_records(store)))
+    cleaning = next(filter(None, recorded), None) or store.newest("cleaning")
     if cleaning is None:
         raise UserError(
-            f"{domain.name} has not been cleaned in {store.root}; "
+            f"{store.domain} has not been cleaned in {store.root}; "
             f"`{program()} clean {shlex.quote(str(path))}` does it, --store names another store"
         )
-    if cleaning.config != domain.cleaning.model_dump(mode="json"):
-        print(f"note: {path} has changed since this cleaning of {cleaning.created_at[:16]}", file=sys.stderr)
     return cleaning
+
+
+def differs(domain: Config, cleaning: Manifest, corpus: Manifest | None) -> bool:
+    """Whether the config's cleaning section or sources are others; the sources of a corpus that is gone are unknown."""
+    sources = masked_tree(domain.corpus.model_dump(mode="json"))["sources"]
+    return cleaning.config != domain.cleaning.model_dump(mode="json") or (
+        corpus is not None and corpus.config["sources"] != sources
+    )
 
 
 def describe(audit: Audit, fate: Fate, texts: Sequence[str], alone: bool) -> dict[str, Any]:

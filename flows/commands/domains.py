@@ -141,7 +141,7 @@ def documents(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look documents up in a domain's newest cleaning, and see why they went.
+    """Look documents up in the cleaning that the domain last used, and see why they went.
 
     Examples:
 

@@ -117,13 +117,20 @@ def is_encoded(response: httpx.Response) -> bool:
     return encoding != "identity" and not of_the_file
 
 
-def check_range(response: httpx.Response, offset: int, length: int | None) -> None:
-    """Raises RangeError unless the answer is the rest of the file, from `offset`, and the file is as long as before."""
+def check_range(response: httpx.Response, offset: int, begun: Validators) -> None:
+    """Raises RangeError unless the answer is the rest, from `offset`, of the version that was begun.
+
+    A server may ignore If-Range; what it says of the version, which it may leave out, must not differ.
+    """
     sent = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
     if sent is None or int(sent[1]) != offset:
         raise RangeError("it answered with another range than was asked for")
-    if sent[3] != "*" and ((length is not None and int(sent[3]) != length) or int(sent[2]) + 1 != int(sent[3])):
+    length = int(sent[3]) if sent[3] != "*" else None
+    if length is not None and (begun.length not in (None, length) or int(sent[2]) + 1 != length):
         raise RangeError("it answered with a range of a file of another length")
+    told = validators_of(response)
+    if told.etag not in (None, begun.etag) or told.last_modified not in (None, begun.last_modified):
+        raise RangeError("it answered with a range of another version of the file")
 
 
 def sent_more(response: httpx.Response) -> bool:

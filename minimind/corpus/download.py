@@ -140,7 +140,7 @@ class Download:
             name = name_of(self._file.url, response)
             try:
                 if response.status_code == httpx.codes.PARTIAL_CONTENT:
-                    check_range(response, offset, begun.length)
+                    check_range(response, offset, begun)
                     validators = begun
                 else:
                     offset = 0

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +31,7 @@ class FileOnDisk:
     members: MemberGlobs
     max_expanded_bytes: int
     meter: Meter
+    left_out: Callable[[BinaryIO], str | None] = lambda stream: None  # why a member, at its start, is no text to read
 
 
 def read_file(file: FileOnDisk) -> Iterator[Item]:
@@ -102,6 +103,8 @@ def read_member(file: FileOnDisk, member: Member, stream: BinaryIO | None, budge
     )
     if stream is None:
         yield Unreadable(place.path, None, "it is encrypted; decrypt it", "member")
+    elif reason := file.left_out(stream):
+        yield Skipped(place.path, reason)
     else:
         yield from unreadable_if_damaged(read_forwards(stream, suffix_of(member.path), place, budget), place)
 

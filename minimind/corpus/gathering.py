@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from minimind.corpus.document import Document, DocumentBatch, DocumentWriter
 from minimind.corpus.progress import Progress
+from minimind.corpus.records import BETWEEN_REPAIRS, REPAIRED
 from minimind.corpus.sources.protocol import FileRead, Reader, Skipped, Unit, Unreadable
 from minimind.errors import CorpusTooSmallError, SourceError
 from minimind.store import Outcome
@@ -30,7 +31,7 @@ class SourceCounts:
     excluded: int = 0
     licenses: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
-    repaired: Counter[str] = field(default_factory=Counter)  # documents, by what was done
+    repaired: Counter[str] = field(default_factory=Counter)  # documents, by what was done; some by two things
 
 
 class Gathering:
@@ -94,8 +95,8 @@ class Gathering:
         counts.licenses[document.license or "not stated"] += 1
         if encoding := document.metadata.get("encoding"):
             counts.repaired[f"decoded as {encoding}"] += 1
-        if repaired := document.metadata.get("repaired"):
-            counts.repaired[repaired] += 1
+        if repaired := document.metadata.get(REPAIRED):
+            counts.repaired.update(repaired.split(BETWEEN_REPAIRS))
         self._file_documents += 1
         self._file_licenses.add(document.license)
         self._writer.add(document, text_bytes)

@@ -1,12 +1,13 @@
 """Commits of a remote repository through the `git` program: looked up, fetched shallowly, packed into an archive.
 
-Nothing is checked out, so neither hooks nor filters run, and no submodule is followed.
+Nothing is checked out, so no hook runs and no submodule is followed; packing applies no filter and converts nothing.
 """
 
 import os
 import re
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -27,6 +28,9 @@ ATTEMPTED_AGAIN = re.compile(
     r"|early eof|rpc failed|unexpected disconnect|operation too slow|returned error: (?:429|5\d\d)|hung up unexpectedly"
 )
 ONLY_WHOLE = re.compile(r"(?i)dumb http transport|unadvertised object")  # servers that give no single commit
+# `git archive` converts what attributes and core.autocrlf say, as a checkout does, and leaves out what attributes say.
+# These overrule them all. An encoding is made none by `!`: of `-`, git's manual says nothing.
+AS_COMMITTED = b"* -export-ignore -export-subst -filter -text -ident !working-tree-encoding\n"
 TREE_LINE = re.compile(rb"(\d+) \w+ [0-9a-f]+\t(.+)", re.DOTALL)
 
 
@@ -66,16 +70,29 @@ class Repository:
 
         Fetches the commit unless it is here already. Raises SourceError.
         """
-        with self._store.lock(f"download-{self._key}"):
+        with self._store.lock(f"download-{self._key}"), self._trouble_said():
             if not self._has(commit):
                 self._fetch(commit, ref)
             others = self._others(commit)
-            attributes = [b"* -export-ignore -export-subst\n", *map(ignored, others)]
+            attributes = [AS_COMMITTED, *map(ignored, others)]
             (self._folder / "info" / "attributes").write_bytes(b"".join(attributes))
             with path.open("wb") as output:
                 arguments = ("archive", "--format=tar.gz", "-1", "--prefix=repository/", commit)
                 self._run(arguments, output, "packing", self._max_expanded_bytes, "max_expanded_bytes")
         return others
+
+    @contextmanager
+    def _trouble_said(self) -> Iterator[None]:
+        """Raises SourceError for what git says of the bare repository; that the disk is full, the store says."""
+        try:
+            yield
+        except GitError as error:
+            if "No space left" in str(error):
+                raise
+            raise SourceError(
+                f"{self.shown} cannot be read from {self._folder}, where what was fetched of it is kept: git says "
+                f"{str(error)!r}; remove that folder and run again: it is fetched anew"
+            ) from None
 
     def _has(self, commit: str) -> bool:
         if not (self._folder / "HEAD").exists():

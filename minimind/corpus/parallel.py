@@ -16,7 +16,7 @@ from minimind.corpus.progress import SECONDS_BETWEEN_REPORTS, Progress
 from minimind.parts import Report, Workers
 from minimind.store import Store
 
-PARTS = 8  # that files are dealt out to where others fetch them
+PARTS = 8  # at most, that files are dealt out to where others fetch them
 TALKATIVE = ("httpx", "httpcore", "httpx2", "httpcore2", "botocore", "aiobotocore", "s3fs", "fsspec")
 Result = TypeVar("Result")
 File = TypeVar("File")
@@ -50,15 +50,18 @@ def download(
     store: Store,
     workers: Workers,
 ) -> list[Kept]:
-    """The files, in their order, as `fetch` brings those of one part into the store's download folder."""
-    count = max(1, min(len(files), PARTS)) if workers.elsewhere else 1
+    """The files, in their order, as `fetch` brings those of one part into the store's download folder.
+
+    All parts may be worked on at once: there are no more of them than transfers are permitted.
+    """
+    count = max(1, min(len(files), PARTS, section.parallel_downloads)) if workers.elsewhere else 1
     parts = [
         DownloadPart(
             number,
             tuple(files[number::count]),
             Store(store.root, store.domain),
             section.max_download_bytes,
-            max(1, section.parallel_downloads // count),
+            section.parallel_downloads // count,
             pace if count == 1 else pace.shared_by(count),
         )
         for number in range(count)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
@@ -10,13 +11,15 @@ from minimind.corpus.document import Document
 from minimind.corpus.sources.protocol import Skipped, Unit
 
 FIELDS = ("id", "text", "title", "source", "license", "date")
-DATE = re.compile(r"\d{4}(-\d{2})?")
+MAX_DOCUMENT_BYTES = 100_000_000  # of a document's fields together, a line or a row; longer ones are unreadable
+SORTABLE_DATE = re.compile(r"[0-9]{4}(-[0-9]{2}(-[0-9]{2}([T ].*)?)?)?")  # what cleaning takes for a date
 NUL, HALF_PAIR = "a NUL character", "half of a surrogate pair"
 REPAIRS = {
     NUL: "NUL characters removed",
     HALF_PAIR: "halves of surrogate pairs replaced by U+FFFD",
 }
 MENDED = ("text", "title")
+REPAIRED, BETWEEN_REPAIRS = "repaired", "; "  # the note in a document's metadata, and what separates several
 NOTHING = "nothing in it"  # why a blank text is skipped
 SHOWN_COLUMNS = 20
 TYPES = {
@@ -68,11 +71,16 @@ def make_document(record: Any, place: Place) -> Document | Skipped:
     fields |= {name: record.get(name) for name in ("title", "source", "license")}
     fields["date"] = date_of(record.get("date"))
     metadata = dict(place.metadata)
-    for name in ("text", "title"):
-        if isinstance(fields[name], str) and (repaired := mend(fields[name])) is not None:
-            fields[name], metadata["repaired"] = repaired
+    repairs = [place.metadata[REPAIRED]] if REPAIRED in place.metadata else []
+    for name in MENDED:
+        if isinstance(fields[name], str):
+            fields[name], done = mend(fields[name])
+            repairs += done
+    if repairs:
+        metadata[REPAIRED] = BETWEEN_REPAIRS.join(dict.fromkeys(repairs))
     for name, value in fields.items():
         check_string(name, value)
+    check_size(fields)
     if not fields["text"].strip():
         return Skipped(place.path, NOTHING)
     metadata |= {key: fields[name] for key, name in (("origin", "source"), ("date", "date")) if fields[name]}
@@ -93,25 +101,30 @@ def check_string(name: str, value: Any) -> None:
         raise UnfitError(f"{name} is {kind_of(value)}; a string was expected")
     if name == "id" and not value.strip():
         raise UnfitError("id is empty")
-    if name not in MENDED and (problem := what_is_broken(value)):
-        raise UnfitError(f"{name} holds {problem}; correct it")
+    if name not in MENDED and (problems := what_is_broken(value)):
+        raise UnfitError(f"{name} holds {' and '.join(problems)}; correct it")
 
 
-def mend(text: str) -> tuple[str, str] | None:
-    """The text without what no text has, and what was done; None if it is whole."""
-    problem = what_is_broken(text)
-    if problem is None:
-        return None
-    whole = text.replace("\0", "").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return whole, REPAIRS[problem]
+def check_size(fields: Mapping[str, str | None]) -> None:
+    """Raises UnfitError if they are too long in UTF-8, as which they are stored; characters may be four bytes each."""
+    if sum(len(value.encode()) for value in fields.values() if value) > MAX_DOCUMENT_BYTES:
+        raise UnfitError(f"it has more than {MAX_DOCUMENT_BYTES:,} bytes; split it")
 
 
-def what_is_broken(text: str) -> str | None:
+def mend(text: str) -> tuple[str, list[str]]:
+    """The text without what no text has, and all that was done for that."""
+    problems = what_is_broken(text)
+    if problems:
+        text = text.replace("\0", "").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text, [REPAIRS[problem] for problem in problems]
+
+
+def what_is_broken(text: str) -> list[str]:
     try:
         content = text.encode()
     except UnicodeEncodeError:
-        return HALF_PAIR
-    return NUL if b"\0" in content else None  # in bytes, a search for NUL is fast
+        return [NUL, HALF_PAIR] if "\0" in text else [HALF_PAIR]
+    return [NUL] if b"\0" in content else []  # in bytes, a search for NUL is fast
 
 
 def check_columns(names: Sequence[str]) -> None:
@@ -131,17 +144,25 @@ def date_of(value: Any) -> Any:
     """The date as ISO text; anything that is no string, date or None is handed back for check_string to refuse."""
     if isinstance(value, date | datetime):
         return value.isoformat()
-    if isinstance(value, str) and value and not is_date(value):
-        raise UnfitError(f"date is {value[:40]!r}; write it as 2026-05-31, 2026-05 or 2026")
+    if isinstance(value, str) and value:
+        if (known := iso_date(value)) is None:
+            raise UnfitError(f"date is {value[:40]!r}; write it as 2026-05-31, 2026-05 or 2026")
+        return known
     return value
 
 
-def is_date(text: str) -> bool:
-    """True if the text is a date in ISO format, or a month or year of one."""
-    try:
-        return bool(DATE.fullmatch(text) or datetime.fromisoformat(text))
-    except ValueError:
-        return False
+def iso_date(text: str) -> str | None:
+    """The ISO date or time, or the month or year of one, in a form that sorts as text; None if it is none.
+
+    `20260531` and `2026-W22-7` become `2026-05-31`; what sorts stays as it is.
+    """
+    if len(text) <= len("2026-05") and SORTABLE_DATE.fullmatch(text):
+        return text
+    for kind in (date, datetime):
+        with suppress(ValueError):
+            found = kind.fromisoformat(text).isoformat()
+            return text if SORTABLE_DATE.fullmatch(text) else found
+    return None
 
 
 def kind_of(value: Any) -> str:

@@ -1,10 +1,12 @@
 """`minimind documents` over a cleaning whose fates are known."""
 
+import json
 import re
 import shutil
 
 import pytest
-from audited import Domain
+import yaml
+from audited import Domain, prose
 
 from minimind.audit.documents import Wanted, opened
 from minimind.audit.samples import draw_changes, draw_examples
@@ -100,6 +102,26 @@ def test_domain_that_was_never_cleaned_is_told_how(domain: Domain, tmp_path) -> 
     assert code == 2
     assert "has not been cleaned" in err
     assert "clean " in err
+
+
+def test_lookup_is_of_the_cleaning_last_used_and_says_where_the_config_has_another(domain: Domain, tmp_path) -> None:
+    """Built anew or found again: the clock of a build that is found again stands."""
+    shutil.copytree(domain.root, tmp_path / "store")
+    rows = [json.dumps({"id": str(number), "text": " ".join(prose(number))}) + "\n" for number in range(20)]
+    (tmp_path / "trial.jsonl").write_text("".join(rows))
+    settings = yaml.safe_load(domain.config.read_text())
+    source = {"kind": "local_files", "name": "trial", "paths": [str(tmp_path / "trial.jsonl")], "license": None}
+    settings["corpus"]["sources"] = [source]
+    (tmp_path / "trial.yaml").write_text(yaml.safe_dump(settings))
+    used = Domain(domain.config, tmp_path / "store", "")
+    assert used.run("clean", str(tmp_path / "trial.yaml"))[0] == 0
+    _, out, err = used.documents("--kept", "--json")
+    assert {row["source"] for row in json.loads(out)["documents"]} == {"trial"}
+    assert f"note: {domain.config} has other settings or sources than this cleaning of 20" in err
+    assert "Nothing new" in used.run("clean", str(domain.config))[1]
+    _, out, err = used.documents("--kept", "--json")
+    assert json.loads(out)["cleaning"] == domain.cleaning.fingerprint
+    assert "note" not in err
 
 
 def test_lookup_does_without_the_raw_corpus(domain: Domain, tmp_path) -> None:

@@ -101,7 +101,7 @@ class Server:
 
         self.answers[path] = [answer] if times is None else [answer] * times + self.answers[path]
 
-    def cut(self, path: str, content: bytes, at: int, etag: str | None = '"1"') -> None:
+    def cut(self, path: str, content: bytes, at: int, etag: str | None = '"1"', **headers: str) -> None:
         """Announces the whole content to the next GET at `path`, and hangs up after `at` bytes."""
 
         def answer(handler: BaseHTTPRequestHandler) -> None:
@@ -109,6 +109,8 @@ class Server:
             handler.send_header("Content-Length", str(len(content)))
             if etag:
                 handler.send_header("ETag", etag)
+            for name, value in headers.items():
+                handler.send_header(name.replace("_", "-"), value)
             handler.end_headers()
             handler.wfile.write(content[:at])
             handler.wfile.flush()

@@ -15,8 +15,10 @@ from office_files import docx_bytes, pdf_bomb, pdf_bytes, replaced_part, with_bo
 from packed import pack
 
 from minimind.corpus.document import DocumentWriter
+from minimind.corpus.records import Place, make_document, noted
 from minimind.errors import SourceError
 
+BOTH = "NUL characters removed; halves of surrogate pairs replaced by U+FFFD"
 NOT_FOUND = "<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head><body><h1>Not Found</h1></body></html>"
 
 
@@ -109,9 +111,7 @@ def fresh_process(monkeypatch, memory_bytes):
     ],
 )
 def test_parquet_with_a_missing_column_is_left(problem_of, columns, said):
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink)
-    assert problem_of("laws.parquet", sink.getvalue().to_pybytes()) == said
+    assert problem_of("laws.parquet", as_parquet(columns)) == said
 
 
 @pytest.mark.parametrize("name", ["laws.jsonl", "law.txt", "laws.csv", "laws.jsonl.gz"])
@@ -146,6 +146,33 @@ def test_line_of_200_mb_is_left_in_bounded_memory(tmp_path, name):
     assert "more than 100,000,000 bytes" in unreadable
     assert rest == (["DocumentBatch", "FileRead"] if "jsonl" in name else ["FileRead"])
     assert int(peak) < 250  # MB: the longest line that is allowed, and a copy of it
+
+
+def as_parquet(columns):
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.parquet", as_parquet({"id": ["a"], "text": ["é" * 60]}), "it has"),
+        ("a.parquet", as_parquet({"id": ["a"], "text": ["x" * 60], "title": ["x" * 60]}), "it has"),
+        ("a.txt", ("e" * 2000 + "é" * 60).encode("latin-1"), "it has"),
+        ("a.pdf", pdf_bytes("é" * 60), "its text has"),
+        ("a.docx", docx_bytes("é" * 60), "its text has"),
+    ],
+    ids=["text", "row", "encoding", "pdf", "docx"],
+)
+def test_document_is_measured_in_bytes_as_it_is_stored(
+    tmp_path, build_corpus, problem_of, monkeypatch, name, content, said
+):
+    limit = 2100 if name == "a.txt" else 110
+    monkeypatch.setattr("minimind.corpus.records.MAX_DOCUMENT_BYTES", limit)
+    assert problem_of(name, content) == f"{said} more than {limit:,} bytes; split it"
+    monkeypatch.setattr("minimind.corpus.records.MAX_DOCUMENT_BYTES", limit + 100)
+    assert build_corpus(tmp_path / name).counts["documents"] == 1
 
 
 def test_long_rows_of_a_parquet_are_held_a_few_at_a_time(tmp_path, build_corpus, read, monkeypatch):
@@ -184,6 +211,9 @@ def test_very_short_and_very_long_documents_are_read(tmp_path, build_corpus, rea
             "A \ufffd duty \U0001f600.",
             "halves of surrogate pairs replaced by U+FFFD",
         ),
+        ("a.jsonl", rb'{"id": "a", "text": "A \u0000\udc00duty."}', "A \ufffdduty.", BOTH),
+        ("a.jsonl", rb'{"id": "a", "text": "A \u0000duty.", "title": "\ud83d"}', "A duty.", BOTH),
+        ("a.jsonl", rb'{"id": "a", "text": "A \u0000duty.", "title": "A\u0000"}', "A duty.", "NUL characters removed"),
     ],
 )
 def test_what_no_text_has_is_taken_out_and_counted(tmp_path, build_corpus, read, name, content, text, done):
@@ -192,7 +222,14 @@ def test_what_no_text_has_is_taken_out_and_counted(tmp_path, build_corpus, read,
     (row,) = read(manifest)
     assert row["text"] == text
     assert row["metadata"]["repaired"] == done
-    assert manifest.details["sources"]["own"]["repaired"] == {done: 1}
+    assert manifest.details["sources"]["own"]["repaired"] == dict.fromkeys(done.split("; "), 1)
+
+
+def test_repair_of_a_text_does_not_replace_what_was_noted_of_its_file():
+    place = noted(Place("own", "a.html", "a.html", "file"), repaired="no main text found")
+    assert make_document({"id": "a", "text": "A\0"}, place).metadata["repaired"] == (
+        "no main text found; NUL characters removed"
+    )
 
 
 def test_pdf_without_text_is_left(problem_of):

@@ -137,7 +137,8 @@ def test_links_submodules_and_pointers_are_counted_and_no_documents(laws, build_
     (laws / "out.md").symlink_to("/etc/passwd")
     (laws / 'odd"[1]*.md').symlink_to("../..")
     (laws / "odd1.md").write_text("Odd.")
-    (laws / "large.txt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
+    for name in ("large.txt", "large.pdf", "large.csv", "large.html"):
+        (laws / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
     git(laws, "update-index", "--add", "--cacheinfo", f"160000,{git(laws, 'rev-parse', 'HEAD')},part")
     git(laws, "commit", "-q", "-m", "submodule")
     commit(laws)
@@ -146,16 +147,39 @@ def test_links_submodules_and_pointers_are_counted_and_no_documents(laws, build_
     manifest = build_corpus(git_source(laws))
     assert set(texts(manifest)) == {"laws/README.md", "laws/a/index.md", "laws/j", "laws/odd1.md"}
     assert manifest.details["sources"]["laws"]["skipped"] == {
-        "link inside a repository": 2, "pointer to a file in Git LFS": 1, "submodule inside a repository": 1,
+        "link inside a repository": 2, "pointer to a file in Git LFS": 4, "submodule inside a repository": 1,
     }  # fmt: skip
 
 
-def test_files_are_read_as_committed_whatever_the_attributes_say(laws, build_corpus, texts):
-    (laws / ".gitattributes").write_text("a export-ignore\nREADME.md export-subst\n*.md filter=evil\n")
-    (laws / "README.md").write_text("$Format:%H$")
+def test_files_are_read_as_committed_whatever_attributes_and_settings_say(
+    laws, tmp_path, build_corpus, read, monkeypatch
+):
+    (laws / ".gitattributes").write_text(
+        "a export-ignore\nREADME.md export-subst ident filter=evil\n"
+        "lines.txt eol=crlf\nwide.txt working-tree-encoding=UTF-16\n"
+    )
+    (laws / "README.md").write_text("$Format:%H$ $Id$")
+    (laws / "lines.txt").write_text("One.\nTwo.\n")
+    (laws / "wide.txt").write_bytes("Wide.".encode("utf-16"))  # committed as UTF-8
     commit(laws)
-    found = texts(build_corpus(git_source(laws)))
-    assert (found["laws/README.md"], "laws/a/index.md" in found) == ("$Format:%H$", True)
+    settings = tmp_path / "config"
+    settings.write_text(
+        "[core]\n\tautocrlf = true\n"
+        f'[filter "evil"]\n\tsmudge = "touch {tmp_path}/ran; echo other"\n\trequired = true\n'
+    )
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    rows = {row["document_id"]: row for row in read(build_corpus(git_source(laws)))}
+    assert {name: row["text"] for name, row in rows.items()} == {
+        "laws/README.md": "$Format:%H$ $Id$",
+        "laws/a/index.md": "# A law\n",
+        "laws/j": "Line.",
+        "laws/lines.txt": "One.\nTwo.\n",
+        "laws/wide.txt": "Wide.",
+    }
+    assert "encoding" not in rows["laws/wide.txt"]["metadata"]
+    assert not (tmp_path / "ran").exists()
+    git(laws, "-c", f"include.path={settings}", "archive", "-o", f"{tmp_path}/laws.tar", "HEAD")
+    assert (tmp_path / "ran").exists(), "the filter does run where nothing keeps it from it"
 
 
 def test_hooks_of_the_machine_do_not_run(laws, tmp_path, build_corpus, monkeypatch):
@@ -254,6 +278,26 @@ def test_machine_without_git_is_said(laws, build_corpus, monkeypatch):
         build_corpus(git_source(laws))
 
 
+def put_before_git(folder: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    """Has a line of shell run before every git that is started."""
+    program = folder / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n{line}\nexec {shutil.which("git")} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize("step", ["init", "ls-tree", "archive"])
+def test_git_that_fails_at_what_was_fetched_is_said(laws, tmp_path, store, build_corpus, monkeypatch, step):
+    fails = f'case " $* " in *" {step} "*) echo "fatal: unable to read tree" >&2; exit 128;; esac'
+    put_before_git(tmp_path, monkeypatch, fails)
+    with pytest.raises(
+        SourceError, match=r"laws cannot be read .*says 'fatal: unable to read tree'; remove that folder"
+    ):
+        build_corpus(git_source(laws))
+    assert store.manifests("corpus") == []
+
+
 def test_server_that_never_answers_is_left(build_corpus, monkeypatch):
     monkeypatch.setattr("minimind.corpus.git_program.STALLED_SECONDS", 0.5)
     monkeypatch.setattr("minimind.corpus.retries.RETRY_DELAYS", (0.0,))
@@ -337,11 +381,7 @@ def test_password_reaches_the_server_and_nothing_else(published, serve, store, b
 
 def test_password_is_not_among_the_arguments_of_git(published, serve, tmp_path, build_corpus, monkeypatch):
     url, _ = serve(published, login="reader:geheim")
-    program = tmp_path / "bin" / "git"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/arguments\nexec {shutil.which("git")} "$@"\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    put_before_git(tmp_path, monkeypatch, f'echo "$@" >> {tmp_path}/arguments')
     build_corpus(git_source(f"{url.replace('http://', 'http://reader:geheim@')}/laws.git"))
     assert "ls-remote" in (tmp_path / "arguments").read_text()
     assert "geheim" not in (tmp_path / "arguments").read_text()

@@ -20,7 +20,7 @@ from packed import pack
 from minimind.corpus.answers import retry_after
 from minimind.corpus.download import Download, Downloader, Wanted, open_client
 from minimind.corpus.files import read_file
-from minimind.corpus.parallel import DownloadPart, Pace, Transfers
+from minimind.corpus.parallel import DownloadPart, Pace, Transfers, download
 from minimind.errors import SourceError
 from minimind.masking import masked
 
@@ -367,21 +367,37 @@ def test_server_that_hangs_up_after_the_right_length_is_fine(server, build_corpu
     assert build_corpus(http_source(f"{server.url}/law.txt")).counts["bytes"] == 600
 
 
-def test_rest_of_a_file_of_another_length_is_not_appended(server, build_corpus, texts):
-    content = b"%07d\n" * 100_000
+MONDAY, TUESDAY = (format_datetime(datetime(2026, 6, day, tzinfo=UTC), usegmt=True) for day in (1, 2))
 
-    def longer(handler):
+
+@pytest.mark.parametrize(
+    ("begun", "longer", "said"),
+    [
+        ({"etag": '"1"'}, 8, {}),
+        ({"etag": '"1"'}, 0, {"ETag": '"2"'}),
+        ({"etag": None, "Last_Modified": MONDAY}, 0, {"Last-Modified": TUESDAY}),
+    ],
+    ids=["length", "etag", "time"],
+)
+def test_rest_of_another_file_than_the_one_begun_is_not_appended(server, build_corpus, texts, begun, longer, said):
+    content = b"%07d\n" * 100_000
+    length = len(content) + longer
+
+    def rest_of_another(handler):
         start = int(handler.headers["Range"].removeprefix("bytes=").rstrip("-"))
         handler.send_response(206)
-        handler.send_header("Content-Range", f"bytes {start}-{len(content) + 7}/{len(content) + 8}")
-        handler.send_header("Content-Length", str(len(content) + 8 - start))
+        handler.send_header("Content-Range", f"bytes {start}-{length - 1}/{length}")
+        handler.send_header("Content-Length", str(length - start))
+        for name, value in said.items():
+            handler.send_header(name, value)
         handler.end_headers()
-        handler.wfile.write(b"z" * (len(content) + 8 - start))
+        handler.wfile.write(b"z" * (length - start))
 
     server.serve("/laws.txt", content)
-    server.answers["/laws.txt"].insert(0, longer)
-    server.cut("/laws.txt", content, at=600_000)
+    server.answers["/laws.txt"].insert(0, rest_of_another)
+    server.cut("/laws.txt", content, at=600_000, **begun)
     assert texts(build_corpus(http_source(f"{server.url}/laws.txt"))) == {"web/laws.txt": content.decode()}
+    assert sum("Range" in headers for _, _, headers in server.requests) == 1
 
 
 @pytest.mark.parametrize("name", ["laws.jsonl", "laws.parquet", "laws.tar.gz", "laws.txt"])
@@ -514,6 +530,30 @@ def test_as_many_files_as_permitted_are_fetched_at_once(server, build_corpus):
     server.answers = {f"/{number}.txt": [slow] for number in range(8)}
     assert build_corpus(http_source(*urls), parallel_downloads=3).counts["documents"] == 8
     assert most == 3
+
+
+class Others:
+    """Workers that begin with all parts at once, and fetch nothing."""
+
+    at_once = 4
+    elsewhere = True
+
+    def __init__(self):
+        self.parts = []
+
+    def each(self, work, parts, report):
+        self.parts += parts
+        return ((part, list(part.files)) for part in reversed(parts))
+
+
+@pytest.mark.parametrize(("permitted", "files", "parts"), [(1, 5, 1), (3, 20, 3), (20, 20, 8), (64, 2, 2)])
+def test_parts_fetched_elsewhere_have_no_more_transfers_than_permitted(store, permitted, files, parts):
+    others, urls = Others(), [f"https://host/{number}.txt" for number in range(files)]
+    section = section_of([http_source(*urls)], parallel_downloads=permitted, requests_per_second=10.0)
+    assert download(None, urls, section, Pace(10.0), store, others) == urls
+    assert len(others.parts) == parts
+    assert sum(part.threads for part in others.parts) <= permitted
+    assert min(part.threads for part in others.parts) >= 1
 
 
 def test_requests_to_one_host_keep_their_distance(server, build_corpus, waits):

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from hub import COMMIT, DATASET, serve_hub
 
+from minimind.config import HuggingFaceSource
+from minimind.corpus.sources.huggingface import HuggingFace
 from minimind.errors import SourceError
 
 ROWS: list[dict[str, Any]] = [
@@ -136,6 +138,15 @@ def test_position_is_the_id_where_no_column_is_named(told):
 def test_what_the_hub_does_not_have_is_said(told, case, said):
     assert told[case]["error"].startswith("SourceError: source hub: ")
     assert said in told[case]["error"]
+
+
+def test_row_that_is_too_long_is_unreadable_and_the_next_is_read(store, monkeypatch):
+    monkeypatch.setattr("minimind.corpus.records.MAX_DOCUMENT_BYTES", 100)
+    rows = [ROWS[0] | {"body": "é" * 50}, ROWS[1]]
+    monkeypatch.setattr(HuggingFace, "_opened", lambda reader: rows)
+    too_long, document, _ = HuggingFace(HuggingFaceSource.model_validate(SOURCE), store).read()
+    assert (too_long.line, too_long.problem) == (1, "it has more than 100 bytes; split it")
+    assert document.document_id == "hub/r1"
 
 
 def test_hub_that_cannot_be_reached_is_said(tmp_path):

@@ -31,6 +31,7 @@ ODD_LINES = [
     '{"id":"a","text":"\\ud83d\\ude00"}',
 ]
 
+DATES = ["2026", "2026-02-30", "2026-05-31", "2026-05-31T10:00:00", "20260531", "2026-W22-7", "2026-05-31_10:00"]
 odd_text = st.text(
     st.one_of(st.sampled_from(' \t\n\x1c\x85\xa0\u2028\ufeff\0\ud800\U0001f600{}"\\aé'), st.characters())
 )
@@ -41,7 +42,7 @@ records = st.fixed_dictionaries(
         "title": values,
         "source": values,
         "license": values,
-        "date": st.one_of(values, st.sampled_from(["2026", "2026-02-30", "2026-05-31", "2026-05-31T10:00:00"])),
+        "date": st.one_of(values, st.sampled_from(DATES)),
         "more": values,
     },
 )
@@ -80,7 +81,7 @@ def test_lines_in_another_encoding_say_so(monkeypatch, encoding):
 
 
 def test_a_line_that_is_too_long_is_no_block(monkeypatch):
-    monkeypatch.setattr("minimind.corpus.formats.lines.MAX_DOCUMENT_BYTES", 40)
+    monkeypatch.setattr("minimind.corpus.records.MAX_DOCUMENT_BYTES", 40)
     monkeypatch.setattr("minimind.corpus.formats.json_blocks.MAX_DOCUMENT_BYTES", 40)
     line = b'{"id": "a", "text": "%s"}' % (b"x" * 18)
     assert len(line) == 41

@@ -4,12 +4,14 @@ import datetime
 import gzip
 import json
 import os
+import re
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from minimind.cleaning.database import numbered_files
 from minimind.errors import CorpusTooSmallError, SourceError
 
 DUTY = {"id": "a", "text": "A duty.", "title": "Duty", "source": "gazette", "license": "CC0-1.0", "date": "2024-05-31"}
@@ -71,6 +73,28 @@ def test_parquet_columns_are_read_like_json_fields(tmp_path, build_corpus, read)
     ]
 
 
+def test_dates_are_stored_as_the_survivor_rule_knows_them(tmp_path, build_corpus, read):
+    stored = {
+        "2026": "2026",
+        "2026-05": "2026-05",
+        "2026-05-31": "2026-05-31",
+        "2026-05-31 10:00": "2026-05-31 10:00",
+        "2026-05-31T10:00:00Z": "2026-05-31T10:00:00Z",
+        "20260531": "2026-05-31",
+        "2026W227": "2026-05-31",
+        "2026-W22-7": "2026-05-31",
+        "2026-W22": "2026-05-25",
+        "20260531T1000": "2026-05-31T10:00:00",
+        "2026-05-31_10:00": "2026-05-31T10:00:00",
+    }
+    path = write_lines(tmp_path / "laws.jsonl", *({"id": date, "text": "x", "date": date} for date in stored))
+    rows = read(build_corpus(path))
+    assert {row["document_id"].removeprefix("own/"): row["metadata"]["date"] for row in rows} == stored
+    rule = re.search(r"regexp_full_match\(date, '(.+)'\)", dict(numbered_files("whole"))["catalogue"])
+    known = re.compile(rule[1], re.ASCII)
+    assert all(known.fullmatch(date) for date in stored.values())
+
+
 def test_license_of_the_source_serves_documents_that_name_none(tmp_path, build_corpus, read):
     path = write_lines(tmp_path / "laws.jsonl", DUTY, {"id": "b", "text": "Another."})
     source = {"kind": "local_files", "name": "own", "paths": [str(path)], "license": "Public domain"}
@@ -97,6 +121,7 @@ def test_license_of_the_source_serves_documents_that_name_none(tmp_path, build_c
         ({"id": " ", "text": "x"}, "id is empty"),
         ({"id": "x", "text": "x", "title": ["x"]}, "title is a list"),
         ({"id": "x", "text": "x", "date": "last May"}, "date is 'last May'; write it as 2026-05-31"),
+        ({"id": "x", "text": "x", "date": "\u0662\u0660\u0662\u0666"}, "; write it as 2026-05-31"),
         ({"id": "x\ud800", "text": "x"}, "id holds half of a surrogate pair"),
         ({"id": "x\0", "text": "x"}, "id holds a NUL character"),
         (DUTY, "its id 'own/a' stands in an earlier document"),
@@ -140,7 +165,7 @@ def test_no_more_unreadable_lines_than_a_few_are_shown(tmp_path, build_corpus):
 
 
 def test_line_longer_than_the_limit_is_unreadable_and_the_next_is_read(tmp_path, build_corpus, texts, monkeypatch):
-    monkeypatch.setattr("minimind.corpus.formats.lines.MAX_DOCUMENT_BYTES", 1_000)
+    monkeypatch.setattr("minimind.corpus.records.MAX_DOCUMENT_BYTES", 1_000)
     path = write_lines(tmp_path / "laws.jsonl", {"id": "x", "text": "x" * 5_000}, DUTY)
     manifest = build_corpus(path, max_unreadable_share=0.5)
     assert texts(manifest) == {"own/a": "A duty."}

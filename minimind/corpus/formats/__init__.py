@@ -11,7 +11,6 @@ from minimind.corpus.formats.csv_rows import read_csv
 from minimind.corpus.formats.damage import unreadable_if_damaged, words_of
 from minimind.corpus.formats.error_pages import refuse_error_page
 from minimind.corpus.formats.json_lines import read_json_lines
-from minimind.corpus.formats.lines import MAX_DOCUMENT_BYTES
 from minimind.corpus.formats.office import read_office
 from minimind.corpus.formats.parquet_rows import read_parquet
 from minimind.corpus.formats.text import read_text
@@ -20,7 +19,7 @@ from minimind.corpus.records import Place, UnfitError
 from minimind.corpus.sources.protocol import Item, Unreadable
 from minimind.corpus.suffixes import WHOLE, compression_of
 
-__all__ = ["MAX_DOCUMENT_BYTES", "needs_file", "read_stream", "unreadable_if_damaged", "words_of"]
+__all__ = ["needs_file", "read_stream", "unreadable_if_damaged", "words_of"]
 
 READERS = {
     ".txt": read_text,

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from minimind.corpus import records
 from minimind.corpus.formats import lines
 from minimind.corpus.formats.encodings import Decoder, as_utf8
 from minimind.corpus.records import FIELDS, Place, UnfitError, check_columns, make_document, noted
@@ -82,9 +83,9 @@ class Rows:
         for number, line in self._lines:
             self._number = number
             self._row_bytes += len(line)
-            if self._row_bytes > lines.MAX_DOCUMENT_BYTES:
+            if self._row_bytes > records.MAX_DOCUMENT_BYTES:
                 raise UnfitError(
-                    f"the row that ends at line {number:,} has more than {lines.MAX_DOCUMENT_BYTES:,} bytes, and is "
+                    f"the row that ends at line {number:,} has more than {records.MAX_DOCUMENT_BYTES:,} bytes, and is "
                     "not read, nor is what follows it; split the row, or close its quote"
                 )
             text, encoding = self._decoder.decode(line)

@@ -8,8 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from minimind.corpus.document import SCHEMA, DocumentBatch
-from minimind.corpus.formats.lines import MAX_DOCUMENT_BYTES
-from minimind.corpus.records import FIELDS, Place, is_date
+from minimind.corpus.records import FIELDS, MAX_DOCUMENT_BYTES, Place, iso_date
 
 RECORD = pa.schema([(name, pa.string()) for name in FIELDS])
 # What is mended or refused line by line: NUL and half of a surrogate pair as escapes (whole pairs count too), and what
@@ -68,11 +67,11 @@ def parsed(block: bytes, longest: int) -> pa.Table | None:
 
 
 def is_plain(records: pa.Table) -> bool:
-    """Whether every record has an id and a text with something in them, and no date that is none."""
+    """Whether every record has an id and a text with something in them, and no date that is none or is rewritten."""
     for name in ("id", "text"):  # one null makes the whole null
         if not pc.all(pc.match_substring_regex(records[name], SOMETHING), skip_nulls=False).as_py():
             return False
-    return all(is_date(value) for value in pc.unique(records["date"]).to_pylist() if value)
+    return all(iso_date(value) == value for value in pc.unique(records["date"]).to_pylist() if value)
 
 
 def documents_of(records: pa.Table, place: Place) -> DocumentBatch:

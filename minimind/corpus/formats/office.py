@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from minimind.corpus import records
 from minimind.corpus.expanding import Budget
-from minimind.corpus.formats import lines
-from minimind.corpus.records import Place, UnfitError, is_date, make_document
+from minimind.corpus.records import Place, UnfitError, iso_date, make_document
 from minimind.corpus.sources.protocol import Item
 
 PROGRAM = Path(__file__).with_name("office_process.py")
@@ -24,14 +24,14 @@ def read_office(stream: BinaryIO, suffix: str, place: Place, budget: Budget) -> 
     question = {
         "path": os.fspath(stream.name),
         "suffix": suffix,
-        "max_text_bytes": lines.MAX_DOCUMENT_BYTES,
+        "max_text_bytes": records.MAX_DOCUMENT_BYTES,
         "max_expanded_bytes": budget.left,
     }
     answer = OFFICE.ask(question)
     budget.spend(answer.get("expanded_bytes", 0))
     if "problem" in answer:
         raise UnfitError(answer["problem"])
-    date = answer["date"] if is_date(answer["date"]) else None
+    date = iso_date(answer["date"])
     yield make_document({"id": place.whole, "text": answer["text"], "title": answer["title"], "date": date}, place)
 
 

@@ -58,9 +58,9 @@ def joined(parts: Iterator[str], separator: str, max_text_bytes: int) -> str:
     """The parts that are not blank; raises RefusedError as soon as they are too long together."""
     kept, length = [], 0
     for part in parts:
-        length += len(part) + len(separator)
+        length += len(part.encode()) + len(separator)
         if length > max_text_bytes:
-            raise RefusedError(f"its text has more than {max_text_bytes:,} characters; split it")
+            raise RefusedError(f"its text has more than {max_text_bytes:,} bytes; split it")
         if part.strip():
             kept.append(part)
     return separator.join(kept)

@@ -5,7 +5,6 @@ from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 
-from minimind.corpus.formats import lines
 from minimind.corpus.records import FIELDS, Place, UnfitError, check_columns, make_document
 from minimind.corpus.sources.protocol import Item, Unreadable
 
@@ -26,8 +25,6 @@ def read_parquet(stream: BinaryIO, place: Place) -> Iterator[Item]:
                 try:
                     if isinstance(row, UnfitError):
                         raise row
-                    if isinstance(row["text"], str) and len(row["text"]) > lines.MAX_DOCUMENT_BYTES:
-                        raise UnfitError(f"text has more than {lines.MAX_DOCUMENT_BYTES:,} characters; split it")
                     yield make_document(row, place)
                 except UnfitError as problem:
                     yield Unreadable(place.path, number, str(problem), "line")

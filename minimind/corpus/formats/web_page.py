@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from minimind.corpus.formats.encodings import as_utf8
-from minimind.corpus.records import Place, UnfitError, is_date, make_document, noted
+from minimind.corpus.records import Place, UnfitError, iso_date, make_document, noted
 from minimind.corpus.sources.protocol import Item
 
 MAX_PAGE_BYTES = 20_000_000  # trafilatura reads no longer ones; a tree takes many times the memory
@@ -58,7 +58,7 @@ def date_of_page(tree: Any) -> str | None:
     for meta in tree.iter("meta"):
         name = meta.get("property") or meta.get("name") or meta.get("itemprop") or ""
         stated.setdefault(name.lower(), (meta.get("content") or "").strip())
-    return next((stated[name] for name in DATES if name in stated and is_date(stated[name])), None)
+    return next(filter(None, (iso_date(stated[name]) for name in DATES if name in stated)), None)
 
 
 # --- trafilatura's tree as text ---------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 """The files of a git repository at one commit; read like the members of an archive."""
 
+import io
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from minimind.config import CorpusConfig, GitSource
 from minimind.corpus.document import Document
@@ -16,7 +18,7 @@ from minimind.corpus.sources.protocol import FileRead, Item, Meter, Skipped
 from minimind.errors import SourceError
 from minimind.store import Store
 
-LFS_POINTER = "version https://git-lfs.github.com/spec/v1\n"
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 
 
 class Git:
@@ -64,6 +66,7 @@ class Git:
                     members=members,
                     max_expanded_bytes=self._section.max_expanded_bytes,
                     meter=self._meter,
+                    left_out=pointer_to_lfs,
                 )
             ):
                 yield self._noted(item, shown)
@@ -74,16 +77,20 @@ class Git:
             )
 
     def _noted(self, item: Item, shown: str) -> Item:
-        """The item with its place in the repository; a pointer to a large file elsewhere is no document."""
+        """The item with its place in the repository."""
         if isinstance(item, FileRead):
             return item._replace(version={"commit": self._commit})
         if not isinstance(item, Document):
             return item
         path = item.metadata["path"]
-        if item.text.startswith(LFS_POINTER):
-            return Skipped(f"{shown}: {path}", "pointer to a file in Git LFS")
         origin = f"{shown}:{path}" if item.metadata["origin"] == shown else item.metadata["origin"]
         return replace(item, metadata={**item.metadata, "origin": origin})
 
     def progress(self) -> tuple[float, float | None]:
         return self._meter.progress()
+
+
+def pointer_to_lfs(stream: BinaryIO) -> str | None:
+    """The reason to skip a pointer to a large file that is kept elsewhere, whatever its suffix says."""
+    begins = cast(io.BufferedReader, stream).peek(len(LFS_POINTER))
+    return "pointer to a file in Git LFS" if begins.startswith(LFS_POINTER) else None

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from minimind.config import SoftwareLicencesSource
 from minimind.corpus.document import Document, parquet_writer, to_batch
 from minimind.corpus.files import printable
-from minimind.corpus.formats import MAX_DOCUMENT_BYTES
+from minimind.corpus.records import MAX_DOCUMENT_BYTES
 from minimind.corpus.sources.protocol import FileRead, Item, Skipped
 from minimind.digests import sha256_of_file, sha256_of_json
 from minimind.errors import SourceError
@@ -145,13 +145,13 @@ def find_candidates() -> list[Candidate]:
 def licence_document(candidate: Candidate, content: bytes, source: str) -> Document | Skipped:
     """The document; bytes that are no UTF-8 are read as Latin-1, as old licence texts are, and its metadata says so."""
     metadata = {"path": candidate.shown, "origin": candidate.origin}
-    if len(content) > MAX_DOCUMENT_BYTES:
-        return skipped(candidate, "too long for a licence text")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("latin-1")
         metadata["encoding"] = "latin-1"
+    if len(text.encode()) > MAX_DOCUMENT_BYTES:
+        return skipped(candidate, "too long for a licence text")
     if not text.strip():
         return skipped(candidate, "empty licence file")
     return Document(f"{source}/{candidate.name}", text, source, None, candidate.license, metadata)
