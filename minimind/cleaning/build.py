@@ -28,6 +28,7 @@ from minimind.cleaning.known_texts import TEXT_LIBRARIES, KnownTexts
 from minimind.cleaning.parameters import sql_parameters
 from minimind.cleaning.parts import Resources
 from minimind.cleaning.split import (
+    LEDGER_ROWS,
     corpus_digest,
     ledger_path,
     previous_ledger,
@@ -54,7 +55,7 @@ DOCUMENTS = pa.schema(DOCUMENT_FIELDS)
 REMOVED = pa.schema(DOCUMENT_FIELDS + REMOVAL_FIELDS)
 PUBLISHED = {
     "pairs": pa.schema(PAIR_FIELDS),
-    "ledger": pa.schema([("document_id", pa.string()), ("split", pa.string())]),
+    "ledger": LEDGER_ROWS,
 }
 
 
