@@ -86,8 +86,12 @@ def numbered_files(folder: str) -> list[tuple[str, str]]:
 
 
 def unless_needless(name: str, query: str, parameters: Parameters) -> str:
-    """The query, or one that gives its columns without rows and runs at once."""
-    return f"select * from (\n{query}) limit 0" if name in parameters["needless"] else query
+    return without_rows(query) if name in parameters["needless"] else query
+
+
+def without_rows(query: str) -> str:
+    """A query that gives the same columns, no row, and runs at once."""
+    return f"select * from (\n{query}) limit 0"
 
 
 def make_table(connection: duckdb.DuckDBPyConnection, name: str, query: str, parameters: Parameters) -> None:

@@ -5,7 +5,7 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 from cleaned import config
-from similar_texts import fillers, random_words, varied
+from similar_texts import fillers, formula_texts, random_words, varied
 
 from minimind import store as store_module
 from minimind.cleaning import build as build_module
@@ -51,17 +51,27 @@ def test_same_raw_text_is_read_once(clean, monkeypatch):
     assert read == [20]
 
 
-def test_known_texts_change_no_byte(clean, store, tmp_path):
+@pytest.fixture
+def formulas(tmp_path):
+    """Texts with a formula that is asked about, and a cleaning that looks for it."""
+    formula, texts = formula_texts()
+    (tmp_path / "asked.txt").write_text(formula)
+    return texts, config(max_overlap=0.5, evaluation_files=[str(tmp_path / "asked.txt")])
+
+
+def test_known_texts_change_no_byte(clean, store, tmp_path, formulas):
     first, second = similar_pair()
-    later = fillers(40) | {"near/a": first, "near/b": second}
-    clean(fillers(25) | {"near/a": first})
-    grown = clean(later)
+    texts, section = formulas
+    later = fillers(40) | texts | {"near/a": first, "near/b": second}
+    clean(fillers(25) | {"near/a": first, "law/1": texts["law/1"]}, section)
+    grown = clean(later, section)
+    assert grown.reasons["law/short"] == "overlap_with_evaluation"
     ledger = store.root / "ledgers"
     fresh = Store(tmp_path / "fresh", store.domain)
     shutil.copytree(ledger, fresh.root / "ledgers")
     records = (fresh.root / "ledgers" / f"{store.domain}.jsonl").read_text().splitlines()
     (fresh.root / "ledgers" / f"{store.domain}.jsonl").write_text(records[0] + "\n")
-    assert clean(later, store=fresh).digests == grown.digests
+    assert clean(later, section, store=fresh).digests == grown.digests
 
 
 def test_damaged_part_is_read_anew(clean, store, monkeypatch, caplog):
@@ -96,14 +106,16 @@ def test_another_version_of_what_shapes_texts_reads_all_anew(clean, monkeypatch,
     assert read == [20, 20]
 
 
-def test_same_bytes_for_any_partition_size(clean, store, tmp_path):
+def test_same_bytes_for_any_partition_size(clean, store, tmp_path, formulas):
     first, second = similar_pair()
-    texts = fillers(40) | {"near/a": first, "near/b": second, "copy/a": first}
-    whole = clean(texts)
+    more, section = formulas
+    texts = fillers(30) | more | {"near/a": first, "near/b": second, "copy/a": first}
+    whole = clean(texts, section)
+    assert whole.reasons["law/short"] == "overlap_with_evaluation"
     for partition_bytes in (1, 500, 5_000):
         cut = Store(tmp_path / str(partition_bytes), store.domain)
         resources = Resources(threads=1, memory_bytes=200_000_000, partition_bytes=partition_bytes)
-        assert clean(texts, store=cut, resources=resources).digests == whole.digests
+        assert clean(texts, section, store=cut, resources=resources).digests == whole.digests
         assert len(list((cut.root / "texts").glob("*/*/part-*"))) > 1
 
 
