@@ -9,8 +9,11 @@ from similar_texts import fillers, formula_texts, random_words, varied
 
 from minimind import store as store_module
 from minimind.cleaning import build as build_module
-from minimind.cleaning import parts
+from minimind.cleaning import database, parts
+from minimind.cleaning.checks import check_section
 from minimind.cleaning.parts import Resources
+from minimind.errors import MemoryLimitError, UserError
+from minimind.parts import InTurn
 from minimind.store import Store
 
 
@@ -157,3 +160,39 @@ def test_damage_to_one_part_of_several_costs_that_part(clean, store, damage):
     assert clean(fillers(30), resources=resources).digests == before
     shutil.rmtree(store.root / "cleaning")
     assert clean(fillers(30), resources=resources).digests == before
+
+
+class TwoAtOnce(InTurn):
+    at_once = 2
+
+
+@pytest.mark.parametrize("given", ["resources", "environment"])
+def test_parts_of_one_machine_share_what_it_may_use(clean, monkeypatch, given):
+    opened = []
+    connect = parts.connect
+
+    def recorded(working, threads, memory_bytes):
+        opened.append((threads, memory_bytes))
+        return connect(working, threads, memory_bytes)
+
+    monkeypatch.setattr(parts, "connect", recorded)
+    monkeypatch.setenv("MINIMIND_MEMORY", "1.5 GB")
+    memory_bytes = 1_000_000_000 if given == "resources" else None
+    clean(fillers(20), resources=Resources(4, memory_bytes, partition_bytes=3_000, workers=TwoAtOnce()))
+    assert len(opened) > 1
+    assert set(opened) == {(2, (memory_bytes or 1_500_000_000) // 2)}
+
+
+@pytest.mark.parametrize("asked", ["lots", "4", "-4GB", "499MB", "1e9GB"])
+def test_amount_of_memory_that_is_none_is_refused_before_anything_is_read(monkeypatch, asked):
+    monkeypatch.setenv("MINIMIND_MEMORY", asked)
+    with pytest.raises(UserError, match=rf"MINIMIND_MEMORY is '{asked}'; write 500MB or more"):
+        check_section(config())
+
+
+def test_memory_that_does_not_do_is_said(tmp_path):
+    with (
+        pytest.raises(MemoryLimitError, match=r"more memory than the 30 MB .*raise MINIMIND_MEMORY"),
+        database.connect(tmp_path, 1, 30_000_000) as connection,
+    ):
+        connection.execute("select list(range) from range(100_000_000)")
