@@ -65,6 +65,10 @@ class OutOfMemoryError(UserError):
     """The model and its micro-batch do not fit into the device's memory."""
 
 
+class MemoryLimitError(UserError):
+    """A cleaning needs more memory than it may use."""
+
+
 class DiskFullError(UserError):
     """No space left where the store lies."""
 

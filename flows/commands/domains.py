@@ -80,11 +80,14 @@ def clean(
 ) -> None:
     """Read and clean a domain's corpus, and no more; writes the audit of what was removed and why.
 
-    A later `minimind run` reuses what this builds.
+    A later `minimind run` reuses what this builds. Cleaning takes half of the machine's memory for DuckDB, or what
+    MINIMIND_MEMORY says, in every command.
 
     Examples:
 
         minimind clean configs/demo.yaml
+
+        MINIMIND_MEMORY=4GB minimind clean configs/demo.yaml
 
         minimind clean configs/legal-en.yaml --source 'laws/*.jsonl.gz' --set cleaning.near_duplicates.max_jaccard=0.9
     """

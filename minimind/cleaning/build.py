@@ -25,9 +25,11 @@ from minimind.cleaning.database import (
 from minimind.cleaning.decontamination import evaluation_inputs, read_evaluation_texts
 from minimind.cleaning.duplicates import ROUND, compare_in_rounds, find_collisions
 from minimind.cleaning.known_texts import TEXT_LIBRARIES, KnownTexts
+from minimind.cleaning.long_texts import count_in_long_texts
 from minimind.cleaning.parameters import sql_parameters
 from minimind.cleaning.parts import Resources
 from minimind.cleaning.split import (
+    LEDGER_ROWS,
     corpus_digest,
     ledger_path,
     previous_ledger,
@@ -54,7 +56,7 @@ DOCUMENTS = pa.schema(DOCUMENT_FIELDS)
 REMOVED = pa.schema(DOCUMENT_FIELDS + REMOVAL_FIELDS)
 PUBLISHED = {
     "pairs": pa.schema(PAIR_FIELDS),
-    "ledger": pa.schema([("document_id", pa.string()), ("split", pa.string())]),
+    "ledger": LEDGER_ROWS,
 }
 
 
@@ -136,6 +138,8 @@ def run_pass(
             find_collisions(connection, query, parameters)
         elif name == ROUND[0]:
             compare_in_rounds(connection, files, parameters, working, say)
+        elif name == "long_text_grams":
+            count_in_long_texts(connection, name, query, parameters)
         elif name not in ROUND:
             make_table(connection, name, unless_needless(name, query, parameters), parameters)
         if name in CHECKS:

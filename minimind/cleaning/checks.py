@@ -5,7 +5,7 @@ from typing import Any
 
 import duckdb
 
-from minimind.cleaning.database import rows_of
+from minimind.cleaning.database import default_memory_bytes, rows_of
 from minimind.cleaning.decontamination import check_evaluation_files
 from minimind.cleaning.parameters import sql_parameters
 from minimind.config import CleaningConfig
@@ -13,10 +13,12 @@ from minimind.errors import CorpusTooSmallError, SourceError
 
 
 def check_section(section: CleaningConfig) -> None:
-    """What the section alone tells to be wrong; to be called before a corpus is read for hours.
+    """What is seen to be wrong before a corpus is read for hours.
 
-    Raises ConfigError for a language or a country that is none, SourceError for an evaluation file.
+    Raises ConfigError for a language or a country that is none, SourceError for an evaluation file, UserError for an
+    amount of memory that is none.
     """
+    default_memory_bytes()
     sql_parameters(section)
     check_evaluation_files(section.decontamination)
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from minimind.cleaning.language import add_language_function
 from minimind.cleaning.personal_data import create_functions
 from minimind.cleaning.text_functions import add_text_functions
+from minimind.errors import MemoryLimitError, UserError
 from minimind.parts import cores
 
 SQL = Path(__file__).parent / "sql"
@@ -28,6 +29,10 @@ DICTIONARIES = ["source", "license"]
 STATISTICS = ["document_id", "source"]
 BATCH_ROWS = 128  # that DuckDB hands over at once; their texts have to stay below 2 GiB
 
+MEMORY = "MINIMIND_MEMORY"  # environment of whoever cleans, a worker on another machine too
+SIZES = {"MB": 10**6, "GB": 10**9}
+LEAST_MEMORY_BYTES = 500 * SIZES["MB"]
+
 Parameters = Mapping[str, Any]
 
 
@@ -35,9 +40,10 @@ Parameters = Mapping[str, Any]
 def connect(
     working: Path, threads: int | None = None, memory_bytes: int | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database in memory that spills into `working`; None: every core, and half of the machine's memory.
+    """A database in memory that spills into `working`; None: every core, and the default memory.
 
-    Extensions are neither downloaded nor loaded, and no other file of the user's shapes it.
+    Extensions are neither downloaded nor loaded, and no other file of the user's shapes it. Raises MemoryLimitError
+    where the memory does not do.
     """
     memory_bytes = memory_bytes or default_memory_bytes()
     settings: dict[str, Any] = {
@@ -58,6 +64,13 @@ def connect(
         create_functions(connection)
         try:
             yield connection
+        except duckdb.OutOfMemoryException as error:
+            if "max_temp_directory_size" in str(error):  # of the disk
+                raise
+            raise MemoryLimitError(
+                f"cleaning needs more memory than the {memory_bytes / 1e6:,.0f} MB that it may use; raise {MEMORY} "
+                "(4GB, for example), or give the machine more"
+            ) from error
         # DuckDB's words for Ctrl-C and SIGTERM, the last in the middle of a Python function
         except (duckdb.InterruptException, duckdb.InvalidInputException, RuntimeError) as error:
             if "interrupt" not in str(error).lower():
@@ -66,7 +79,17 @@ def connect(
 
 
 def default_memory_bytes() -> int:
-    return machine_memory_bytes() // 2
+    """For DuckDB, all parts of this machine together: MINIMIND_MEMORY, else half of the memory. Raises UserError."""
+    asked = os.environ.get(MEMORY)
+    if not asked:
+        return machine_memory_bytes() // 2
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?) ?([MG]B)", asked)
+    memory_bytes = int(float(match[1]) * SIZES[match[2]]) if match else 0
+    if memory_bytes < LEAST_MEMORY_BYTES:
+        raise UserError(
+            f"{MEMORY} is {asked!r}; write 500MB or more, 4GB for example, or take it out: half of the memory"
+        )
+    return memory_bytes
 
 
 def machine_memory_bytes() -> int:
@@ -87,8 +110,12 @@ def numbered_files(folder: str) -> list[tuple[str, str]]:
 
 
 def unless_needless(name: str, query: str, parameters: Parameters) -> str:
-    """The query, or one that gives its columns without rows and runs at once."""
-    return f"select * from (\n{query}) limit 0" if name in parameters["needless"] else query
+    return without_rows(query) if name in parameters["needless"] else query
+
+
+def without_rows(query: str) -> str:
+    """A query that gives the same columns, no row, and runs at once."""
+    return f"select * from (\n{query}) limit 0"
 
 
 def make_table(connection: duckdb.DuckDBPyConnection, name: str, query: str, parameters: Parameters) -> None:

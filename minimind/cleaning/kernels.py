@@ -18,6 +18,7 @@ FNV_OFFSET, FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 MIX_1, MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 U = np.uint64
 FULL = U(0xFFFFFFFFFFFFFFFF)
+SAMPLED_BELOW = U(1 << 61)  # of a long text, the runs in this lowest eighth of all hashes are its sample
 
 
 def compiled(function: Any) -> Any:
@@ -152,7 +153,7 @@ def signatures(data: Array, offsets: Array, folded: Array, size: int, bins: int)
 def run_hashes(data: Array, offsets: Array, folded: Array, size: int, long_text_words: int) -> Any:
     """Hashes of each text's runs, repeated ones too, and int64 [texts + 1] where those of each begin.
 
-    Of a text of `long_text_words` or more, those in the lowest eighth of all hashes.
+    Of a text of `long_text_words` or more, those in its sample.
     """
     texts = offsets.shape[0] - 1
     words = np.empty(longest(offsets) // 2 + 1, np.uint64)
@@ -162,7 +163,7 @@ def run_hashes(data: Array, offsets: Array, folded: Array, size: int, long_text_
     for text in range(texts):
         found = hash_words(data, offsets[text], offsets[text + 1], folded, words)
         runs = hash_runs(words[:found], size, words)
-        below = FULL if found < long_text_words else U(1) << U(61)
+        below = FULL if found < long_text_words else SAMPLED_BELOW
         for place in range(runs):
             if words[place] < below:
                 hashes[count] = words[place]

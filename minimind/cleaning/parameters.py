@@ -6,6 +6,7 @@ from minimind.cleaning.decontamination import decontamination_parameters
 from minimind.cleaning.duplicates import near_duplicate_parameters
 from minimind.cleaning.encodings import PAIR
 from minimind.cleaning.language import language_parameters
+from minimind.cleaning.long_texts import long_text_parameters
 from minimind.cleaning.personal_data import personal_data_parameters
 from minimind.cleaning.split import split_parameters
 from minimind.cleaning.stop_words import stop_word_entries
@@ -26,6 +27,7 @@ def sql_parameters(section: CleaningConfig) -> dict[str, Any]:
         | {"stop_words": stop_word_entries(section.quality.stop_words)}
         | language_parameters(section.language)
         | decontamination_parameters(section.decontamination)
+        | long_text_parameters()
         | personal_data_parameters(section.personal_data)
         | {"max_removed_share": section.max_removed_share}
         | split_parameters(section.split)
@@ -56,4 +58,5 @@ def needless_signals(quality: QualityConfig) -> set[str]:
 
 
 def needless_grams(decontamination: DecontaminationConfig) -> set[str]:
-    return {"gram_samples", "reference_grams", "contaminated"} if decontamination.max_overlap == 1 else set()
+    grams = {"gram_samples", "reference_grams", "shared_grams", "contaminated"}
+    return grams if decontamination.max_overlap == 1 else set()

@@ -48,9 +48,9 @@ class Part:
     keys: Path  # Parquet: document_id, text_key
     documents: tuple[Path, ...]
     parameters: dict[str, Any]
-    threads: int | None  # None: its share of the cores
-    memory_bytes: int | None  # None: its share of half of the memory
-    at_once: int  # of so many parts that the machine works on
+    threads: int | None  # of the machine, as in Resources
+    memory_bytes: int | None
+    at_once: int  # of so many parts that the machine works on, each with its share of both
     size: float = 1.0
 
     @property
@@ -63,7 +63,7 @@ class Resources:
     """How much of the machine a cleaning may use, and who works on its parts; shapes no result."""
 
     threads: int | None = None  # None: every core
-    memory_bytes: int | None = None  # None: half of the machine's
+    memory_bytes: int | None = None  # None: MINIMIND_MEMORY, else half of the machine's
     partition_bytes: int = PARTITION_BYTES
     workers: Workers = IN_TURN
 
@@ -76,8 +76,8 @@ def read_part(part: Part, report: Report = silent) -> None:
     building = part.folder.with_name(f".{part.folder.name}-{uuid.uuid4().hex[:8]}")
     working = building / ".working"
     working.mkdir(parents=True)
-    threads = part.threads or max(1, cores() // part.at_once)
-    memory_bytes = part.memory_bytes or default_memory_bytes() // part.at_once
+    threads = max(1, (part.threads or cores()) // part.at_once)
+    memory_bytes = (part.memory_bytes or default_memory_bytes()) // part.at_once
     with connect(working, threads, memory_bytes) as connection:
         read_as(connection, "keys", [part.keys])
         read_as(connection, "corpus", part.documents)

@@ -4,10 +4,11 @@ A ledger is a Parquet table of every document ever assigned to train or holdout.
 records which ledger each cleaning left, and `<store>/ledgers/<sha256>.parquet` keeps the ledgers themselves, so that
 pruning a build loses none.
 
-A cleaning starts from the ledger of the last record of another corpus that has one of its sources. Repeating a run
-therefore starts from the same ledger and changes nothing, and going back to an earlier corpus starts from all that was
-decided since. What was read in place of a domain's sources decides nothing about them: a document's id begins with its
-source, so that a ledger of other sources names none of its documents.
+A cleaning starts, for each of its sources, from the ledger of the last record of another corpus that has the source.
+Repeating a run therefore starts from the same ledger and changes nothing, and going back to an earlier corpus starts
+from all that was decided since. What was read in place of a domain's sources decides nothing about them: a document's
+id begins with its source, so that a ledger of other sources names none of its documents. Where sources that were
+cleaned apart come together, their ledgers become one.
 """
 
 import os
@@ -16,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from minimind.config import SplitConfig
@@ -24,6 +27,7 @@ from minimind.errors import LedgerError
 from minimind.store import Manifest, Store
 
 LEDGER = "ledger.parquet"
+LEDGER_ROWS = pa.schema([("document_id", pa.string()), ("split", pa.string())])
 
 
 class LedgerRecord(BaseModel):
@@ -46,13 +50,28 @@ def corpus_digest(document_files: Mapping[str, str]) -> str:
 
 
 def previous_ledger(store: Store, corpus: str, sources: Sequence[str]) -> str | None:
-    """The sha256 of the ledger that the last cleaning of another corpus of these sources left; None without one."""
-    others = [
-        record
-        for record in read_records(store)
-        if record.corpus != corpus and (record.sources is None or set(record.sources) & set(sources))
-    ]
-    return others[-1].ledger if others else None
+    """The sha256 of the ledger that earlier cleanings of other corpora left for these sources; None without one."""
+    last: dict[str, str] = {}
+    for record in read_records(store):
+        if record.corpus != corpus:
+            named = sources if record.sources is None else set(sources).intersection(record.sources)
+            last |= dict.fromkeys(named, record.ledger)
+    ledgers = sorted(set(last.values()))
+    return united_ledger(store, ledgers) if len(ledgers) > 1 else next(iter(ledgers), None)
+
+
+def united_ledger(store: Store, ledgers: Sequence[str]) -> str:
+    """The sha256 of a ledger of all documents of these, kept beside them; the same bytes for the same ledgers.
+
+    They do not disagree about a document; if they did, one that was ever held out would stay so.
+    """
+    rows = pa.concat_tables(pq.read_table(ledger_path(store, ledger), schema=LEDGER_ROWS) for ledger in ledgers)
+    united = rows.group_by("document_id").aggregate([("split", "min")]).sort_by("document_id")
+    partial = store.root / "ledgers" / f"{store.domain}.united"
+    pq.write_table(united.rename_columns(LEDGER_ROWS.names), partial, compression="zstd")
+    ledger = sha256_of_file(partial)
+    replace_durably(partial, store.root / "ledgers" / f"{ledger}.parquet")
+    return ledger
 
 
 def ledger_path(store: Store, sha256: str) -> Path:

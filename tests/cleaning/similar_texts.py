@@ -16,6 +16,13 @@ def random_words(seed: int, words: int) -> str:
     return " ".join("".join(chance.choices("bdfgklmnprstaeiou", k=6)) for _ in range(words))
 
 
+def formula_texts() -> tuple[str, dict[str, str]]:
+    """A formula of 140 words, and texts with it: one that is mostly formula, and long ones that are not."""
+    formula = random_words(4_000, 140)
+    texts = {f"law/{n}": f"{formula} {random_words(4_001 + n, 900)}" for n in range(4)}
+    return formula, texts | {"law/short": f"{formula} {random_words(4_010, 20)}"}
+
+
 def shingles(text: str, size: int) -> set[tuple[str, ...]]:
     words = re.findall(r"\w+", text.lower())
     return {tuple(words[start : start + size]) for start in range(len(words) - size + 1)}

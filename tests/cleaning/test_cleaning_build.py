@@ -3,14 +3,16 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 from cleaned import config
-from similar_texts import fillers, random_words, varied
+from similar_texts import fillers, formula_texts, random_words, varied
 
+from minimind.cleaning import duplicates
 from minimind.cleaning.build import CleaningInputs, build
 from minimind.cleaning.known_texts import TEXT_LIBRARIES
 from minimind.errors import SourceError
 from minimind.store import Outcome, Recipe, Store
 
-SECTION = config(quality={"min_words": 3}, min_documents=5, min_bytes=500)
+RULES = {"quality": {"min_words": 3}, "min_documents": 5, "min_bytes": 500}
+SECTION = config(**RULES)
 
 
 @pytest.fixture(scope="module")
@@ -26,19 +28,21 @@ def mixed():
     }
 
 
-def test_same_bytes_for_any_threads_and_row_groups(clean, mixed, tmp_path):
-    layouts = [
-        {"threads": 1},
-        {"threads": 4},
-        {"threads": 4, "group_rows": 7},
-        {"threads": 2, "files": 3, "group_rows": 50},
-    ]
-    digests = [
-        clean(mixed, SECTION, store=Store(tmp_path / str(number), "tests"), **layout).digests
-        for number, layout in enumerate(layouts)
-    ]
-    assert len(digests[0]) == 5
-    assert digests == [digests[0]] * 4
+def test_same_bytes_for_any_threads_row_groups_and_slices_of_bands(clean, mixed, tmp_path, monkeypatch):
+    formula, texts = formula_texts()
+    (tmp_path / "asked.txt").write_text(formula)
+    section = config(**RULES, max_overlap=0.5, evaluation_files=[str(tmp_path / "asked.txt")])
+
+    def cleaned(name, **layout):
+        return clean(mixed | texts, section, store=Store(tmp_path / name, "tests"), **layout)
+
+    whole = cleaned("whole", threads=1)
+    assert len(whole.digests) == 5
+    assert {"overlap_with_evaluation", "near_duplicate"} <= set(whole.reasons.values())
+    for layout in ({"threads": 4}, {"threads": 4, "group_rows": 7}, {"threads": 2, "files": 3, "group_rows": 50}):
+        assert cleaned(str(layout), **layout).digests == whole.digests
+    monkeypatch.setattr(duplicates, "BINS_AT_ONCE", 1_000)  # two bands at a time
+    assert cleaned("sliced").digests == whole.digests
 
 
 def test_files_are_ordered_and_in_groups_that_later_stages_share_out(clean):

@@ -1,6 +1,7 @@
 """Crowds of copies and documents of unusual length cost time in proportion, and leave what they should."""
 
 import random
+import unicodedata
 
 import pytest
 from cleaned import config
@@ -52,10 +53,12 @@ def test_crowd_of_near_identical_documents_leaves_few(clean):
     check_near_identical(clean, 1_000)
 
 
-def test_documents_of_one_character_and_of_ten_million(clean):
+@pytest.mark.parametrize("megabytes", [10, pytest.param(50, marks=pytest.mark.slow)])
+def test_documents_of_one_character_and_of_many_megabytes(clean, megabytes):
     chance = random.Random(1)
     words = [random_words(seed, 50) for seed in range(100)]
-    long = "\n".join(words[chance.randrange(100)] for _ in range(30_000))
+    long = "\n".join(words[chance.randrange(100)] for _ in range(megabytes * 1_000_000 // 350))
+    assert len(long) >= megabytes * 999_000
     cleaned = clean(fillers(20) | {"a/short": "x", "a/long": long, "a/same": long + "\n"})
     assert cleaned.kept["a/short"] == "x"
     assert cleaned.kept["a/long"] == long
@@ -71,6 +74,7 @@ def test_texts_made_to_be_slow_are_not(clean):
     }
     cleaned = clean(fillers(20) | hostile)
     assert hostile.keys() <= cleaned.kept.keys()
+    assert cleaned.kept["a/marks"] == unicodedata.normalize("NFC", hostile["a/marks"][:31])  # a letter, 30 marks
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from cleaned import config
 from similar_texts import fillers, random_words
 
 from minimind.errors import CorpusTooSmallError, SourceError
+from minimind.store import Store
 
 
 def words(seed, count):
@@ -51,15 +52,20 @@ def test_document_that_overlaps_with_the_holdout_goes_and_the_holdout_stays(clea
     assert not held_out & cleaned.reasons.keys()
 
 
-def test_formulas_of_many_documents_do_not_count(clean, question):
+@pytest.mark.parametrize("own_words", [60, 900], ids=["short", "long"])
+def test_formulas_of_many_documents_do_not_count(clean, question, tmp_path, own_words):
+    """One document is mostly formula, and so are the others if they are short; only a sample of long ones is known."""
     path, text = question
     formula = " ".join(text.split()[:140])
-    texts = fillers(30) | {f"a/{n:02}": formula + " " + " ".join(words(100 + n, 60)) for n in range(20)}
+    texts = fillers(30) | {f"a/{n:02}": formula + " " + " ".join(words(100 + n, own_words)) for n in range(1, 20)}
+    texts["a/brief"] = formula + " " + " ".join(words(100, 60))
     section = config(max_overlap=0.5, evaluation_files=[path])
-    few = {key: value for key, value in texts.items() if key.startswith("filler") or key < "a/05"}
-    cleaned = clean(few, section)
-    assert cleaned.reasons.keys() == {key for key in few if key.startswith("a/")} - cleaned.ids("holdout")
     assert clean(texts, section).reasons == {}
+    few = {key: value for key, value in texts.items() if key != "a/19"}
+    cleaned = clean(few, section, store=Store(tmp_path / "few", "tests"))
+    mostly = {key for key in few if key.startswith("a/") and (own_words == 60 or key == "a/brief")}
+    assert cleaned.reasons.keys() == mostly - cleaned.ids("holdout")
+    assert "a/brief" in cleaned.reasons
 
 
 def test_long_documents_are_measured_by_a_sample(clean, tmp_path):

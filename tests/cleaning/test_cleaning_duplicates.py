@@ -5,6 +5,7 @@ import pytest
 from cleaned import config
 from similar_texts import all_pairs, fillers, random_words, varied
 
+from minimind.cleaning import duplicates
 from minimind.errors import SourceError
 
 
@@ -42,10 +43,14 @@ def test_near_duplicates_are_those_of_all_pairs(clean, seed, shingle_words, word
     assert set(cleaned.kept) == kept_in_order(distinct, expected, 0.8)
 
 
-@pytest.mark.parametrize("seed", [11, 12])
-def test_removed_documents_resemble_a_kept_one(clean, seed):
+@pytest.mark.parametrize(("seed", "rounds"), [(11, 8), (12, 8), (12, 1)])
+def test_removed_documents_resemble_a_kept_one(clean, monkeypatch, seed, rounds):
+    """Even where the rounds end before all pairs are compared, of which the first has one or two for each document."""
+    monkeypatch.setattr(duplicates, "MAX_ROUNDS", rounds)
+    monkeypatch.setattr(duplicates, "PARTNERS", 64 if rounds == 8 else 1)
     texts = family_texts(seed, families=6, members=30, words=80)
     cleaned = clean(texts, config(max_jaccard=0.75))
+    assert (all_pairs(cleaned.kept, 5).keys() <= cleaned.pairs.keys()) == (rounds == 8)
     removed = [row for row in cleaned.rows("removed") if row["step"] == "near_duplicates"]
     assert len(removed) > 12
     for row in removed:

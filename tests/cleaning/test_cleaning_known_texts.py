@@ -5,12 +5,15 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 from cleaned import config
-from similar_texts import fillers, random_words, varied
+from similar_texts import fillers, formula_texts, random_words, varied
 
 from minimind import store as store_module
 from minimind.cleaning import build as build_module
-from minimind.cleaning import parts
+from minimind.cleaning import database, parts
+from minimind.cleaning.checks import check_section
 from minimind.cleaning.parts import Resources
+from minimind.errors import MemoryLimitError, UserError
+from minimind.parts import InTurn
 from minimind.store import Store
 
 
@@ -51,17 +54,27 @@ def test_same_raw_text_is_read_once(clean, monkeypatch):
     assert read == [20]
 
 
-def test_known_texts_change_no_byte(clean, store, tmp_path):
+@pytest.fixture
+def formulas(tmp_path):
+    """Texts with a formula that is asked about, and a cleaning that looks for it."""
+    formula, texts = formula_texts()
+    (tmp_path / "asked.txt").write_text(formula)
+    return texts, config(max_overlap=0.5, evaluation_files=[str(tmp_path / "asked.txt")])
+
+
+def test_known_texts_change_no_byte(clean, store, tmp_path, formulas):
     first, second = similar_pair()
-    later = fillers(40) | {"near/a": first, "near/b": second}
-    clean(fillers(25) | {"near/a": first})
-    grown = clean(later)
+    texts, section = formulas
+    later = fillers(40) | texts | {"near/a": first, "near/b": second}
+    clean(fillers(25) | {"near/a": first, "law/1": texts["law/1"]}, section)
+    grown = clean(later, section)
+    assert grown.reasons["law/short"] == "overlap_with_evaluation"
     ledger = store.root / "ledgers"
     fresh = Store(tmp_path / "fresh", store.domain)
     shutil.copytree(ledger, fresh.root / "ledgers")
     records = (fresh.root / "ledgers" / f"{store.domain}.jsonl").read_text().splitlines()
     (fresh.root / "ledgers" / f"{store.domain}.jsonl").write_text(records[0] + "\n")
-    assert clean(later, store=fresh).digests == grown.digests
+    assert clean(later, section, store=fresh).digests == grown.digests
 
 
 def test_damaged_part_is_read_anew(clean, store, monkeypatch, caplog):
@@ -96,14 +109,16 @@ def test_another_version_of_what_shapes_texts_reads_all_anew(clean, monkeypatch,
     assert read == [20, 20]
 
 
-def test_same_bytes_for_any_partition_size(clean, store, tmp_path):
+def test_same_bytes_for_any_partition_size(clean, store, tmp_path, formulas):
     first, second = similar_pair()
-    texts = fillers(40) | {"near/a": first, "near/b": second, "copy/a": first}
-    whole = clean(texts)
+    more, section = formulas
+    texts = fillers(30) | more | {"near/a": first, "near/b": second, "copy/a": first}
+    whole = clean(texts, section)
+    assert whole.reasons["law/short"] == "overlap_with_evaluation"
     for partition_bytes in (1, 500, 5_000):
         cut = Store(tmp_path / str(partition_bytes), store.domain)
         resources = Resources(threads=1, memory_bytes=200_000_000, partition_bytes=partition_bytes)
-        assert clean(texts, store=cut, resources=resources).digests == whole.digests
+        assert clean(texts, section, store=cut, resources=resources).digests == whole.digests
         assert len(list((cut.root / "texts").glob("*/*/part-*"))) > 1
 
 
@@ -145,3 +160,39 @@ def test_damage_to_one_part_of_several_costs_that_part(clean, store, damage):
     assert clean(fillers(30), resources=resources).digests == before
     shutil.rmtree(store.root / "cleaning")
     assert clean(fillers(30), resources=resources).digests == before
+
+
+class TwoAtOnce(InTurn):
+    at_once = 2
+
+
+@pytest.mark.parametrize("given", ["resources", "environment"])
+def test_parts_of_one_machine_share_what_it_may_use(clean, monkeypatch, given):
+    opened = []
+    connect = parts.connect
+
+    def recorded(working, threads, memory_bytes):
+        opened.append((threads, memory_bytes))
+        return connect(working, threads, memory_bytes)
+
+    monkeypatch.setattr(parts, "connect", recorded)
+    monkeypatch.setenv("MINIMIND_MEMORY", "1.5 GB")
+    memory_bytes = 1_000_000_000 if given == "resources" else None
+    clean(fillers(20), resources=Resources(4, memory_bytes, partition_bytes=3_000, workers=TwoAtOnce()))
+    assert len(opened) > 1
+    assert set(opened) == {(2, (memory_bytes or 1_500_000_000) // 2)}
+
+
+@pytest.mark.parametrize("asked", ["lots", "4", "-4GB", "499MB", "1e9GB"])
+def test_amount_of_memory_that_is_none_is_refused_before_anything_is_read(monkeypatch, asked):
+    monkeypatch.setenv("MINIMIND_MEMORY", asked)
+    with pytest.raises(UserError, match=rf"MINIMIND_MEMORY is '{asked}'; write 500MB or more"):
+        check_section(config())
+
+
+def test_memory_that_does_not_do_is_said(tmp_path):
+    with (
+        pytest.raises(MemoryLimitError, match=r"more memory than the 30 MB .*raise MINIMIND_MEMORY"),
+        database.connect(tmp_path, 1, 30_000_000) as connection,
+    ):
+        connection.execute("select list(range) from range(100_000_000)")

@@ -2,7 +2,7 @@ import json
 
 import pytest
 from cleaned import config
-from similar_texts import fillers
+from similar_texts import fillers, random_words
 
 from minimind.errors import LedgerError
 from minimind.store import Store
@@ -55,6 +55,20 @@ def test_run_with_other_sources_leaves_no_ledger_for_the_domains_own(clean, stor
     assert clean(A).manifest.reused
     assert clean(B).manifest.inputs["previous_ledger"] == first.manifest.files["ledger.parquet"].sha256
     assert clean(replaced).manifest.reused
+
+
+def test_sources_that_were_cleaned_apart_keep_their_splits_when_they_come_together(clean, store):
+    """The holdouts have grown to twelve each; by the share alone, all of these would be for training."""
+    section = config(holdout_share=0.001, min_documents=12)
+    others = {f"other/{n:03}": random_words(1_000 + n, 40) for n in range(60)}
+    apart = [clean(texts, section) for texts in (B, others)]
+    assert [len(each.ids("holdout")) for each in apart] == [12, 12]
+    both = clean(B | others, section)
+    assert both.ledger == apart[0].ledger | apart[1].ledger
+    assert both.ids("holdout") == apart[0].ids("holdout") | apart[1].ids("holdout")
+    assert clean(B | others, section).manifest.reused
+    grown = clean(B | others | {"more/1": random_words(2_000, 40)}, section)
+    assert grown.manifest.inputs["previous_ledger"] == both.manifest.files["ledger.parquet"].sha256
 
 
 def test_records_of_earlier_versions_count_for_any_sources(clean, store):

@@ -82,23 +82,34 @@ def test_cluster_that_touches_the_holdout_is_held_out(clean):
     assert (second.ledger["d/1"], second.ledger["d/2"]) == ("holdout", "train")
 
 
-def test_no_holdout_document_was_ever_a_training_document_whatever_joins_clusters_later(clean):
-    """A document that resembles one of each side joins their clusters; an earlier model has seen the one from train."""
+@pytest.mark.parametrize("max_jaccard", [1, 0.8])
+def test_no_holdout_document_was_ever_a_training_document_whatever_joins_clusters_later(clean, max_jaccard):
+    """A document that resembles one of each side joins their clusters; an earlier model has seen the one from train.
+
+    The new ones are picked before those of the ledger, so that at 0.8 all of these are their near-duplicates.
+    """
     words = random_words(3, 200).split()
     chance = random.Random(2)
     for _ in range(1000):  # names until they fall on either side
         held, trained = (f"c{chance.randrange(10**6)}/1" for _ in range(2))
         if position(held) < 0.1 and position(trained) > 0.5:
             break
+    section = config(shingle_words=1, max_jaccard=max_jaccard)
+    near, same = held.replace("/1", "/2"), held.replace("/1", "/3")
     texts = fillers(60) | {held: " ".join(words[:100]), trained: " ".join(words[18:118])}
-    bridge = {"bridge/1": " ".join(words[9:109]), "bridge/2": " ".join(words[9:109])}
-    first = clean(texts, config(shingle_words=1, max_jaccard=1))
+    texts |= {near: " ".join([*words[:99], "another"]), same: texts[held]}
+    bridge = {"bridge/1": " ".join(words[9:109]), "bridge/2": " ".join(words[9:109]), "a/copy": texts[held]}
+    first = clean(texts, section)
     assert (first.ledger[held], first.ledger[trained]) == ("holdout", "train")
     assert held in first.ids("holdout")
     for month in range(2):  # the same a month later
-        later = clean(texts | bridge | fillers(61 + month), config(shingle_words=1, max_jaccard=1))
+        later = clean(texts | bridge | fillers(61 + month), section)
         assert later.ids("holdout").isdisjoint(key for key, split in first.ledger.items() if split == "train")
         assert held in later.ids("holdout")
+        assert later.manifest.counts["holdout_bytes"] == sum(len(row["text"]) for row in later.rows("holdout"))
+        kept_for = {row["document_id"]: (row["reason"], row["kept_document_id"]) for row in later.rows("removed")}
+        assert kept_for[same] == ("exact_duplicate", held)
+        assert kept_for.get(near) == (None if max_jaccard == 1 else ("near_duplicate", held))
         assert {later.reasons[key] for key in (trained, *bridge)} == {"like_train_and_holdout"}
         assert (later.ledger[held], later.ledger[trained]) == ("holdout", "train")
         assert not later.ledger.keys() & bridge.keys()

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minimind.cleaning.database import connect, numbered_files, used_by
+from minimind.cleaning.long_texts import add_search
 from minimind.cleaning.normalize import add_normalizing_functions
 from minimind.cleaning.parameters import sql_parameters
 from minimind.cleaning.text_functions import character_classes, folded_letters, may_compose
@@ -98,6 +99,20 @@ def test_of_a_long_text_the_lowest_eighth_of_its_runs_is_taken(ask):
     assert 150 < len(runs) < 350
     [all_runs] = ask("select run_set_of(text, 13, 2001) from given", [" ".join(found)])
     assert set(all_runs) == runs_of(found, 13)
+
+
+def test_search_finds_the_wanted_runs_of_a_long_text_beyond_its_sample(tmp_path):
+    found = [f"w{n}" for n in range(2_000)]
+    beyond = {run for run in runs_of(found, 13) if run >= 1 << 61}
+    wanted = set(sorted(beyond)[::3]) | {1, 1 << 63}
+    with connect(tmp_path, threads=1) as connection:
+        add_search(connection, np.array(sorted(wanted), np.uint64))
+        query = "select long_text_runs(text, 13, 2000) from (values (1, $long), (2, $short)) given (n, text) order by n"
+        asked = {"long": " ".join(found), "short": " ".join(found[1:])}
+        (long,), (short,) = connection.execute(query, asked).fetchall()
+    assert beyond & wanted <= set(long) <= beyond
+    assert len(long) < len(beyond & wanted) + 0.1 * len(beyond)
+    assert short == []
 
 
 @settings(deadline=None)

@@ -20,3 +20,25 @@ create macro terminal_mark() as '[.!?‼‽⁇⁈⁉⸮。．！？｡﹒﹖﹗�
 -- a line as it is compared with the lines of other documents
 create macro bare_line(line) as trim(line, chr(9) || ' ');
 create macro line_hash(line) as (md5_number(bare_line(line)) >> 64)::ubigint;
+
+-- as a table: of pairs (i, j) too similar for both to stay, i picked first, each document that goes, with the first kept
+-- one that is too similar to it
+-- In order of number: a document is kept unless an earlier kept one is in a pair with it. Each round decides the
+-- documents whose fate is settled by those decided before; a removed document removes nothing.
+create macro displaced(pairs) as table (
+    with recursive decisions(number, kept) using key (number) as (
+        select distinct i, true from query_table(pairs) where i not in (select j from query_table(pairs))
+        union
+        select edges.j, not coalesce(bool_or(earlier.kept), false)
+        from query_table(pairs) as edges
+        left join recurring.decisions as earlier on earlier.number = edges.i
+        where edges.j not in (select number from recurring.decisions)
+        group by edges.j
+        having coalesce(bool_or(earlier.kept), false) or bool_and(earlier.number is not null)
+    )
+    select edges.j as number, min(edges.i) as kept_number
+    from query_table(pairs) as edges
+    join decisions as removed on removed.number = edges.j and not removed.kept
+    join decisions as survivor on survivor.number = edges.i and survivor.kept
+    group by edges.j
+);

@@ -8,6 +8,5 @@ select
 from clusters
 join cluster_origins using (cluster)
 join catalogue using (number)
-left join previous_ledger using (document_id)
 cross join holdout_share
-where not mixed or coalesce(previous_ledger.split = 'holdout', false)
+where clusters.number not in (select number from mixed_documents where not held_out)

@@ -16,10 +16,15 @@ with reasons as (
     from exact_duplicates
     left join quality_failures on quality_failures.number = exact_duplicates.kept_number
     left join near_duplicates on near_duplicates.number = exact_duplicates.kept_number
+    where exact_duplicates.number not in (select number from mixed_documents)
     union all
     select number, place, step, reason, null from quality_failures
     union all
-    select number, 5, 'near_duplicates', 'near_duplicate', kept_number from near_duplicates
+    select number, 5, 'near_duplicates', 'near_duplicate', kept_number
+    from near_duplicates
+    where number not in (select number from mixed_documents)
+    union all
+    select number, place, step, reason, kept_number from mixed_removals
 )
 select reasons.number, place, step, reason, kept.document_id as kept_document_id
 from reasons

@@ -1,21 +1,11 @@
 -- one row is a training document of whose 13-grams more than $max_overlap stand in the holdout or an evaluation file
 -- N-grams that stand in $common_gram_documents documents or more, such as a statute's formulas, count on neither side.
-with shared as (
-    select splits.number, reference_grams.*
-    from (
-        select number, unnest(grams) as gram
-        from splits
-        join catalogue using (number)
-        join gram_samples using (text_key)
-        where split = 'train' and number not in (select number from unfit_documents)
-    ) as splits
-    join reference_grams using (gram)
-),
-common as (
+with common as (
     select gram
-    from shared
+    from shared_grams
+    left join long_text_grams using (gram)
     group by gram
-    having count(*) + max(holdout_documents) >= $common_gram_documents
+    having count(*) + max(holdout_documents) + coalesce(max(documents), 0) >= $common_gram_documents
 ),
 counted as (
     select
@@ -23,7 +13,7 @@ counted as (
         count(*) filter (where common.gram is not null) as common_grams,
         count(*) filter (where common.gram is null) as overlapping,
         count(*) filter (where common.gram is null and holdout_documents > 0) as overlapping_holdout
-    from shared
+    from shared_grams
     left join common using (gram)
     group by number
 )
