@@ -98,7 +98,8 @@ def build(section: EvaluationConfig, inputs: EvaluationInputs, store: Store) -> 
         store.report("evaluation", 0, None, "measuring the speed")
         speed = measure_speed(model, section.speed_tokens) if section.speed_tokens else {}
         _write_files(folder, results, scores, references)
-        return _outcome(results, {"scored_tokens_per_second": float(scores.tokens.sum() / seconds), **speed})
+        speeds = {"scored_tokens_per_second": float(scores.tokens.sum() / seconds), **speed}
+        return _outcome(results, speeds, model.device.type)
 
     return store.build(built_by, write)
 
@@ -344,8 +345,11 @@ PARTS = ("sources", "lengths", "positions", "generated_questions", "tasks", "har
 GROUPS = ("memorisation", "personal_data", "degeneration")  # figure -> value
 
 
-def _outcome(results: dict[str, Any], speeds: Mapping[str, float]) -> Outcome:
-    """The figures by names that stay, as MLflow shows them: `sources/web/bits_per_byte`. Speeds are in no data file."""
+def _outcome(results: dict[str, Any], speeds: Mapping[str, float], device: str) -> Outcome:
+    """The figures by names that stay, as MLflow shows them: `sources/web/bits_per_byte`.
+
+    Speeds, and the device that they are of, are in no data file.
+    """
     counts = {**results["model"], **results["repetition"], "leaked_documents": results["leaks"]["documents"], **speeds}
     for part in PARTS:
         for name, figures in results[part].items():
@@ -353,4 +357,4 @@ def _outcome(results: dict[str, Any], speeds: Mapping[str, float]) -> Outcome:
     for group in GROUPS:
         counts |= {f"{group}/{figure}": value for figure, value in results[group].items()}
     kept = ("holdout", "leaks", *PARTS, *GROUPS, "references", "samples")
-    return Outcome(counts, {key: results[key] for key in kept})
+    return Outcome(counts, {key: results[key] for key in kept} | {"device": device})
