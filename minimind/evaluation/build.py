@@ -104,6 +104,13 @@ def build(section: EvaluationConfig, inputs: EvaluationInputs, store: Store) -> 
     return store.build(built_by, write)
 
 
+def check_tasks(section: EvaluationConfig) -> None:
+    """To be called before a training takes hours: UserError for tasks that cannot be read, or that want lm-eval where
+    it is not installed."""
+    read_tasks(section.tasks)
+    harness_inputs(section.harness_tasks)
+
+
 def _without_leaks(
     section: EvaluationConfig, inputs: EvaluationInputs, store: Store, folder: Path
 ) -> tuple[Holdout, dict[str, Any]]:
