@@ -121,13 +121,7 @@ def _without_leaks(
     if inputs.parent_text:
         seen = seen.after(overlap.read_filter(inputs.parent_text))
     seen.write(folder / overlap.FILE_NAME)
-    leaked = overlap.leaked(whole.documents, seen, section.max_overlap)
-    holdout = whole.without(leaked)
-    if not holdout.documents:
-        raise UserError(
-            f"all {len(whole.documents)} holdout documents share more than {section.max_overlap:g} of their 13-grams "
-            "with the training text, so nothing is left to be scored; raise evaluation.max_overlap, or add documents"
-        )
+    holdout, leaked = overlap.without_leaks(whole, seen, section.max_overlap)
     by_share = sorted(leaked, key=lambda document_id: (-leaked[document_id], document_id))
     return holdout, {
         "leaks": {
