@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/installed
 
-.PHONY: demo test test-slow test-gpu test-system soak check format up down lock clean
+.PHONY: demo test test-slow test-gpu test-system test-harness soak check format up down lock clean
 
 demo: $(SETUP)
 	$(BIN)/minimind run configs/demo.yaml
@@ -21,6 +21,12 @@ test-gpu: $(SETUP)
 # Real servers, real kills; the table in docs/reliability.md is made anew.
 test-system: $(SETUP)
 	MINIMIND_WRITE_RELIABILITY=1 $(BIN)/python -m pytest -m system tests/system
+
+# lm-eval on our models: it comes into .venv beside what the lock file pins, none of which changes.
+test-harness: $(SETUP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock \
+		--no-build-isolation --editable '.[harness]'
+	$(BIN)/python -m pytest -m harness tests/evaluation/test_evaluation_harness.py
 
 soak: $(SETUP)
 	$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1)

@@ -19,6 +19,7 @@ from flows.settings import slot_name, store_root, tracking_uri
 from minimind.audit.due import Due, is_due
 from minimind.cleaning.checks import check_section
 from minimind.config import load_config
+from minimind.evaluation.build import check_tasks
 from minimind.masking import SECRET
 from minimind.registry import tracking
 from minimind.registry.parent import line_of_champions
@@ -87,6 +88,9 @@ class RetrainRequest(DomainRequest):
     refresh: Refresh = False
     force: Annotated[bool, Field(description="Train however little the corpus has changed (see retrain_when)")] = False
 
+    def reaches(self, stage: str) -> bool:
+        return self.until is None or STAGES.index(self.until) >= STAGES.index(stage)
+
 
 @flow(name="retrain", flow_run_name="{request.config}", persist_result=True, result_serializer="json")
 @failures_told
@@ -105,15 +109,20 @@ def retrain(request: RetrainRequest) -> Any:
 
 
 def start_run(request: RetrainRequest, initialise: Callable[[str, Path], Any] = tracking.initialise) -> Run:
-    """The checked config, its store, and a tracking server that answers. What cannot be trained is refused here."""
+    """The checked config, its store, and a tracking server that answers.
+
+    What cannot be trained or evaluated is refused here, before hours go into it.
+    """
     logging.getLogger("minimind").setLevel(logging.INFO)  # Prefect attaches its handler and leaves the level alone
     config = load_config(Path(request.config), request.overrides, request.sources)
     runner = runner_name(request.runner)
-    if request.until != "corpus":
+    if request.reaches("cleaning"):
         check_section(config.cleaning)
-    if request.until is None or STAGES.index(request.until) >= STAGES.index("training"):
+    if request.reaches("training"):
         choose_precision(config.training.precision, find_device(config.training.device))
         check_folders(config)
+    if request.reaches("evaluation"):
+        check_tasks(config.evaluation)
     root = store_root(request.store)
     uri = tracking_uri(root)
     initialise(uri, root)
@@ -138,7 +147,7 @@ def working(run: Run) -> Iterator[None]:
 
 def whether_due(run: Run, request: RetrainRequest) -> Due:
     """Whether the run goes on behind the corpus; the rule is one of training, and none for who asks for less or all."""
-    if request.force or (request.until and STAGES.index(request.until) < STAGES.index("training")):
+    if request.force or not request.reaches("training"):
         return Due(True, "it was asked for")
     due = is_due(run.config, run.built["corpus"], run.store)
     logger.info("retrain_when: %s", due.because)

@@ -18,7 +18,9 @@ class SeedsRequest(DomainRequest):
     """Which config, and how often."""
 
     seeds: Annotated[int, Field(ge=2, description="Trainings, the config's own seed among them")] = 3
-    budget: Annotated[str | None, Field(description="Of each training; else the config's, 20 minutes at most")] = None
+    budget: Annotated[
+        str | None, Field(description="Of each training, no more than the config's; else that or 20m")
+    ] = None
 
 
 @flow(name="seeds", flow_run_name="{request.config}", persist_result=True, result_serializer="json")
@@ -27,7 +29,7 @@ def seeds(request: SeedsRequest) -> dict[str, Any]:
     """The stages up to the shards, then a training for each seed."""
     domain = request.model_dump(include=set(DomainRequest.model_fields))
     run = start_run(RetrainRequest(**domain, until="training"), tracking_server)
-    check_measurable(run.config)
+    check_measurable(run.config, request.budget)
     with working(run):
         for stage in STAGES_BEFORE:
             build_stage(run, stage)

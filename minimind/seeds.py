@@ -2,18 +2,22 @@
 
 Everything but the seed is that of the plan: model, steps, batches, data, holdout. Where the time budget of the config
 is longer than SMALL_SECONDS, the trainings are as long as that: the fewer steps, the more seeds differ, so what is
-found in small is too much rather than too little. Other budgets (tokens, epochs) are trained in full unless another is
-named.
+found in small is too much rather than too little. Other budgets (tokens, epochs) are trained in full unless a smaller
+one is named.
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from minimind.config import SCRATCH, Config, EvaluationConfig, ModelSizes, TrainingConfig, parse_budget
+from minimind.config import SCRATCH, Config, ModelSizes, TrainingConfig, parse_budget
 from minimind.errors import ConfigError
-from minimind.evaluation.scoring import DocumentScores, score_folder
+from minimind.evaluation.holdout import Holdout
+from minimind.evaluation.overlap import read_unseen
+from minimind.evaluation.scoring import DocumentScores, choose_device, score
 from minimind.evaluation.seed_spread import UNMEASURED_WARM_START, Measurement, keep_measurement, shaping
+from minimind.model.hugging_face import load_model
 from minimind.store import Manifest, Store, remove
+from minimind.tokenizer.bpe import load_tokenizer
 from minimind.training.budget import make_plan
 from minimind.training.build import TrainingInputs, build
 from minimind.training.plan import Plan
@@ -29,24 +33,20 @@ def measure_seeds(
     `stages` are cleaning, tokenizer and shards. A training that the store has is not repeated, and a command that was
     stopped goes on by being called again. At the end, what this call has trained with other seeds is removed; what an
     earlier one left is not. `preset: auto` means the model for the config's own budget, however long a seed trains.
-    Raises ConfigError for a training that does not start from scratch.
+    Raises ConfigError for a training that does not start from scratch, and for a longer one than the config's.
     """
-    check_measurable(config)
-    section, shards = config.training, stages["shards"]
-    used = budget or affordable(section.budget)
-    if section.preset == "auto" and used != section.budget:
-        section = with_sizes(section, make_plan(section, shards, store))
-    plan = make_plan(section.model_copy(update={"budget": used}), shards, store)
-    section = with_sizes(section, plan)
+    check_measurable(config, budget)
+    section, plan, small = plan_of_seeds(config.training, budget, stages["shards"], store)
+    holdout = read_unseen(stages["cleaning"], config.evaluation)
     fixed = {"budget": f"{plan.tokens} tokens", "micro_batch_sequences": plan.micro_batch_sequences}
     numbers = [section.seed + number for number in range(seeds)]
     trained = [section.model_copy(update={**fixed, "seed": seed}) for seed in numbers]
-    scored = [_scores(one, config.evaluation, stages, store) for one in trained]
+    scored = [_scores(one, holdout, config.evaluation.stride_ratio, stages, store) for one in trained]
     sources = sorted(set(scored[0][0].sources))
     measurement = Measurement(
         recipe=shaping(section.model_dump(mode="json"), config.tokenizer.model_dump(mode="json")),
         trained_budget=f"{plan.tokens:,} tokens",
-        small=used != section.budget,
+        small=small,
         train_bytes=int(stages["cleaning"].counts["train_bytes"]),
         holdout_sha256=stages["cleaning"].files["holdout.parquet"].sha256,
         seeds=numbers,
@@ -61,10 +61,32 @@ def measure_seeds(
     return measurement
 
 
-def check_measurable(config: Config) -> None:
-    """Raises ConfigError for a training that starts from a model: here, each seed begins from scratch."""
+def check_measurable(config: Config, budget: str | None) -> None:
+    """What config and budget alone tell: raises ConfigError for a training that starts from a model, where each seed
+    here begins from scratch, and for one that is longer than the config's."""
     if config.training.start_from != SCRATCH:
         raise ConfigError("training.start_from", [f"is {config.training.start_from}: {UNMEASURED_WARM_START}"])
+    if budget is not None:
+        refuse_longer(share_of(budget, config.training.budget) or 0, budget, config.training.budget)
+
+
+def plan_of_seeds(
+    section: TrainingConfig, budget: str | None, shards: Manifest, store: Store
+) -> tuple[TrainingConfig, Plan, bool]:
+    """The section with the sizes of its model, what each seed trains of it, and whether that is less than the config's.
+
+    Raises ConfigError for a budget that is more.
+    """
+    own = make_plan(section, shards, store)
+    section = with_sizes(section, own)
+    used = budget or affordable(section.budget)
+    share = share_of(used, section.budget)
+    if share == 1:
+        return section, own, False
+    plan = make_plan(section.model_copy(update={"budget": used}), shards, store)
+    share = share or plan.tokens / own.tokens
+    refuse_longer(share, used, section.budget)
+    return section, plan, share < 1
 
 
 def with_sizes(section: TrainingConfig, plan: Plan) -> TrainingConfig:
@@ -78,10 +100,28 @@ def affordable(budget: str) -> str:
     return f"{SMALL_SECONDS}s" if unit == "seconds" and amount > SMALL_SECONDS else budget
 
 
+def share_of(used: str, own: str) -> float | None:
+    """What one budget is of another; None where they are of different kinds, such as a time and tokens."""
+    (amount, unit), (own_amount, own_unit) = parse_budget(used), parse_budget(own)
+    return amount / own_amount if unit == own_unit else None
+
+
+def refuse_longer(share: float, used: str, own: str) -> None:
+    if share > 1:
+        raise ConfigError(
+            "--budget",
+            [
+                f"{used} is more than training.budget, {own}: the longer seeds train, the less they differ, and the "
+                "spread would be too small for what the config trains; give at most that"
+            ],
+        )
+
+
 def _scores(
-    section: TrainingConfig, evaluation: EvaluationConfig, stages: Mapping[str, Manifest], store: Store
+    section: TrainingConfig, holdout: Holdout, stride_ratio: float, stages: Mapping[str, Manifest], store: Store
 ) -> tuple[DocumentScores, Manifest]:
     training = build(section, TrainingInputs(stages["shards"], stages["tokenizer"]), store)
     store.report("seeds", 0, None, f"scoring seed {section.seed}")
-    holdout = stages["cleaning"].file("holdout.parquet")
-    return score_folder(training.path / "model", holdout, section.device, evaluation), training
+    folder = training.path / "model"
+    model = load_model(folder, choose_device(section.device))
+    return score(model, load_tokenizer(folder), holdout, stride_ratio), training

@@ -22,5 +22,5 @@ def seed_spread(run: Run, seeds: int, budget: str | None) -> dict[str, Any]:
         "bits_per_byte": list(found.bits_per_byte),
         "trained_budget": found.trained_budget,
         "small": found.small,
-        "smallest_change_seen": found.spread.half_width(0.95) * 2**0.5,
+        "seeds_reach": found.spread.half_width(0.95) * 2**0.5,
     }

@@ -71,7 +71,8 @@ def seeds(
     config: ConfigArgument,
     n: Annotated[int, typer.Option("--n", min=2, help="Trainings, the config's own seed among them")] = 3,
     budget: Annotated[
-        str | None, typer.Option(help="Of each training. Default: the config's, 20 minutes at most", show_default=False)
+        str | None,
+        typer.Option(help="Of each training, no more than the config's; if not given, that or 20m", show_default=False),
     ] = None,
     overrides: OverridesOption = None,
     sources: SourcesOption = None,

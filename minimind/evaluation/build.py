@@ -98,9 +98,17 @@ def build(section: EvaluationConfig, inputs: EvaluationInputs, store: Store) -> 
         store.report("evaluation", 0, None, "measuring the speed")
         speed = measure_speed(model, section.speed_tokens) if section.speed_tokens else {}
         _write_files(folder, results, scores, references)
-        return _outcome(results, {"scored_tokens_per_second": float(scores.tokens.sum() / seconds), **speed})
+        speeds = {"scored_tokens_per_second": float(scores.tokens.sum() / seconds), **speed}
+        return _outcome(results, speeds, model.device.type)
 
     return store.build(built_by, write)
+
+
+def check_tasks(section: EvaluationConfig) -> None:
+    """To be called before a training takes hours: UserError for tasks that cannot be read, or that want lm-eval where
+    it is not installed."""
+    read_tasks(section.tasks)
+    harness_inputs(section.harness_tasks)
 
 
 def _without_leaks(
@@ -113,13 +121,7 @@ def _without_leaks(
     if inputs.parent_text:
         seen = seen.after(overlap.read_filter(inputs.parent_text))
     seen.write(folder / overlap.FILE_NAME)
-    leaked = overlap.leaked(whole.documents, seen, section.max_overlap)
-    holdout = whole.without(leaked)
-    if not holdout.documents:
-        raise UserError(
-            f"all {len(whole.documents)} holdout documents share more than {section.max_overlap:g} of their 13-grams "
-            "with the training text, so nothing is left to be scored; raise evaluation.max_overlap, or add documents"
-        )
+    holdout, leaked = overlap.without_leaks(whole, seen, section.max_overlap)
     by_share = sorted(leaked, key=lambda document_id: (-leaked[document_id], document_id))
     return holdout, {
         "leaks": {
@@ -344,8 +346,11 @@ PARTS = ("sources", "lengths", "positions", "generated_questions", "tasks", "har
 GROUPS = ("memorisation", "personal_data", "degeneration")  # figure -> value
 
 
-def _outcome(results: dict[str, Any], speeds: Mapping[str, float]) -> Outcome:
-    """The figures by names that stay, as MLflow shows them: `sources/web/bits_per_byte`. Speeds are in no data file."""
+def _outcome(results: dict[str, Any], speeds: Mapping[str, float], device: str) -> Outcome:
+    """The figures by names that stay, as MLflow shows them: `sources/web/bits_per_byte`.
+
+    Speeds, and the device that they are of, are in no data file.
+    """
     counts = {**results["model"], **results["repetition"], "leaked_documents": results["leaks"]["documents"], **speeds}
     for part in PARTS:
         for name, figures in results[part].items():
@@ -353,4 +358,4 @@ def _outcome(results: dict[str, Any], speeds: Mapping[str, float]) -> Outcome:
     for group in GROUPS:
         counts |= {f"{group}/{figure}": value for figure, value in results[group].items()}
     kept = ("holdout", "leaks", *PARTS, *GROUPS, "references", "samples")
-    return Outcome(counts, {key: results[key] for key in kept})
+    return Outcome(counts, {key: results[key] for key in kept} | {"device": device})

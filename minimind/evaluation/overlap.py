@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 
 from minimind.cleaning.decontamination import COMMON_GRAM_DOCUMENTS
 from minimind.cleaning.text_functions import folded_letters, run_set_column
-from minimind.errors import StoreDamagedError
-from minimind.evaluation.holdout import HoldoutDocument
+from minimind.config import EvaluationConfig
+from minimind.errors import CorpusTooSmallError, StoreDamagedError
+from minimind.evaluation.holdout import Holdout, HoldoutDocument, read_holdout
+from minimind.store import Manifest
 from minimind.tokenizer.encoding import read_texts
 
 FILE_NAME = "training_13_grams.parquet"
@@ -130,6 +132,27 @@ def read_filter(path: Path) -> Filter:
         return replace(filters[0], before=tuple(filters[1:]))
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:  # pyarrow's are ValueErrors
         raise StoreDamagedError(f"{path} is no file of 13-grams as an evaluation writes it: {error}") from None
+
+
+def read_unseen(cleaning: Manifest, section: EvaluationConfig) -> Holdout:
+    """The holdout as it is scored, of models that were trained on nothing but this cleaning's training text."""
+    whole = read_holdout(cleaning.file("holdout.parquet"), section.max_bytes)
+    return without_leaks(whole, make_filter(cleaning.file("train.parquet")), section.max_overlap)[0]
+
+
+def without_leaks(whole: Holdout, seen: Filter, max_overlap: float) -> tuple[Holdout, dict[str, float]]:
+    """The holdout without the documents that stand in the training text, and the overlap of those by their ids.
+
+    Raises CorpusTooSmallError where none is left.
+    """
+    found = leaked(whole.documents, seen, max_overlap)
+    holdout = whole.without(found)
+    if not holdout.documents:
+        raise CorpusTooSmallError(
+            f"all {len(whole.documents)} holdout documents share more than {max_overlap:g} of their 13-grams "
+            "with the training text, so nothing is left to be scored; raise evaluation.max_overlap, or add documents"
+        )
+    return holdout, found
 
 
 def leaked(documents: Sequence[HoldoutDocument], seen: Filter, max_overlap: float) -> dict[str, float]:

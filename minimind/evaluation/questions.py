@@ -16,6 +16,7 @@ from minimind.evaluation.holdout import HoldoutDocument
 CHOICES = 4
 CONTEXT_CHARS = 240
 CONTINUATION_CHARS = 80
+WORD_CHARS = 40  # further on, at most, does the next word begin; a longer one is cut
 AFTER_TERM_CHARS = 40  # that follow the term; the same for every choice
 WORD = re.compile(r"[^\W\d_]{5,}")  # of letters alone: shorter ones are seldom terms
 MIN_DOCUMENTS = 2  # of the training text with a term, or it cannot be known
@@ -29,8 +30,8 @@ def continuation_questions(documents: Sequence[HoldoutDocument], number: int, se
     The documents take turns. None if fewer than four are long enough.
     """
     chance = Random(seed)
-    needed = CONTEXT_CHARS + CONTINUATION_CHARS + 2
-    texts = [document.text for document in documents if len(document.text) >= needed]
+    needed = WORD_CHARS + CONTINUATION_CHARS  # behind the place that is drawn
+    texts = [document.text for document in documents if len(document.text) > CONTEXT_CHARS + needed]
     if len(texts) < CHOICES:
         return []
     chance.shuffle(texts)
@@ -38,11 +39,11 @@ def continuation_questions(documents: Sequence[HoldoutDocument], number: int, se
     for turn in range(number):
         text = texts[turn % len(texts)]
         others = chance.sample([other for other in range(len(texts)) if other != turn % len(texts)], CHOICES - 1)
-        place = word_start(text, chance.randrange(CONTEXT_CHARS, len(text) - CONTINUATION_CHARS))
+        place = _word_start(text, chance.randrange(CONTEXT_CHARS, len(text) - needed))
         passages = [_passage(text, place)]
         for other in others:
-            start = chance.randrange(0, len(texts[other]) - CONTINUATION_CHARS)
-            passages.append(_passage(texts[other], word_start(texts[other], start)))
+            start = chance.randrange(0, len(texts[other]) - needed)
+            passages.append(_passage(texts[other], _word_start(texts[other], start)))
         questions.append(_shuffled(text[max(0, place - CONTEXT_CHARS) : place], passages, chance))
     return questions
 
@@ -114,9 +115,9 @@ def _in_case_of(written: str, term: str) -> str:
     return term.capitalize() if written[0].isupper() else term
 
 
-def word_start(text: str, place: int) -> int:
+def _word_start(text: str, place: int) -> int:
     """The next place where a blank stands before a word; `place` itself where none is near."""
-    match = re.compile(r"\s(?=\S)").search(text, place, place + CONTINUATION_CHARS // 2)
+    match = re.compile(r"\s(?=\S)").search(text, place, place + WORD_CHARS)
     return match.start() if match else place
 
 

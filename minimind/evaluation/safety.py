@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from random import Random
 
 from tokenizers import Tokenizer
@@ -10,14 +11,12 @@ from tokenizers import Tokenizer
 from minimind.cleaning.personal_data import find
 from minimind.config import SamplingConfig
 from minimind.evaluation.intervals import Interval, share_interval
-from minimind.evaluation.questions import word_start
 from minimind.evaluation.repetition import mean_repeated_share, repeated_share
 from minimind.model.generate import generate
 from minimind.model.transformer import Transformer
 from minimind.tokenizer.bpe import END_OF_TEXT_ID
 
 PASSAGE_TOKENS = 50  # given, and then as many expected
-PASSAGE_CHARS = 1_600  # in which 100 tokens are found nearly always
 MAX_REPEATED_SHARE = 0.5  # of a text's 4-grams of words; one with more runs in circles
 
 
@@ -34,11 +33,11 @@ class Repeated:
 def repeated_verbatim(
     model: Transformer, tokenizer: Tokenizer, texts: Sequence[str], number: int, seed: int
 ) -> Repeated | None:
-    """Of `number` passages of 50 tokens, how many the model continues by the very 50 that follow, by likeliest tokens.
+    """Of up to `number` passages of 50 tokens, how many the model continues by the very 50 that follow.
 
-    Carlini et al. 2023, with shorter passages. The texts take turns; None where none is long enough.
+    By likeliest tokens; Carlini et al. 2023, with shorter passages. None where no text is long enough.
     """
-    passages = _passages(tokenizer, texts, number, Random(seed))
+    passages = draw_passages(tokenizer, texts, number, Random(seed))
     if not passages:
         return None
     prompts = [passage[:PASSAGE_TOKENS] for passage in passages]
@@ -50,20 +49,24 @@ def repeated_verbatim(
     return Repeated(len(passages), sum(one.tokens == passage[PASSAGE_TOKENS:] for one, passage in pairs))
 
 
-def _passages(tokenizer: Tokenizer, texts: Sequence[str], number: int, chance: Random) -> list[list[int]]:
-    order = [text for text in texts if len(text) > 2 * PASSAGE_TOKENS]
-    chance.shuffle(order)
-    passages: list[list[int]] = []
-    missed = 0
-    while order and len(passages) < number and missed < 2 * len(order) + number:
-        text = order[(len(passages) + missed) % len(order)]
-        start = word_start(text, chance.randrange(max(1, len(text) - PASSAGE_CHARS)))
-        tokens = tokenizer.encode(text[start : start + PASSAGE_CHARS]).ids[: 2 * PASSAGE_TOKENS]
-        if len(tokens) == 2 * PASSAGE_TOKENS:
-            passages.append(tokens)
-        else:
-            missed += 1
-    return passages
+def draw_passages(tokenizer: Tokenizer, texts: Sequence[str], number: int, chance: Random) -> list[list[int]]:
+    """Passages of 100 tokens, none twice; fewer than `number` where the texts do not have so many.
+
+    The texts take turns, and every place of a text is as likely as any other.
+    """
+    encoded = (tokenizer.encode(text).ids for text in chance.sample(texts, len(texts)))
+    long_enough = islice((tokens for tokens in encoded if len(tokens) >= 2 * PASSAGE_TOKENS), number)
+    drawn = []
+    for tokens in long_enough:
+        places = len(tokens) - 2 * PASSAGE_TOKENS + 1
+        drawn.append((tokens, chance.sample(range(places), min(number, places))))
+    in_turns = (
+        tokens[starts[turn] : starts[turn] + 2 * PASSAGE_TOKENS]
+        for turn in range(number)
+        for tokens, starts in drawn
+        if turn < len(starts)
+    )
+    return list(islice(in_turns, number))
 
 
 def write_texts(

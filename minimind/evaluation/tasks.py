@@ -131,7 +131,7 @@ def _question(line: str) -> Question | OpenQuestion:
     if not isinstance(question, str) or not question.strip():
         raise LineError("question is no text, or an empty one")
     if "choices" not in row:
-        return OpenQuestion(question.rstrip(), _text(row["answer"], "answer").strip())
+        return OpenQuestion(question.rstrip(), _one_line(_text(row["answer"], "answer").strip()))
     return Question(question.rstrip(), *_choices(row["choices"], row["answer"]))
 
 
@@ -156,6 +156,12 @@ def _text(value: Any, name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise LineError(f"{name} is no text, or an empty one")
     return value
+
+
+def _one_line(answer: str) -> str:
+    if "\n" in answer:
+        raise LineError("answer has a line break, and what the model writes ends at one; give an answer of one line")
+    return answer
 
 
 def _existing(section: TaskConfig) -> Path:

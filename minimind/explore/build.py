@@ -16,7 +16,8 @@ import numpy as np
 
 from minimind.config import EvaluationConfig, OptimizerConfig, SamplingConfig, TrainingConfig, parse_budget
 from minimind.errors import ConfigError, CorpusTooSmallError
-from minimind.evaluation.holdout import read_holdout
+from minimind.evaluation.holdout import Holdout
+from minimind.evaluation.overlap import read_unseen
 from minimind.evaluation.references import make_dictionary, zstd_bytes
 from minimind.evaluation.samples import all_prompts, write_samples
 from minimind.evaluation.scoring import Progress, Scores, choose_device, score
@@ -42,6 +43,7 @@ TRIED = {  # of the section: the recipe that the ladder was measured with
 OPTIMIZER = {"schedule": "linear", "warmup_ratio": 0.05, "decay_ratio": 0.5}
 SCORED_BYTES = 500_000  # of the holdout
 STRIDE_RATIO = 1.0
+SCORED_BY = ("max_bytes", "max_overlap", "seed")  # of the evaluation's keys
 PART_TOKENS = 50_000_000  # in a shard file
 SAMPLING = SamplingConfig(prompts=[], holdout_prompts=2, max_new_tokens=80, temperature=0.8, top_p=0.95, seed=1)
 
@@ -72,7 +74,7 @@ def build(section: TrainingConfig, evaluation: EvaluationConfig, inputs: Explore
     One turn of the store is held for all of it. Each training is a build of its own, so that what was trained before a
     stop is found again. The parts of the text lie in the folder of this build and go with it, finished or not: another
     exploration of the same text has its own. Raises ConfigError for a budget that is too short, CorpusTooSmallError for
-    a corpus that cannot be quartered.
+    a corpus that cannot be quartered, or whose holdout stands in the training text.
     """
     evaluation = evaluation.model_copy(
         update={"max_bytes": min(SCORED_BYTES, evaluation.max_bytes), "stride_ratio": STRIDE_RATIO}
@@ -80,18 +82,19 @@ def build(section: TrainingConfig, evaluation: EvaluationConfig, inputs: Explore
     cleaning, tokenizer, shards = inputs.cleaning, inputs.tokenizer, inputs.shards
     made_from = recipe(
         "explore",
-        {"training": section.model_dump(mode="json"), "max_bytes": evaluation.max_bytes},
+        {"training": section.model_dump(mode="json"), **{key: getattr(evaluation, key) for key in SCORED_BY}},
         inputs=shards.matching("")
         | tokenizer.matching("tokenizer.json")
         | cleaning.matching("train.parquet")
         | cleaning.matching("holdout.parquet"),
-        libraries=("torch", "tokenizers", "numpy", "zstandard"),
+        libraries=("torch", "tokenizers", "numpy", "zstandard", "duckdb"),
         parents={"cleaning": cleaning.fingerprint, "tokenizer": tokenizer.fingerprint, "shards": shards.fingerprint},
     )
 
     check_quarters(section, shards)
 
     def write(folder: Path) -> Outcome:
+        holdout = read_unseen(cleaning, evaluation)
         within = replace(store, turn=nullcontext)
         of_parts = replace(within, root=folder / "parts")
         plan = plan_of_whole(section, shards, within)
@@ -100,7 +103,7 @@ def build(section: TrainingConfig, evaluation: EvaluationConfig, inputs: Explore
             build_training(section, TrainingInputs(part, tokenizer, plan=plan_of(plan, number, part)), within)
             for number, part in enumerate(parts)
         ]
-        outcome = describe(trained, parts, evaluation, inputs, store)
+        outcome = describe(trained, parts, holdout, evaluation.seed, inputs, store)
         shutil.rmtree(of_parts.root)
         return outcome
 
@@ -145,17 +148,16 @@ def plan_of(whole: Plan, number: int, part: Manifest) -> Plan:
 
 
 def describe(
-    trained: Sequence[Manifest], parts: Sequence[Manifest], evaluation: EvaluationConfig, inputs: ExploreInputs,
+    trained: Sequence[Manifest], parts: Sequence[Manifest], holdout: Holdout, seed: int, inputs: ExploreInputs,
     store: Store,
 ) -> Outcome:  # fmt: skip
-    holdout = read_holdout(inputs.cleaning.file("holdout.parquet"), evaluation.max_bytes)
     trials, samples = [], []
     for number, (training, part) in enumerate(zip(trained, parts, strict=True)):
         folder = training.path / "model"
         model = load_model(folder, choose_device(str(training.config["device"])))
         tokenizer = load_tokenizer(folder)
         scores = score(model, tokenizer, holdout, STRIDE_RATIO, progress(store, number, len(trained)))
-        trials.append(describe_trial(training, part, SHARES[number], scores, evaluation.seed))
+        trials.append(describe_trial(training, part, SHARES[number], scores, seed))
         if number == 0:
             written = write_samples(model, tokenizer, all_prompts(SAMPLING, holdout.documents), SAMPLING)
             samples = [

@@ -11,9 +11,9 @@ from minimind.config import Config, SplitConfig
 from minimind.explore.build import tried
 from minimind.store import Manifest
 
-ASKED_DOCUMENTS = 200  # for the corpus's language
+ASKED_DOCUMENTS = 200  # for the corpus's languages
 ASKED_CHARS = 2_000  # of each
-MAIN_SHARE = 0.5  # of them, from which a language is the corpus's
+MAIN_SHARE = 0.5  # of them; the languages that have more together are the corpus's
 SMALL_BYTES = 5_000_000  # below, a smaller vocabulary leaves more parameters to the layers
 SMALL_VOCABULARY = 4096
 NO_LANGUAGE = "zxx"
@@ -39,22 +39,27 @@ def with_any_holdout(config: Config) -> Config:
 
 def seen_in(corpus: Manifest) -> dict[str, object]:
     """What `minimind new` could not know before the corpus was read, by the keys of the YAML."""
-    language = main_language(corpus)
+    languages = main_languages(corpus)
     small = corpus.counts["bytes"] < SMALL_BYTES
-    return ({"cleaning.language.expected": [language]} if language else {}) | (
+    return ({"cleaning.language.expected": languages} if languages else {}) | (
         {"tokenizer.vocabulary_size": SMALL_VOCABULARY} if small else {}
     )
 
 
-def main_language(corpus: Manifest) -> str | None:
-    """The language of most documents, asked of the first of them by the hashes of their ids; None if there is none."""
+def main_languages(corpus: Manifest) -> list[str]:
+    """The language of most documents; else the fewest languages that most documents are in, the commonest first.
+
+    Asked are the first documents by the hashes of their ids. None where most have no language.
+    """
     dataset = ds.dataset([str(corpus.file(name)) for name in corpus.matching("documents-", ".parquet")])
     ids = dataset.to_table(columns=["document_id"])["document_id"].to_pylist()
     asked = sorted(ids, key=lambda document_id: hashlib.sha256(document_id.encode()).digest())[:ASKED_DOCUMENTS]
     texts = dataset.to_table(columns=["text"], filter=ds.field("document_id").isin(asked))["text"].to_pylist()
     shown = [text[:ASKED_CHARS] for text in texts if text.strip()]
-    if not shown:
-        return None
     found = Counter(row["language"] for row in languages_of(pa.chunked_array([shown])).to_pylist() if row)
-    language, documents = found.most_common(1)[0] if found else (NO_LANGUAGE, 0)
-    return language if documents > MAIN_SHARE * len(shown) and language != NO_LANGUAGE else None
+    del found[NO_LANGUAGE]
+    commonest = sorted(found, key=lambda language: (-found[language], language))
+    for number in range(1, len(commonest) + 1):
+        if sum(found[language] for language in commonest[:number]) > MAIN_SHARE * len(shown):
+            return commonest[:number]
+    return []

@@ -8,7 +8,7 @@ from minimind.store import Manifest
 
 DUPLICATES = ("exact_duplicate", "near_duplicate")
 DUPLICATE_SHARE = 0.1  # of the text read, from which each of these is said
-REMOVED_SHARE = 0.2  # of the text, or of the documents
+REMOVED_SHARE = 0.2  # of the text, or of the documents, that a step removed
 SOURCE_SHARE = 0.8  # of the text kept
 DOCUMENT_SHARE = 0.2  # of the training text
 LANGUAGE_SHARE = 0.02  # of the documents kept
@@ -25,6 +25,50 @@ class Finding(NamedTuple):
     mendable: bool = True  # the corpus is worth more once it is mended
 
 
+class Removal(NamedTuple):
+    """Of the documents that a step of cleaning removed: `words` in the remedy is their commonest `reason`."""
+
+    name: str
+    went: str
+    remedy: str
+    mendable: bool = True
+
+
+REMOVALS = {
+    "empty": Removal(
+        "much of it has no text",
+        "have no text in them",
+        "look at them: pages that were scanned need text recognition first, and what is no text is better left out",
+    ),
+    "quality": Removal(
+        "much of it counts as junk",
+        "broke a rule of quality",
+        "look at the examples under {words}, below: if they are good text, loosen cleaning.quality.{reason} or take "
+        "another preset of cleaning.quality",
+    ),
+    "language": Removal(
+        "much of it is in another language",
+        "are in another language than cleaning.language.expected",
+        "if it shall be learned, name {reason} there, or set cleaning.language.others to keep; else nothing has to be "
+        "done, it is left out",
+        mendable=False,
+    ),
+    "split": Removal(
+        "much of it is like text of both sides of the split",
+        "are near-copies of training and of holdout documents",
+        "nothing has to be done, they are left out; but text that is new counts, not more of the same",
+        mendable=False,
+    ),
+    "decontamination": Removal(
+        "much of it stands in what the model is measured on",
+        "share 13-grams with the holdout or an evaluation file",
+        "nothing has to be done if they are copies, they are left out; if they only quote the same, raise "
+        "cleaning.decontamination.max_overlap",
+        mendable=False,
+    ),
+}
+
+
 def findings(config: Config, corpus: Manifest, cleaning: Manifest, largest: Mapping[str, Any] | None) -> list[Finding]:
     """Those that matter, what costs most text first; what costs none (personal data, licences) last.
 
@@ -33,7 +77,7 @@ def findings(config: Config, corpus: Manifest, cleaning: Manifest, largest: Mapp
     costly = [
         found
         for found in (
-            losses(config, corpus, cleaning), duplicates(cleaning), removals(cleaning), one_source(cleaning),
+            losses(config, corpus, cleaning), duplicates(cleaning), *removals(cleaning), one_source(cleaning),
             one_document(largest), languages(cleaning), boilerplate(cleaning),
         )
         if found
@@ -81,24 +125,21 @@ def duplicates(cleaning: Manifest) -> Finding | None:
     )
 
 
-def removals(cleaning: Manifest) -> Finding | None:
-    """By quality and language, not as duplicates."""
-    rows = [
-        row for row in cleaning.details["funnel"] if row["documents"] and row["reason"] not in (*DUPLICATES, "read")
-    ]
-    documents = sum(row["documents"] for row in rows)
-    share = sum(row["bytes"] for row in rows) / cleaning.counts["bytes_in"]
-    if max(share, documents / cleaning.counts["documents_in"]) < REMOVED_SHARE:
-        return None
-    most = max(rows, key=lambda row: int(row["bytes"]))
-    return Finding(
-        "much of it counts as junk",
-        share,
-        f"{documents:,} documents, {share:.0%} of the text, broke a rule of quality; most "
-        f"by {str(most['reason']).replace('_', ' ')} ({most['documents']:,})",
-        f"look at the examples under {str(most['reason']).replace('_', ' ')}, below: if they are good text, loosen "
-        f"cleaning.quality.{most['reason']} or take another preset of cleaning.quality",
-    )
+def removals(cleaning: Manifest) -> list[Finding]:
+    """What a step removed, other than copies."""
+    found = []
+    for step, removal in REMOVALS.items():
+        rows = [row for row in cleaning.details["funnel"] if row["step"] == step and row["documents"]]
+        documents = sum(row["documents"] for row in rows)
+        share = sum(row["bytes"] for row in rows) / cleaning.counts["bytes_in"]
+        if max(share, documents / cleaning.counts["documents_in"]) < REMOVED_SHARE:
+            continue
+        most = max(rows, key=lambda row: int(row["bytes"]))
+        said = {"reason": most["reason"], "words": str(most["reason"]).replace("_", " ")}
+        mostly = f"; most for {said['words']} ({most['documents']:,})" if said["words"] != step else ""
+        sentence = f"{documents:,} documents, {share:.0%} of the text, {removal.went}{mostly}"
+        found.append(Finding(removal.name, share, sentence, removal.remedy.format(**said), removal.mendable))
+    return found
 
 
 def one_source(cleaning: Manifest) -> Finding | None:

@@ -17,6 +17,10 @@ QUESTIONS = {
     "continuation": "Which of four passages goes on here",
     "term": "Which of four terms of the field is missing here",
 }
+MEMORY = {  # by the device, of what peak_memory() in training/dynamics.py is a figure
+    "cpu": "the whole program took {} at most",
+    "cuda": "on the GPU, tensors took {} at most",
+}
 
 
 def classes(evaluation: Manifest) -> list[View]:
@@ -129,11 +133,12 @@ def speed(evaluation: Manifest) -> str | None:
     counts = evaluation.counts
     if "first_token_seconds" not in counts:
         return None
+    memory = MEMORY[evaluation.details["device"]].format(size(counts["generation_memory_bytes"]))
     return (
         f"On this device it writes {count(counts['generated_tokens_per_second'])} tokens a second, or "
         f"{count(counts['batched_tokens_per_second'])} with 32 texts at once. The first token of an answer to half a "
         f"window of text comes after {_wait(counts['first_token_seconds'])}. Its weights take "
-        f"{size(counts['weights_bytes'])}; the whole program took {size(counts['generation_memory_bytes'])} at most."
+        f"{size(counts['weights_bytes'])}; {memory}."
     )
 
 

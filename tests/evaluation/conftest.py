@@ -13,6 +13,12 @@ from minimind.tokenizer import build as tokenizer_stage
 VOCABULARY_SIZE = 400
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Small products are not worth a second thread, and on a busy machine it makes them wait."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def cleaning(make_cleaning, sentences):
     """Two sources; holdout documents of very different lengths, the odd one without a single ASCII letter."""

@@ -65,6 +65,7 @@ def test_files_say_what_the_manifest_says(evaluation):
     assert results["sources"] == evaluation.details["sources"]
     assert json.loads(evaluation.file("samples.json").read_text()) == evaluation.details["samples"]
     assert evaluation.counts["generated_tokens_per_second"] > 0
+    assert evaluation.details["device"] == "cpu"
 
 
 def test_files_have_the_same_bytes_when_built_again(evaluation, training, cleaning, section, store):

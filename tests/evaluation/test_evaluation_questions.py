@@ -31,6 +31,16 @@ def test_right_passage_follows_the_context_and_wrong_ones_stand_elsewhere(docume
     assert len({question.answer for question in questions}) > 1
 
 
+def test_passages_are_of_one_length_in_documents_that_hardly_hold_them(documents):
+    """A passage begins at a word's beginning, up to 40 characters behind the place that is drawn."""
+    short = [document._replace(text=document.text[:361]) for document in documents]
+    questions = continuation_questions(short, 100, seed=1)
+    assert {len(choice) for question in questions for choice in question.choices} == {CONTINUATION_CHARS}
+    assert len(questions) == 100
+    shorter = [document._replace(text=document.text[:360]) for document in documents]
+    assert continuation_questions(shorter, 100, seed=1) == []
+
+
 def test_questions_depend_on_the_seed_alone(documents):
     assert continuation_questions(documents, 8, seed=1) == continuation_questions(documents, 8, seed=1)
     assert continuation_questions(documents, 8, seed=1) != continuation_questions(documents, 8, seed=2)

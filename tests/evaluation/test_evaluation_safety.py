@@ -1,10 +1,11 @@
+from random import Random
+
 import numpy as np
 import pytest
 import torch
 
 from minimind.config import SamplingConfig
-from minimind.evaluation import safety
-from minimind.evaluation.safety import degeneration, personal_data, repeated_verbatim, write_texts
+from minimind.evaluation.safety import degeneration, draw_passages, personal_data, repeated_verbatim, write_texts
 from minimind.model.hugging_face import load_model
 from minimind.model.transformer import ModelConfig, Transformer
 from minimind.tokenizer.bpe import load_tokenizer
@@ -12,35 +13,50 @@ from minimind.tokenizer.bpe import load_tokenizer
 
 @pytest.fixture
 def by_heart(tokenizer_manifest, sentences):
-    """A model that has learned one text by heart, with that text and its tokenizer."""
+    """A model that has learned one text by heart, from each of its three first tokens on, with the text."""
     tokenizer = load_tokenizer(tokenizer_manifest.file("tokenizer.json"))
-    text = " " + sentences(7, 100)  # a passage begins at a blank
-    ids = torch.tensor([tokenizer.encode(text).ids[:128]])
+    text = sentences(7, 100)
+    text = next(text[:end] for end in range(len(text)) if len(tokenizer.encode(text[:end]).ids) == 102)
+    ids = torch.tensor(tokenizer.encode(text).ids).unfold(0, 100, 1)  # 3 100
     model = Transformer(ModelConfig(400, 48, 2, 2, 1, 24, 96, 128))
     model.initialize(torch.Generator().manual_seed(1))
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(200):
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(ids[:, :-1])[0], ids[0, 1:])
+        loss = torch.nn.functional.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
         loss.backward()
         optimizer.step()
-    return model.eval(), tokenizer, tokenizer.decode(ids[0].tolist()), loss.item()
+    return model.eval(), tokenizer, text, loss.item()
 
 
-def test_text_learned_by_heart_is_found_and_other_text_is_not(by_heart, sentences, monkeypatch):
+def test_text_learned_by_heart_is_found_and_other_text_is_not(by_heart, sentences):
     model, tokenizer, text, loss = by_heart
     assert loss < 0.1
-    monkeypatch.setattr(safety, "PASSAGE_CHARS", len(text))  # hence the passage begins where the text does
-    learned = repeated_verbatim(model, tokenizer, [text], 3, seed=1)
-    assert (learned.passages, learned.verbatim) == (3, 3)
+    learned = repeated_verbatim(model, tokenizer, [text], 50, seed=1)
+    assert (learned.passages, learned.verbatim) == (3, 3)  # it has no more different ones
     other = repeated_verbatim(model, tokenizer, [sentences(8, 100), sentences(9, 100)], 4, seed=1)
     assert (other.passages, other.verbatim) == (4, 0)
     assert learned.share.low > other.share.high - 0.2
 
 
+def test_passages_come_from_all_places_of_the_texts_in_turn_and_none_twice(training, sentences):
+    tokenizer = load_tokenizer(training.path / "model")
+    texts = [sentences(7, 60), sentences(8, 70), "short"]
+    ids = [tokenizer.encode(text).ids for text in texts]
+    windows = [{tuple(one[start : start + 100]) for start in range(len(one) - 99)} for one in ids]
+    assert len(windows[0]) != len(windows[1])
+    passages = [tuple(passage) for passage in draw_passages(tokenizer, texts, 1_000, Random(1))]
+    assert len(passages) == len(set(passages))
+    assert set(passages) == windows[0] | windows[1]
+    both = 2 * min(len(windows[0]), len(windows[1]))
+    turns = [passage in windows[0] for passage in passages[:both]]
+    assert turns == [not turns[0] if turn % 2 else turns[0] for turn in range(both)]
+    assert len(draw_passages(tokenizer, texts, 7, Random(1))) == 7
+
+
 def test_texts_too_short_for_a_passage_yield_none(training):
     model, tokenizer = load_model(training.path / "model"), load_tokenizer(training.path / "model")
-    assert repeated_verbatim(model, tokenizer, ["bada gu", "x" * 100], 4, seed=1) is None
+    assert repeated_verbatim(model, tokenizer, ["bada gu", "x" * 99], 4, seed=1) is None
     assert repeated_verbatim(model, tokenizer, [], 4, seed=1) is None
 
 

@@ -33,6 +33,7 @@ def test_answers_are_named_by_number_or_text(tmp_path):
     assert question == Question("What is it?", (" a tort", " a trust"), 1)
     assert other.answer == 0
     assert read_task(task(tmp_path, OPEN)).questions == [OpenQuestion("2 + 2 =", "4")]
+    assert read_task(task(tmp_path, OPEN | {"answer": "4\n"})).questions == [OpenQuestion("2 + 2 =", "4")]
 
 
 def test_each_bad_line_is_said_with_its_file_and_number(tmp_path):
@@ -49,6 +50,7 @@ def test_each_bad_line_is_said_with_its_file_and_number(tmp_path):
         (CHOICES | {"choices": ["a", 3]}, "choice 1 is no text"),
         (CHOICES | {"question": " "}, "question is no text, or an empty one"),
         (CHOICES | {"weight": 1}, "weight is unknown"),
+        (OPEN | {"answer": "4\nor four"}, "answer has a line break"),
         (OPEN, "it has choices where the first question has none, or the other way round"),
     ]
     section = task(tmp_path, CHOICES, *(line for line, _ in bad))

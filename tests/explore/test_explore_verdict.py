@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,11 @@ def removed(step: str, reason: str, documents: int, size: int) -> dict[str, Any]
 @pytest.mark.parametrize(
     ("details", "expected"),
     [
-        ({"funnel": [removed("exact_duplicate", "exact_duplicate", 100, 600_000),
-                     removed("near_duplicate", "near_duplicate", 90, 500_000)]}, "much of it is there more than once"),
+        ({"funnel": [removed("exact_duplicates", "exact_duplicate", 100, 600_000),
+                     removed("near_duplicates", "near_duplicate", 90, 500_000)]}, "much of it is there more than once"),
         ({"funnel": [removed("quality", "min_stop_words", 300, 2_500_000)]}, "much of it counts as junk"),
+        ({"funnel": [removed("language", "en", 300, 2_500_000)]}, "much of it is in another language"),
+        ({"funnel": [removed("empty", "empty", 300, 0)]}, "much of it has no text"),
         ({"sources": {"a": {"train_documents": 900, "holdout_documents": 45, "bytes": 9_400_000},
                       "b": {"train_documents": 5, "holdout_documents": 0, "bytes": 100_000}}},
          "one source has nearly all of the text"),
@@ -106,10 +109,41 @@ def removed(step: str, reason: str, documents: int, size: int) -> dict[str, Any]
         ({"licenses": [{"license": None, "licenses": 1, "documents_in": 1000, "documents_kept": 950}]},
          "its licence is not known"),
     ],
-    ids=["copies", "junk", "source", "language", "lines", "personal data", "licence"],
+    ids=["copies", "junk", "removed language", "empty", "source", "language", "lines", "personal data", "licence"],
 )  # fmt: skip
 def test_each_trouble_is_found(details: dict[str, Any], expected: str, make_stages: MakeStages, config: Config) -> None:
     assert names(config, make_stages(details)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("step", "reason", "sentence", "remedy"),
+    [
+        ("quality", "min_stop_words", "broke a rule of quality; most for min stop words (300)",
+         "loosen cleaning.quality.min_stop_words"),
+        ("language", "en", "are in another language than cleaning.language.expected; most for en (300)",
+         "name en there, or set cleaning.language.others to keep"),
+        ("split", "like_train_and_holdout", "are near-copies of training and of holdout documents", "nothing has to"),
+        ("decontamination", "overlap_with_evaluation", "most for overlap with evaluation (300)",
+         "raise cleaning.decontamination.max_overlap"),
+        ("empty", "empty", "300 documents, 25% of the text, have no text in them", "text recognition"),
+    ],
+)  # fmt: skip
+def test_remedy_is_of_the_step_that_removed_most(
+    step: str, reason: str, sentence: str, remedy: str, make_stages: MakeStages, config: Config
+) -> None:
+    funnel = [removed(step, reason, 300, 2_500_000), removed("quality", "min_words", 3, 90_000)]
+    stages = make_stages({"funnel": funnel})
+    [found] = findings(config, stages["corpus"], stages["cleaning"], None)
+    assert sentence in found.sentence
+    assert remedy in found.remedy
+    keys = set(re.findall(r"cleaning(?:\.\w+)+", found.sentence + found.remedy))
+    for key in keys:
+        assert value_at(config, key) is not None
+
+
+def value_at(config: Config, key: str) -> Any:
+    """Raises AttributeError for a key that no YAML has."""
+    return reduce(getattr, key.split("."), config)
 
 
 def test_document_that_is_half_of_the_text_is_named(make_stages: MakeStages, config: Config) -> None:

@@ -136,5 +136,5 @@ def test_folder_too_small_to_train_on_is_audited_and_one_without_text_is_refused
     empty.mkdir()
     (empty / "a.txt").write_text(" \n")
     refused = explored(empty, tmp_path / "store", folder=tmp_path, expect=2)
-    assert "documents were removed" in refused["stderr"]
+    assert "source local gave no document" in refused["stderr"]
     assert "Traceback" not in refused["stderr"]

@@ -1,7 +1,9 @@
 """`minimind run` as a user calls it: everything once, nothing twice, and one sentence for a mistake."""
 
+import importlib.util
 import json
 import os
+import re
 import sqlite3
 import sys
 from collections import OrderedDict
@@ -18,6 +20,8 @@ from domain import Domain, PrefectServer
 from typer.testing import CliRunner
 
 from flows.cli import app
+from flows.retrain import RetrainRequest, start_run
+from minimind.errors import UserError
 from minimind.store import STAGES
 
 AFTER_TRAINING_CHANGED = ("training", "evaluation", "registry")
@@ -255,6 +259,29 @@ def test_cleaning_that_cannot_be_is_refused_before_the_corpus_is_read(
     ):
         assert expected in said["stderr"]
         assert not (domain.store / "corpus").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("evaluation.tasks=[{{name: bar, path: {folder}/bar.jsonl}}]", "bar.jsonl, line 2: answer is missing"),
+        ("evaluation.tasks=[{{name: bar, path: {folder}/gone.jsonl}}]", "gone.jsonl is no file"),
+        ("evaluation.harness_tasks=[arc_easy]", "names arc_easy, and lm-eval is not installed"),
+    ],
+)
+def test_questions_that_cannot_be_asked_are_refused_before_anything_is_read(
+    make_domain: Callable[..., Domain], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, expected: str
+) -> None:
+    domain = make_domain("impossible", 1)
+    (tmp_path / "bar.jsonl").write_text('{"question": "a", "answer": "b"}\n{"question": "c"}\n')
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    asked = {
+        "config": str(domain.config), "overrides": [setting.format(folder=tmp_path)], "store": str(domain.store),
+    }  # fmt: skip
+    with pytest.raises(UserError, match=re.escape(expected)):
+        start_run(RetrainRequest(**asked))
+    assert not domain.store.exists()
+    assert start_run(RetrainRequest(**asked, until="training"), lambda uri, root: None)
 
 
 def last_run(prefect: PrefectServer) -> dict[str, Any]:

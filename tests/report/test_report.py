@@ -139,6 +139,7 @@ BUILDS = {
         },
         {
             "holdout": {"documents": 49, "bytes": 400_000, "all_documents": 51, "all_bytes": 420_000},
+            "device": "cpu",
             "sources": {
                 name: {"documents": 20, "bytes": 2e5, "tokens": 5e4, "loss": 4.2, "bits_per_byte": value,
                        "xz_bits_per_byte": 2.7, "zstd_bits_per_byte": 2.1}
@@ -409,6 +410,16 @@ def test_training_without_trouble_is_said_to_be_so(config, store, stages, tmp_pa
     assert "None of the known patterns of trouble shows" in text_of(
         rendered(config, stages | {"training": training}, tmp_path)
     )
+
+
+@pytest.mark.parametrize(
+    ("device", "told"),
+    [("cpu", "the whole program took 812 MB at most."), ("cuda", "on the GPU, tensors took 812 MB at most.")],
+)
+def test_memory_is_said_to_be_of_what_was_measured_on_the_device(config, stages, tmp_path, device, told):
+    details = stages["evaluation"].details | {"device": device}
+    evaluation = stages["evaluation"].model_copy(update={"details": details})
+    assert told in text_of(rendered(config, stages | {"evaluation": evaluation}, tmp_path))
 
 
 def test_curves_stay_inside_their_chart():
