@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.system import installation, soak
+from tests.system import growth, patience, soak
 
 END = 1_000_000.0  # when the schedules were paused
 
@@ -39,7 +39,7 @@ class Planned:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installation, "PATIENCE", 0.0)
+    monkeypatch.setattr(patience, "PATIENCE", 0.0)
 
 
 def test_run_that_was_due_and_never_came_is_a_leak() -> None:
@@ -63,8 +63,8 @@ def test_time_of_the_schedule_without_a_run_is_a_leak(times: tuple[float, ...], 
 
 def test_memory_that_grows_is_a_leak_and_a_service_unseen_is_none() -> None:
     samples = [{"memory_mb MLflow": 100.0 + 20 * number, "memory_mb worker": 50.0} for number in range(16)]
-    assert soak.grown(samples) == ["MLflow grew from 210 to 370 MB"]
-    assert soak.grown(samples[:1]) == soak.grown([{}, {}, {}, {"memory_mb worker": 50.0}]) == []
+    assert growth.grown(samples) == ["MLflow grew from 210 to 370 MB"]
+    assert growth.grown(samples[:1]) == growth.grown([{}, {}, {}, {"memory_mb worker": 50.0}]) == []
 
 
 def test_soak_too_short_to_tell_anything_is_refused() -> None:
