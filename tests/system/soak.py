@@ -8,6 +8,7 @@ leaked: a process, a slot, a run that never ended, a run that was due and never 
 
 import argparse
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -84,7 +85,8 @@ def soak(minutes: float, seed: int, folder: Path, log: Callable[[str], None]) ->
         with failures_told(found):
             count(installation, began, found)
         if found.leaks:
-            say(f"the end of Prefect's log:\n{log_path(installation.store.root, 'Prefect').read_text()[-5000:]}")
+            written = log_path(installation.store.root, "Prefect").read_text(errors="replace")
+            say(f"the end of Prefect's log:\n{written[-5000:]}")
     return found
 
 
@@ -93,7 +95,7 @@ def failures_told(found: Soak) -> Iterator[None]:
     """What did not come in time, and a server that answers to nothing, are leaks: the figures are told all the same."""
     try:
         yield
-    except (AssertionError, httpx.HTTPError) as error:
+    except (AssertionError, httpx.HTTPError, subprocess.TimeoutExpired) as error:
         first_line = (str(error).splitlines() or [""])[0]
         found.leaks.append(first_line if isinstance(error, AssertionError) else f"{type(error).__name__}: {first_line}")
 
