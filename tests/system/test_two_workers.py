@@ -53,9 +53,9 @@ def test_two_workers_build_each_stage_once(
 def one_run_each(
     installation: Installation, second: psutil.Process, name: str, config: Path, deployments: tuple[str, str]
 ) -> list[dict[str, Any]]:
-    """The runs once they have ended: the second worker's, then the first one's. Each takes what it alone can take.
+    """The runs once they have ended: the second worker's, then the first one's.
 
-    A worker that stands still takes nothing, and what it has started works on.
+    One worker stands still until the other has started its run: it takes nothing, and what it had started works on.
     """
     first = installation.service("worker")
     assert first, "worker is not up"
@@ -65,11 +65,7 @@ def one_run_each(
             send([still], signal.SIGSTOP)
             send([awake], signal.SIGCONT)
             runs.append(run := installation.start_run(config, deployment, until="training"))
-            wait_until(
-                lambda run=run, worker=worker: taken_by(installation.run(run)) == worker,
-                240,
-                f"run that {worker} takes",
-            )
+            wait_until(lambda run=run: installation.run(run)["start_time"], 240, f"run that {worker} starts")
     finally:
         send([first, second], signal.SIGCONT)
     return [installation.finish(run) for run in runs]
