@@ -380,7 +380,7 @@ MONDAY, TUESDAY = (format_datetime(datetime(2026, 6, day, tzinfo=UTC), usegmt=Tr
     ids=["length", "etag", "time"],
 )
 def test_rest_of_another_file_than_the_one_begun_is_not_appended(server, build_corpus, texts, begun, longer, said):
-    content = b"%07d\n" * 100_000
+    content = b"A line.\n" * 100_000
     length = len(content) + longer
 
     def rest_of_another(handler):
