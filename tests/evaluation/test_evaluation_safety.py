@@ -21,7 +21,7 @@ def by_heart(tokenizer_manifest, sentences):
     model = Transformer(ModelConfig(400, 48, 2, 2, 1, 24, 96, 128))
     model.initialize(torch.Generator().manual_seed(1))
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-    for _ in range(200):
+    for _ in range(120):
         optimizer.zero_grad()
         loss = torch.nn.functional.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
         loss.backward()
