@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,12 +29,12 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0
 PAUSE_SECONDS = (0.0, 2.0, 10.0, 30.0, 60.0, 120.0)  # before each try in a row; after the last one it gives up
 TRIES = len(PAUSE_SECONDS)
-STEADY_SECONDS = 300.0  # alive for so long, a service's next death is its first again
+STEADY_SECONDS = 30.0  # healthy so long after its start, a service can start: its next death is its first again
 
 
 @dataclass
 class Restarts:
-    """Of one service: how often in a row, and when the next may be."""
+    """Of one service: how often in a row, none of which has led to a healthy one, and when the next may be."""
 
     tries: int = 0
     tried_at: float = float("-inf")  # monotonic
@@ -41,13 +42,16 @@ class Restarts:
 
     def is_due(self, now: float) -> bool:
         """Whether to start it now; sets `gave_up` when it has died once more after the last try."""
-        if now - self.tried_at > STEADY_SECONDS:
-            self.tries = 0
         self.gave_up = self.gave_up or self.tries == len(PAUSE_SECONDS)
         if self.gave_up or now - self.tried_at < PAUSE_SECONDS[self.tries]:
             return False
         self.tries, self.tried_at = self.tries + 1, now
         return True
+
+    def note_alive(self, is_healthy: Callable[[], bool], now: float) -> None:
+        """Forgets the tries where the last one led to a service that works; what ends it later is another thing."""
+        if self.tries and now - self.tried_at >= STEADY_SECONDS and is_healthy():
+            self.tries = 0
 
 
 class Keeper:
@@ -73,15 +77,20 @@ class Keeper:
         recorded, described = servers.recorded_servers(self.root), place.services()
         kept = [server for server in recorded if server.name in described and server.name != KEEPER]
         for position, server in enumerate(kept):
-            if not server.is_alive():
+            if server.is_alive():
+                self.restarts_of(server.name).note_alive(described[server.name].is_healthy, time.monotonic())
+            else:
                 if all(described[earlier.name].is_healthy() for earlier in kept[:position]):
                     self.restart(server.name, time.monotonic())
                 break
         if "Prefect" in servers.running_servers(self.root):
             self.end_dead_runs(place)
 
+    def restarts_of(self, name: str) -> Restarts:
+        return self.restarts.setdefault(name, Restarts())
+
     def restart(self, name: str, now: float) -> None:
-        restarts = self.restarts.setdefault(name, Restarts())
+        restarts = self.restarts_of(name)
         if restarts.gave_up:
             return
         if restarts.is_due(now):

@@ -24,10 +24,29 @@ def test_service_that_dies_again_and_again_is_left_after_growing_pauses() -> Non
     assert pauses == sorted(pauses)
 
 
-def test_service_that_was_up_for_long_is_started_at_once_though_it_died_often() -> None:
-    restarts = keeper.Restarts(tries=keeper.TRIES, tried_at=0.0)
-    assert restarts.is_due(keeper.STEADY_SECONDS + 1)
-    assert not restarts.gave_up
+def test_service_that_became_healthy_is_started_at_once_however_often_it_is_killed() -> None:
+    restarts, now = keeper.Restarts(), 0.0
+    for _ in range(3 * keeper.TRIES):
+        assert restarts.is_due(now)
+        now += keeper.STEADY_SECONDS
+        restarts.note_alive(lambda: True, now)
+
+
+def test_service_that_lives_for_long_and_never_becomes_healthy_is_left() -> None:
+    restarts, now = keeper.Restarts(), 0.0
+    while restarts.is_due(now):
+        now += 10 * keeper.STEADY_SECONDS
+        restarts.note_alive(lambda: False, now)
+    assert restarts.gave_up
+    restarts.note_alive(lambda: True, now)
+    assert not restarts.is_due(now), "it is for a person to mend"
+
+
+def test_service_is_not_taken_for_healthy_in_the_first_seconds_of_a_start() -> None:
+    restarts = keeper.Restarts()
+    assert restarts.is_due(0.0)
+    restarts.note_alive(lambda: True, keeper.STEADY_SECONDS - 1)
+    assert restarts.tries == 1
 
 
 class Api:
