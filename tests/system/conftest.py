@@ -1,6 +1,5 @@
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -8,8 +7,17 @@ import pytest
 from flows.postgres import programs
 from minimind.errors import ServerError
 from tests.system.checks import assert_all_is_well
-from tests.system.installation import Installation, Undisturbed
+from tests.system.installation import Installation
+from tests.system.patience import PATIENCE
 from tests.system.results import Results
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The limits of whole tests are for busy machines as long as those of what they wait for."""
+    here = Path(__file__).parent
+    for item in items:
+        if (limit := item.get_closest_marker("timeout")) and here in item.path.parents:
+            item.add_marker(pytest.mark.timeout(limit.args[0] * PATIENCE), append=False)
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +25,8 @@ def installation(
     tmp_path_factory: pytest.TempPathFactory, sentences: Callable[[int, int], str]
 ) -> Iterator[Installation]:
     """One that all faults share: after each, it has to be as it was before."""
-    yield from up_and_down(Installation(tmp_path_factory.mktemp("system"), sentences))
+    with Installation(tmp_path_factory.mktemp("system"), sentences).while_up() as installation:
+        yield installation
 
 
 @pytest.fixture(scope="session")
@@ -29,28 +38,8 @@ def team(sentences: Callable[[int, int], str]) -> Iterator[Installation]:
         pytest.skip(str(error))
     with tempfile.TemporaryDirectory(prefix="minimind-system-") as folder:
         Path(folder).chmod(0o755)
-        yield from up_and_down(Installation(Path(folder), sentences, profile="team"))
-
-
-def up_and_down(installation: Installation) -> Iterator[Installation]:
-    try:
-        installation.up()
-        yield installation
-    finally:
-        installation.down()
-
-
-@pytest.fixture(scope="session")
-def undisturbed(installation: Installation) -> Undisturbed:
-    """(last stage) -> what a run without a fault publishes. A domain's name is in no byte of it."""
-
-    @cache
-    def publish(until: str) -> dict[str, str]:
-        installation.forget_builds()
-        installation.complete(installation.config("undisturbed"), until=until)
-        return installation.published("undisturbed")
-
-    return publish
+        with Installation(Path(folder), sentences, profile="team").while_up() as team:
+            yield team
 
 
 @pytest.fixture(scope="session")

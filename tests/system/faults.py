@@ -7,13 +7,12 @@ The fault then meets a frozen run, and only afterwards it is let go on, or found
 import json
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
-from tests.system.installation import Installation, RunProcesses, wait_until
+from tests.system.fleeting import kill, send
+from tests.system.installation import Installation, RunProcesses
+from tests.system.patience import wait_until
 
 UNTIL = {"cleaning": "shards", "training": "training"}  # the stage in which a run is hurt -> the last that it is to run
 
@@ -29,23 +28,13 @@ class Caught:
     checkpoint: int  # the last whole one's step
 
     def let_go(self) -> None:
-        for process in self.processes.all:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGCONT)
-
-    def kill(self, *processes: psutil.Process) -> None:
-        """SIGKILL to all of them before one can do anything about another's end."""
-        for process in processes:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(processes, timeout=10)
+        send(self.processes.all, signal.SIGCONT)
 
     def kill_service(self, name: str) -> None:
-        """With the processes that serve for it; not with the runs that a worker has started."""
-        process = self.installation.service(name)
-        assert process, f"{name} is not up"
-        family = [process] if name == "worker" else [process, *process.children(recursive=True)]
-        self.kill(*family)
+        """With the processes that serve for it."""
+        serving = self.installation.serving(name)
+        assert serving, f"{name} is not up"
+        kill(serving)
 
 
 @dataclass(frozen=True)
@@ -65,8 +54,8 @@ def cancel(caught: Caught) -> None:
 
 
 FAULTS = (
-    Fault("training process killed", lambda it: it.kill(*it.processes.training), "FAILED", ("training",)),
-    Fault("flow killed", lambda it: it.kill(*it.processes.flow), "CRASHED"),
+    Fault("training process killed", lambda it: kill(it.processes.training), "FAILED", ("training",)),
+    Fault("flow killed", lambda it: kill(it.processes.flow), "CRASHED"),
     Fault("worker killed", lambda it: it.kill_service("worker")),
     Fault("worker and flow killed", lambda it: kill_worker_and_flow(it), "CRASHED"),
     Fault("Prefect server killed", lambda it: it.kill_service("Prefect")),
@@ -79,7 +68,7 @@ FAULTS = (
 def kill_worker_and_flow(caught: Caught) -> None:
     """The worker first: nobody may tell the server how the flow ended."""
     caught.kill_service("worker")
-    caught.kill(*caught.processes.flow)
+    kill(caught.processes.flow)
 
 
 def kill_with_keeper(caught: Caught) -> None:
@@ -98,8 +87,7 @@ def catch(installation: Installation, run: str, stage: str) -> Caught:
     wait_until(lambda: is_at(root, stage), 120, f"{stage} at work", pause=0.005)
     flow.send_signal(signal.SIGSTOP)
     processes = installation.processes_of(run)
-    for process in processes.training:
-        process.send_signal(signal.SIGSTOP)
+    send(processes.training, signal.SIGSTOP)
     assert bool(processes.training) == (stage == "training")
     assert building(root, stage), f"{stage} was over before the run could be stopped"
     folder = building(root, "training")

@@ -1,10 +1,66 @@
-"""Memory and disk over the time of a soak, as one SVG."""
+"""Memory and disk over the time of a soak: samples of them, what only grew, and all of it as one SVG."""
 
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from xml.sax.saxutils import escape
+
+import psutil
+
+from tests.system.fleeting import files_below
+from tests.system.installation import Installation
+
+SERVICES = ("Prefect", "MLflow", "worker", "keeper")
+MAX_GROWTH = 1.5  # of the memory of the services, last quarter against the second
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT = 420, 200, 50, 30, 130
 COLOURS = ("#3465a4", "#cc7a00", "#4e9a06", "#a40000", "#75507b", "#555753")
+
+
+def memory(installation: Installation) -> dict[str, float]:
+    """Resident MB of each service that is alive, with the processes that serve for it; not of runs."""
+    found = {}
+    for name in SERVICES:
+        with suppress(psutil.Error):
+            if serving := installation.serving(name):
+                found[f"memory_mb {name}"] = sum(one.memory_info().rss for one in serving) / 1e6
+    return found
+
+
+def disk(installation: Installation) -> dict[str, float]:
+    """MB of the store by its parts."""
+    found: Counter[str] = Counter()
+    for path in files_below(installation.store.root):
+        with suppress(OSError):
+            found[part_of(path.relative_to(installation.store.root))] += path.stat().st_size
+    return {f"disk_mb {part}": size / 1e6 for part, size in found.items()}
+
+
+def part_of(path: Path) -> str:
+    top = path.parts[0]
+    if top == "prefect":
+        return "Prefect's results" if "storage" in path.parts else "Prefect's database"
+    return {"mlflow.db": "MLflow's database", "mlflow-artifacts": "MLflow's artifacts", "servers": "logs"}.get(
+        top, "builds"
+    )
+
+
+def grown(samples: list[dict[str, float]]) -> list[str]:
+    """In words, of services whose memory only grows; nothing of one that is in no sample of either quarter."""
+    quarter, words = max(1, len(samples) // 4), []
+    for name in SERVICES:
+        second, last = (
+            mean(part, f"memory_mb {name}") for part in (samples[quarter : 2 * quarter], samples[-quarter:])
+        )
+        if 0 < MAX_GROWTH * second < last:
+            words.append(f"{name} grew from {second:.0f} to {last:.0f} MB")
+    return words
+
+
+def mean(samples: list[dict[str, float]], name: str) -> float:
+    values = [sample[name] for sample in samples if name in sample]
+    return sum(values) / len(values) if values else 0.0
 
 
 def drawn(samples: Sequence[dict[str, float]]) -> str:

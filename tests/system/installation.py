@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +17,15 @@ import yaml
 from flows import servers
 from flows.dead_runs import processes_of_runs
 from flows.profiles import Place, recorded_place
+from flows.services import KEEPER
 from minimind.store import STAGES, Store
 from tests.flows.domain import MINIMIND, PROJECT, environment, published, small_config, write_corpus
+from tests.system.fleeting import children_of, words_of
+from tests.system.patience import PATIENCE, wait_until
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-Undisturbed = Callable[[str], dict[str, str]]  # last stage -> <stage>/<file> -> sha256
 REBUILT = (*STAGES, "downloads", "texts", "tracking")
 BUDGET = "150k tokens"
-PATIENCE = float(os.environ.get("MINIMIND_PATIENCE", "1"))  # a factor on every time limit, for busy machines
 SECRETS = {"MINIMIND_TEST_TOKEN": "planted-8f3b/7c@1"}  # in the environment of all that is up
 
 
@@ -37,10 +38,15 @@ class Installation:
     profile: str = "local"
     prefect_port: int = field(default_factory=servers.free_port)
     mlflow_port: int = field(default_factory=servers.free_port)
+    environment: Mapping[str, str] = field(default_factory=dict)  # of all that is up, beside the usual
+    known: dict[str, dict[str, str]] = field(default_factory=dict)  # what `undisturbed` has found
 
     @property
     def store(self) -> Store:
-        return Store(self.folder / "store", "")
+        return self.store_of("")
+
+    def store_of(self, domain: str) -> Store:
+        return Store(self.folder / "store", domain)
 
     @property
     def corpus(self) -> Path:
@@ -67,33 +73,41 @@ class Installation:
     def down(self) -> None:
         done = self.command("down")
         assert done.returncode == 0, done.stderr
-        assert not (left := self.processes()), [process.cmdline() for process in left]
+        assert not (left := self.processes()), [words_of(process) for process in left]
+
+    @contextmanager
+    def while_up(self) -> Iterator["Installation"]:
+        try:
+            self.up()
+            yield self
+        finally:
+            self.down()
 
     def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [*MINIMIND, *words, "--store", str(self.store.root)], cwd=self.folder,
-            env=environment(PREFECT_WORKER_QUERY_SECONDS="1", PYTHONPATH=str(PROJECT), **SECRETS),
+            env=environment(PREFECT_WORKER_QUERY_SECONDS="1", PYTHONPATH=str(PROJECT), **SECRETS, **self.environment),
             capture_output=True, text=True, timeout=300 * PATIENCE,
         )  # fmt: skip
 
     @contextmanager
-    def second_worker(self) -> Iterator[None]:
-        """Polls the same work pool, as one on another machine would."""
-        with (self.folder / "second.log").open("wb") as log:
+    def second_worker(self, name: str) -> Iterator[psutil.Process]:
+        """Polls the same work pool, as one on another machine would. A name serves once: Prefect remembers it."""
+        with (self.folder / f"{name}.log").open("wb") as log:
             environment = self.place.client_environment() | {
                 "MINIMIND_STORE": str(self.store.root),
                 "PREFECT_WORKER_QUERY_SECONDS": "1",
                 servers.UP_VARIABLE: str(self.store.root),
             }
-            command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "local", "--name", "second"]
+            command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "local", "--name", name]
             process = subprocess.Popen(
                 command, cwd=self.folder, stdout=log, stderr=log, env=os.environ | environment, start_new_session=True
             )
             try:
-                wait_until(lambda: len(self.workers()) == 2, 60, "second worker")
-                yield
+                wait_until(lambda: name in self.workers(), 60, f"worker {name}")
+                yield psutil.Process(process.pid)
             finally:
-                servers.stop([servers.Started.of("second", process.pid)])
+                servers.stop([servers.Started.of(name, process.pid)])
 
     def workers(self) -> list[str]:
         found = self.ask("/work_pools/local/workers/filter", {})
@@ -104,6 +118,13 @@ class Installation:
         found = servers.running_servers(self.store.root).get(name)
         return found.process() if found else None
 
+    def serving(self, name: str) -> list[psutil.Process]:
+        """A service's processes, where it is up: not the runs of a worker, nor what the keeper has started again."""
+        process = self.service(name)
+        if process is None or name in ("worker", KEEPER):
+            return [process] if process else []
+        return [process, *children_of(process)]
+
     @property
     def place(self) -> Place:
         found = recorded_place(self.store.root)
@@ -113,6 +134,11 @@ class Installation:
     @property
     def services(self) -> list[str]:
         return list(self.place.services())
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Of the database itself."""
+        return self.place.profile.databases.mlflow_uri(self.place)
 
     def is_healthy(self, name: str) -> bool:
         return self.service(name) is not None and self.place.services()[name].is_healthy()
@@ -196,19 +222,15 @@ class Installation:
     # --- what it has built --------------------------------------------------------------------------------------------
 
     def published(self, domain: str) -> dict[str, str]:
-        return published(Store(self.store.root, domain))
+        return published(self.store_of(domain))
 
-    def steps_in_mlflow(self, domain: str) -> tuple[list[int], list[str]]:
-        """Steps whose loss has arrived in a domain's experiment, as often as they have; the states of its runs."""
-        from minimind.registry.tracking import connect
-
-        client = connect(self.place.profile.databases.mlflow_uri(self.place))
-        experiment = client.get_experiment_by_name(domain)
-        runs = client.search_runs([experiment.experiment_id]) if experiment else []
-        steps = [
-            metric.step for run in runs for metric in client.get_metric_history(run.info.run_id, "training/tokens")
-        ]
-        return sorted(steps), [run.info.status for run in runs]
+    def undisturbed(self, until: str) -> dict[str, str]:
+        """What a run to this stage publishes here without a fault: no domain's name is in it, the corpus's path is."""
+        if until not in self.known:
+            self.forget_builds()
+            self.complete(self.config("undisturbed"), until=until)
+            self.known[until] = self.published("undisturbed")
+        return self.known[until]
 
 
 @dataclass(frozen=True)
@@ -219,19 +241,3 @@ class RunProcesses:
     @property
     def all(self) -> list[psutil.Process]:
         return [*self.flow, *self.training]
-
-
-def words_of(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except psutil.Error:
-        return []
-
-
-def wait_until(is_so: Callable[[], object], seconds: float, what: str, pause: float = 0.2) -> float:
-    """Seconds until it was so; fails with `what` where it is not in time."""
-    seconds, began = seconds * PATIENCE, time.monotonic()
-    while not is_so():
-        assert time.monotonic() - began < seconds, f"no {what} within {seconds:g} s"
-        time.sleep(pause)
-    return time.monotonic() - began

@@ -7,14 +7,14 @@ leaked: a process, a slot, a run that never ended, a run that was due and never 
 """
 
 import argparse
-import json
 import random
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -22,23 +22,25 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 
+from flows.servers import log_path
 from tests.conftest import make_sentences
 from tests.flows.domain import PROJECT
 from tests.system.checks import assert_all_is_well
-from tests.system.growth import drawn
-from tests.system.installation import ENDED, Installation, wait_until
+from tests.system.growth import disk, drawn, grown, memory
+from tests.system.installation import ENDED, Installation
+from tests.system.patience import wait_until
+from tests.system.probe import answered, prefect_seen
 from tests.system.results import write_part
+from tests.system.soak_faults import FAULTS, change_corpus
 
 INTERVAL_SECONDS = 20
 LOOK_SECONDS = 10.0
 FAULT_SECONDS = (30.0, 90.0)  # between two faults
 QUICK = {"training.budget": "30k tokens", "training.evaluations": 1}
-MAX_GROWTH = 1.5  # of the memory of the services, last quarter against the second
 MIN_MINUTES = 1.0
 COMING_SECONDS = 300.0  # in which one of the runs that are due begins, whatever was hurt
-SERVICES = ("Prefect", "MLflow", "worker", "keeper")
+TELLING = {"PREFECT_SERVER_LOG_RETRYABLE_ERRORS": "true"}  # of a database that refuses a write
 PICTURE = PROJECT / "docs" / "soak.svg"
 
 
@@ -58,27 +60,48 @@ class Soak:
 
 def soak(minutes: float, seed: int, folder: Path, log: Callable[[str], None]) -> Soak:
     found, chance = Soak(minutes, seed), random.Random(seed)
-    installation = Installation(folder, make_sentences())
-    with up(installation):
+    installation = Installation(folder, make_sentences(), environment=TELLING)
+    with up(installation, found):
         began = time.monotonic()
+
+        def say(line: str) -> None:
+            log(f"{time.monotonic() - began:6.0f} s  {line}")
+
         next_fault = began + chance.uniform(*FAULT_SECONDS)
         while (now := time.monotonic()) - began < minutes * 60:
             if now >= next_fault:
                 name, hurt = chance.choice(FAULTS)
-                change_corpus(installation, chance, found)
-                if hurt(installation):
-                    log(f"{now - began:6.0f} s  {name}")
-                    found.faults.append((now - began, name))
+                found.changes += change_corpus(installation, chance)
+                with failures_told(found):
+                    if hurt(installation):
+                        say(name)
+                        found.faults.append((now - began, name))
                 next_fault = time.monotonic() + chance.uniform(*FAULT_SECONDS)
             found.samples.append({"seconds": now - began} | memory(installation) | disk(installation))
             time.sleep(LOOK_SECONDS)
-        settle(installation, found)
-        count(installation, began, found)
+        with failures_told(found):
+            settle(installation, say)
+        found.leaks += grown(found.samples)
+        with failures_told(found):
+            count(installation, began, found)
+        if found.leaks:
+            written = log_path(installation.store.root, "Prefect").read_text(errors="replace")
+            say(f"the end of Prefect's log:\n{written[-5000:]}")
     return found
 
 
 @contextmanager
-def up(installation: Installation) -> Iterator[None]:
+def failures_told(found: Soak) -> Iterator[None]:
+    """What did not come in time, and a server that answers to nothing, are leaks: the figures are told all the same."""
+    try:
+        yield
+    except (AssertionError, httpx.HTTPError, subprocess.TimeoutExpired) as error:
+        first_line = (str(error).splitlines() or [""])[0]
+        found.leaks.append(first_line if isinstance(error, AssertionError) else f"{type(error).__name__}: {first_line}")
+
+
+@contextmanager
+def up(installation: Installation, found: Soak) -> Iterator[None]:
     overrides = [f"{key}={value}" for key, value in QUICK.items()]
     config = str(installation.folder / "domain.yaml")
     often = {
@@ -99,125 +122,38 @@ def up(installation: Installation) -> Iterator[None]:
         installation.up(deployments=scheduled)
         yield
     finally:
-        installation.down()
-
-
-# --- what is done to it -----------------------------------------------------------------------------------------------
-
-
-def change_corpus(installation: Installation, chance: random.Random, found: Soak) -> None:
-    """Another text in one document's place, every other time."""
-    if chance.random() < 0.5:
-        return
-    rows = [json.loads(line) for line in installation.corpus.read_text().splitlines()]
-    rows[chance.randrange(len(rows))]["text"] = installation.sentences(chance.randrange(10**6), 200)
-    beside = installation.corpus.with_suffix(".new")
-    beside.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    beside.replace(installation.corpus)
-    found.changes += 1
-
-
-def kill_service(name: str) -> Callable[[Installation], bool]:
-    def hurt(installation: Installation) -> bool:
-        process = installation.service(name)
-        return process is not None and kill([process, *(process.children() if name != "worker" else [])])
-
-    return hurt
-
-
-def kill_processes(*words: str) -> Callable[[Installation], bool]:
-    """Those whose command line has one of the words; none may be there at the moment."""
-
-    def hurt(installation: Installation) -> bool:
-        return kill([one for one in installation.processes() if any(word in " ".join(one.cmdline()) for word in words)])
-
-    return hurt
-
-
-def kill(processes: list[psutil.Process]) -> bool:
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    return bool(processes)
-
-
-def cancel(installation: Installation) -> bool:
-    running = [run for run in installation.runs() if run["state_type"] == "RUNNING"]
-    for run in running:
-        with suppress(httpx.HTTPError):
-            installation.ask(f"/flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING"}})
-    return bool(running)
-
-
-def kill_worker_and_flow(installation: Installation) -> bool:
-    return kill_service("worker")(installation) and kill_processes("prefect.engine")(installation)
-
-
-FAULTS: tuple[tuple[str, Callable[[Installation], bool]], ...] = (
-    ("training killed", kill_processes("minimind.training")),
-    ("flow killed", kill_processes("prefect.engine")),
-    ("worker killed", kill_service("worker")),
-    ("worker and flow killed", kill_worker_and_flow),
-    ("Prefect killed", kill_service("Prefect")),
-    ("MLflow killed", kill_service("MLflow")),
-    ("cancelled", cancel),
-)
+        with failures_told(found):
+            installation.down()
 
 
 # --- what is seen -----------------------------------------------------------------------------------------------------
 
 
-def memory(installation: Installation) -> dict[str, float]:
-    """Resident MB of each service that is alive, with the processes that serve for it; not of runs."""
-    found = {}
-    for name in SERVICES:
-        with suppress(psutil.Error):
-            if process := installation.service(name):
-                family = [process, *(process.children(recursive=True) if name != "worker" else [])]
-                found[f"memory_mb {name}"] = sum(one.memory_info().rss for one in family) / 1e6
-    return found
-
-
-def disk(installation: Installation) -> dict[str, float]:
-    """MB of the store by its parts."""
-    found: Counter[str] = Counter()
-    for path in installation.store.root.rglob("*"):
-        with suppress(OSError):
-            if path.is_file() and not path.is_symlink():
-                found[part_of(path.relative_to(installation.store.root))] += path.stat().st_size
-    return {f"disk_mb {part}": size / 1e6 for part, size in found.items()}
-
-
-def part_of(path: Path) -> str:
-    top = path.parts[0]
-    if top == "prefect":
-        return "Prefect's results" if "storage" in path.parts else "Prefect's database"
-    return {"mlflow.db": "MLflow's database", "mlflow-artifacts": "MLflow's artifacts", "servers": "logs"}.get(
-        top, "builds"
-    )
-
-
-def settle(installation: Installation, found: Soak) -> None:
+def settle(installation: Installation, say: Callable[[str], None]) -> None:
     """Schedules are paused, what was due may come, what runs may end; then nothing may be left."""
     paused_at = time.time()
     for deployment in installation.ask("/deployments/filter", {}):
-        wait_until(lambda id=deployment["id"]: pause(installation, id), 120, "pause of the schedules", pause=1.0)
-    try:
-        assert_every_time_has_a_run(installation, paused_at)
-        wait_for_due(installation, paused_at)
-        wait_until(lambda: not under_way(installation), 300, "end of the runs under way", pause=1.0)
-        assert_all_is_well(installation)
-        installation.complete(installation.folder / "domain.yaml")
-    except AssertionError as error:
-        found.leaks.append(str(error).splitlines()[0])
-    found.leaks += grown(found.samples)
+        pause(installation, deployment["id"], say)
+    assert_every_time_has_a_run(installation, paused_at)
+    wait_for_due(installation, paused_at)
+    wait_until(lambda: not under_way(installation), 300, "end of the runs under way", pause=1.0)
+    assert_all_is_well(installation)
+    installation.complete(installation.folder / "domain.yaml")
 
 
-def pause(installation: Installation, deployment_id: str) -> bool:
-    """False where Prefect is away or its database busy. Its `pause_deployment` would delete the runs that are due."""
-    with suppress(httpx.HTTPError), installation.place.prefect_api().client() as client:
-        return client.patch(f"/deployments/{deployment_id}", json={"paused": True}).is_success
-    return False
+def pause(installation: Installation, deployment_id: str, say: Callable[[str], None]) -> None:
+    """Asks until Prefect does it, and says what may keep it from that. Its `pause_deployment` deletes what is due."""
+    answers: list[str] = []
+
+    def is_paused() -> bool:
+        with installation.place.prefect_api().client() as client:
+            done, said = answered(lambda: client.patch(f"/deployments/{deployment_id}", json={"paused": True}))
+        answers.append(said)
+        if not done:
+            say(f"pausing: {said}; {prefect_seen(installation)}")
+        return done
+
+    wait_until(is_paused, 120, "pause of the schedules", pause=1.0, seen=lambda: f"; the last answer: {answers[-1]}")
 
 
 def assert_every_time_has_a_run(installation: Installation, until: float) -> None:
@@ -244,18 +180,6 @@ def due(installation: Installation, until: float) -> list[str]:
     ]
 
 
-def grown(samples: list[dict[str, float]]) -> list[str]:
-    """In words, of services whose memory only grows; nothing of one that is in no sample of either quarter."""
-    quarter, words = max(1, len(samples) // 4), []
-    for name in SERVICES:
-        second, last = (
-            mean(part, f"memory_mb {name}") for part in (samples[quarter : 2 * quarter], samples[-quarter:])
-        )
-        if 0 < MAX_GROWTH * second < last:
-            words.append(f"{name} grew from {second:.0f} to {last:.0f} MB")
-    return words
-
-
 def under_way(installation: Installation) -> list[str]:
     return [run["id"] for run in installation.runs() if run["state_type"] not in (*ENDED, "SCHEDULED")]
 
@@ -273,11 +197,6 @@ def count(installation: Installation, began: float, found: Soak) -> None:
 
 def at(timestamp: str) -> float:
     return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
-
-
-def mean(samples: list[dict[str, float]], name: str) -> float:
-    values = [sample[name] for sample in samples if name in sample]
-    return sum(values) / len(values) if values else 0.0
 
 
 # --- what is said -----------------------------------------------------------------------------------------------------

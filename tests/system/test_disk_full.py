@@ -6,15 +6,18 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from minimind.store import Store
-from tests.flows.domain import Domain, published
+from tests.system.checks import assert_no_process_is_left, assert_nothing_is_left, assert_nothing_lost
 from tests.system.faults import UNTIL, is_at
-from tests.system.installation import Installation, Undisturbed, wait_until
+from tests.system.fleeting import children_of, send
+from tests.system.installation import Installation
+from tests.system.own_run import OwnRun
+from tests.system.patience import wait_until
 from tests.system.results import Result, Results
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
@@ -36,30 +39,39 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("moment", UNTIL)
 def test_full_disk_is_said_and_costs_one_stage_at_most(
-    moment: str, small_disk: Path, installation: Installation, undisturbed: Undisturbed, results: Results
+    moment: str, small_disk: Path, installation: Installation, results: Results
 ) -> None:
-    domain = Domain(installation.config("full-disk"), installation.corpus, small_disk / "store")
-    until = UNTIL[moment]
-    process = domain.started("--until", until)
-    wait_until(lambda: is_at(domain.store, moment), 120, f"{moment} at work", pause=0.01)
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    for one in family:
-        one.send_signal(signal.SIGSTOP)
-    fill(small_disk / "ballast")
-    full_at = time.monotonic()
-    for one in family:
-        one.send_signal(signal.SIGCONT)
-    _, said = process.communicate(timeout=240)
-    seconds = time.monotonic() - full_at
-    assert process.returncode == 2, said[-5000:]
-    assert "is full" in said
-    assert "Traceback" not in said
-    assert not list((domain.store / moment).glob("[!.]*/manifest.json"))
-    (small_disk / "ballast").unlink()
-    domain.run("--until", until)
-    assert published(Store(domain.store, "full-disk")) == undisturbed(until)
+    run = OwnRun(installation.config("full-disk"), installation.corpus, small_disk / "store")
+    until, ballast = UNTIL[moment], small_disk / "ballast"
+    with run.under_way("--until", until) as process:
+        wait_until(lambda: is_at(run.store, moment), 120, f"{moment} at work", pause=0.01)
+        with standing_still(psutil.Process(process.pid)):
+            fill(ballast)
+            full_at = time.monotonic()
+        _, said = run.finish(process, expect=2)
+        seconds = time.monotonic() - full_at
+        assert "is full" in said
+        assert "Traceback" not in said
+        assert not list((run.store / moment).glob("[!.]*/manifest.json"))
+        assert_no_process_is_left(run)
+    ballast.unlink()
+    run.stages_of_next(until)
+    recovered = time.monotonic() - full_at
+    assert_nothing_is_left(run)
+    assert_nothing_lost(run.built, run.mlflow_uri, installation.undisturbed(until))
     lost = "the steps since the last checkpoint" if moment == "training" else "the cleaning begun"
-    results.add(Result("disk full", moment, "ended with a sentence", seconds, time.monotonic() - full_at, lost))
+    results.add(Result("disk full", moment, "ended with a sentence", seconds, recovered, lost))
+
+
+@contextmanager
+def standing_still(process: psutil.Process) -> Iterator[None]:
+    """A process and all below it, for as long as the block runs."""
+    family = [process, *children_of(process)]
+    send(family, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        send(family, signal.SIGCONT)
 
 
 def fill(path: Path) -> None:

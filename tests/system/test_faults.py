@@ -10,7 +10,8 @@ import pytest
 
 from tests.system.checks import LEFT_SECONDS, assert_all_is_well, assert_nothing_lost
 from tests.system.faults import FAULTS, UNTIL, Caught, Fault, catch
-from tests.system.installation import Installation, Undisturbed, wait_until
+from tests.system.installation import Installation
+from tests.system.patience import wait_until
 from tests.system.results import Result, Results
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -31,25 +32,21 @@ def cases() -> list[object]:
 
 
 @pytest.mark.parametrize(("fault", "moment"), cases())
-def test_fault_is_survived(
-    fault: Fault, moment: str, healthy: Installation, undisturbed: Undisturbed, results: Results
-) -> None:
-    survive(fault, moment, healthy, undisturbed, results)
+def test_fault_is_survived(fault: Fault, moment: str, healthy: Installation, results: Results) -> None:
+    survive(fault, moment, healthy, results)
 
 
 @pytest.mark.parametrize("moment", UNTIL)
-def test_death_of_postgresql_is_survived(
-    moment: str, healthy_team: Installation, undisturbed: Undisturbed, results: Results
-) -> None:
+def test_death_of_postgresql_is_survived(moment: str, healthy_team: Installation, results: Results) -> None:
     fault = Fault("PostgreSQL killed", lambda it: it.kill_service("PostgreSQL"))
-    survive(fault, moment, healthy_team, undisturbed, results)
+    survive(fault, moment, healthy_team, results)
 
 
-def survive(fault: Fault, moment: str, installation: Installation, undisturbed: Undisturbed, results: Results) -> None:
+def survive(fault: Fault, moment: str, installation: Installation, results: Results) -> None:
     domain = re.sub(r"[^a-z]+", "-", f"{fault.name} {moment}".lower())
     config = installation.config(domain)
     until = UNTIL[moment]
-    expected = undisturbed(until)
+    expected = installation.undisturbed(until)
     installation.forget_builds()
     caught = catch(installation, installation.start_run(config, until=until), moment)
     hurt_at = time.monotonic()
@@ -64,7 +61,7 @@ def survive(fault: Fault, moment: str, installation: Installation, undisturbed: 
     if not fault.run_goes_on:
         installation.complete(config, until=until)
         recovered = time.monotonic() - hurt_at
-    assert_nothing_lost(installation, domain, expected)
+    assert_nothing_lost(installation.store_of(domain), installation.mlflow_uri, expected)
     outcome = "went on" if fault.run_goes_on else f"ended as {fault.ends_as.title()}"
     results.add(Result(fault.name, moment, outcome, seconds, recovered, lost_words(caught, fault)))
     assert_all_is_well(installation)
@@ -79,10 +76,8 @@ def wait_for_end(caught: Caught, fault: Fault) -> None:
         state.update(caught.installation.run(caught.run)["state"])
         return state["type"] == fault.ends_as
 
-    try:
-        wait_until(has_ended, seconds, f"end of the run, {fault.name}")
-    except AssertionError as error:
-        raise AssertionError(f"{error}; it is {state['type']}: {state['message']}") from None
+    what = f"end of the run, {fault.name}"
+    wait_until(has_ended, seconds, what, seen=lambda: f"; it is {state['type']}: {state['message']}")
 
 
 def lost_words(caught: Caught, fault: Fault) -> str:

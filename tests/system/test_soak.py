@@ -1,12 +1,17 @@
 """What a soak calls a leak, on made-up runs and samples."""
 
 import argparse
+import re
 from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.system import installation, soak
+from tests.system import growth, patience, soak, soak_faults
+from tests.system.installation import Installation
 
 END = 1_000_000.0  # when the schedules were paused
 
@@ -39,7 +44,7 @@ class Planned:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installation, "PATIENCE", 0.0)
+    monkeypatch.setattr(patience, "PATIENCE", 0.0)
 
 
 def test_run_that_was_due_and_never_came_is_a_leak() -> None:
@@ -63,8 +68,53 @@ def test_time_of_the_schedule_without_a_run_is_a_leak(times: tuple[float, ...], 
 
 def test_memory_that_grows_is_a_leak_and_a_service_unseen_is_none() -> None:
     samples = [{"memory_mb MLflow": 100.0 + 20 * number, "memory_mb worker": 50.0} for number in range(16)]
-    assert soak.grown(samples) == ["MLflow grew from 210 to 370 MB"]
-    assert soak.grown(samples[:1]) == soak.grown([{}, {}, {}, {"memory_mb worker": 50.0}]) == []
+    assert growth.grown(samples) == ["MLflow grew from 210 to 370 MB"]
+    assert growth.grown(samples[:1]) == growth.grown([{}, {}, {}, {"memory_mb worker": 50.0}]) == []
+
+
+class Away(Installation):
+    """One of which only Prefect is there, and takes no request that writes."""
+
+    def service(self, name: str) -> None:
+        return None
+
+    @property
+    def place(self) -> Any:
+        refused = httpx.MockTransport(lambda request: httpx.Response(503))
+        api = SimpleNamespace(client=lambda: httpx.Client(base_url="http://prefect", transport=refused))
+        return SimpleNamespace(prefect_api=lambda: api)
+
+
+def test_pause_in_vain_is_a_leak_that_says_why(tmp_path: Path) -> None:
+    said: list[str] = []
+    found = soak.Soak(1, 1)
+    with soak.failures_told(found):
+        soak.pause(Away(tmp_path, lambda seed, words: ""), "often", said.append)
+    (leak,) = found.leaks
+    assert re.search("no pause of the schedules .* the last answer: 503 in", leak)
+    parts = ("pausing: 503", "/health ConnectError", "no listener", "no process", "no lease lock", "keeper: silent")
+    assert all(part in said[0] for part in parts), said
+
+
+def test_server_that_answers_to_nothing_is_a_leak_and_the_figures_are_told() -> None:
+    found = soak.Soak(1, 1, samples=[{"seconds": 1.0}])
+    with soak.failures_told(found):
+        raise httpx.ReadTimeout("")
+    assert "Leaked: ReadTimeout" in soak.figures(found)
+
+
+@pytest.mark.parametrize("there", [("worker",), ("flow",), ()])
+def test_worker_and_flow_are_hurt_where_one_of_both_is_there(
+    there: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[Any] = []
+    monkeypatch.setattr(soak_faults, "kill", killed.extend)
+    monkeypatch.setattr(soak_faults, "words_of", lambda process: ["python", "-m", "prefect.engine"])
+    found = SimpleNamespace(
+        serving=lambda name: [name] if name in there else [], processes=lambda: ["flow"] if "flow" in there else []
+    )
+    assert soak_faults.kill_worker_and_flow(found) == bool(there)
+    assert killed == list(there)
 
 
 def test_soak_too_short_to_tell_anything_is_refused() -> None:
