@@ -14,7 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 import yaml
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.servers import prefect_settings
@@ -64,23 +64,27 @@ class Domain:
         """`minimind plan --json` within this process."""
         return invoked(["plan", str(self.config), "--store", str(self.store), "--json", *arguments], expect)
 
-    def say(self, *arguments: str) -> str:
-        """What `minimind run` prints for a person."""
-        command = [*MINIMIND, "run", str(self.config), "--store", str(self.store), *arguments]
-        done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-5000:]
-        return done.stdout
+    def say(self, server: "PrefectServer", *arguments: str) -> str:
+        """What `minimind run` prints for a person, within this process."""
+        with server.spoken_to():
+            return answered(["run", str(self.config), "--store", str(self.store), *arguments], 0).stdout
 
 
 def invoked(words: list[str], expect: int) -> dict[str, Any]:
-    """What the command says when it is called in this process, which keeps its own handler of SIGTERM."""
+    """The object that the command prints; what it says where another exit code than 0 is expected."""
+    done = answered(words, expect)
+    return json.loads(done.stdout) if expect == 0 else {"stderr": done.stderr, "stdout": done.stdout}
+
+
+def answered(words: list[str], expect: int) -> Result:
+    """The command as it is called in this process, which keeps its own handler of SIGTERM."""
     terminated = signal.getsignal(signal.SIGTERM)
     try:
         done = CliRunner().invoke(app, words, env={"MLFLOW_TRACKING_URI": None, "MINIMIND_STORE": None})
     finally:
         signal.signal(signal.SIGTERM, terminated)
     assert done.exit_code == expect, done.stderr[-5000:]
-    return json.loads(done.stdout) if expect == 0 else {"stderr": done.stderr, "stdout": done.stdout}
+    return done
 
 
 @dataclass(frozen=True)

@@ -60,9 +60,9 @@ def test_second_run_reuses_every_stage(first: dict[str, Any], domain: Domain, pr
 
 
 def test_summary_for_people_has_funnel_figures_sample_and_what_comes_next(
-    first: dict[str, Any], domain: Domain
+    first: dict[str, Any], domain: Domain, prefect: PrefectServer
 ) -> None:
-    said = domain.say()
+    said = domain.say(prefect)
     for part in (
         "Nothing new",
         "near duplicate",
