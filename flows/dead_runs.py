@@ -37,8 +37,9 @@ class Ended:
 class DeadRuns:
     """Looks at the runs that the server calls unended, again and again."""
 
-    def __init__(self, store: Store, worker: str) -> None:
-        self.store, self.worker = store, worker
+    def __init__(self, store: Store, *workers: str | None) -> None:
+        """Of those workers' runs a process has to be here; None: of runs that no worker has started, too."""
+        self.store, self.workers = store, workers
         self._dead_since: dict[str, float] = {}
         self._cancelling: set[str] = set()  # at the last look
 
@@ -71,13 +72,16 @@ class DeadRuns:
     def _is_dead(self, run: Mapping[str, Any], abandoned: Iterable[str], processes: Mapping[str, Any]) -> bool:
         if run["id"] in processes:
             return False
-        ours = (run.get("labels") or {}).get("prefect.worker.name") == self.worker
+        ours = (run.get("labels") or {}).get("prefect.worker.name") in self.workers
         return run["id"] in abandoned or (ours and not self.store.is_locked(f"runs/{run['id']}"))
 
 
 def end_left_behind(store: Store, worker: str, post: Post) -> None:
-    """Ends what an earlier server left as unended; for one that has just started, on which no run has begun or ends."""
-    runs = DeadRuns(store, worker)
+    """Ends what an earlier server left as unended; for one of this store that has just started, on which no run is.
+
+    A `minimind run` whose server died, or whose disk was full, could not say how it ended; it holds no lock any more.
+    """
+    runs = DeadRuns(store, worker, None)
     for now in (0.0, SEEN_DEAD_SECONDS):
         runs.end(post, now)
 

@@ -104,7 +104,7 @@ def test_new_server_ends_at_once_what_died_with_the_last_one_and_leaves_runs_of_
         api = Api("RUNNING", worker)
         end_left_behind(store, "minimind", api)
         told.append([state for _, state in api.told])
-    assert told == [["CRASHED"], [], []]
+    assert told == [["CRASHED"], [], ["CRASHED"]]
     (tmp_path / "locks" / "runs").mkdir(parents=True)
     (tmp_path / "locks" / "runs" / RUN).touch()
     api = Api("CANCELLING", None)
