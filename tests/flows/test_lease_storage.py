@@ -7,16 +7,18 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from prefect.server.concurrency.lease_storage import get_concurrency_lease_storage
-from prefect.settings import PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE, temporary_settings
 
-from flows import lease_storage
 from flows.servers import prefect_settings
 
 
 def test_lease_that_ran_out_meanwhile_can_be_renewed_after_a_start_and_ends_after_a_minute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from prefect.server.concurrency.lease_storage import get_concurrency_lease_storage
+    from prefect.settings import PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE, temporary_settings
+
+    from flows import lease_storage
+
     module = prefect_settings(tmp_path)["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"]
     with temporary_settings({PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE: module}):
         made_by_prefect = get_concurrency_lease_storage()
