@@ -20,8 +20,8 @@ LIBRARY = Path(__file__).parent
 PYTHON = ".".join(platform.python_version_tuple()[:2])
 # modules that shape no result of a stage by themselves
 INFRASTRUCTURE = {
-    "minimind", "minimind.config", "minimind.digests", "minimind.errors", "minimind.machine", "minimind.masking",
-    "minimind.parts", "minimind.pruning", "minimind.store",
+    "minimind", "minimind.config", "minimind.digests", "minimind.durable", "minimind.errors", "minimind.machine",
+    "minimind.masking", "minimind.parts", "minimind.pruning", "minimind.store",
 }  # fmt: skip
 
 

@@ -8,7 +8,6 @@ import errno
 import fcntl
 import json
 import logging
-import os
 import shutil
 import tempfile
 import time
@@ -24,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from minimind.config import Section
 from minimind.digests import code_digests, sha256_of_file, sha256_of_json, version_of
+from minimind.durable import sync
 from minimind.errors import DiskFullError, StoreDamagedError, StoreInUseError, UserError
 from minimind.machine import describe_machine, git_commit, lock_sha256
 
@@ -369,11 +369,7 @@ def load_manifest(folder: Path) -> Manifest | None:
 def publish(building: Path, destination: Path) -> None:
     """Makes everything durable, then renames. A damaged or outdated folder in the way is moved aside and removed."""
     for path in [*sorted(building.rglob("*")), building]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(path)
     outdated = set_aside(destination) if destination.exists() else None
     building.rename(destination)
     if outdated:

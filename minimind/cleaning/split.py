@@ -11,7 +11,6 @@ id begins with its source, so that a ledger of other sources names none of its d
 cleaned apart come together, their ledgers become one.
 """
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from minimind.config import SplitConfig
 from minimind.digests import sha256_of_file, sha256_of_json
+from minimind.durable import put_in_place, write_whole
 from minimind.errors import LedgerError
 from minimind.store import Manifest, Store
 
@@ -70,7 +70,7 @@ def united_ledger(store: Store, ledgers: Sequence[str]) -> str:
     partial = store.root / "ledgers" / f"{store.domain}.united"
     pq.write_table(united.rename_columns(LEDGER_ROWS.names), partial, compression="zstd")
     ledger = sha256_of_file(partial)
-    replace_durably(partial, store.root / "ledgers" / f"{ledger}.parquet")
+    put_in_place(partial, store.root / "ledgers" / f"{ledger}.parquet")
     return ledger
 
 
@@ -99,12 +99,10 @@ def record_ledger(store: Store, corpus: str, sources: Sequence[str], manifest: M
     if not kept.is_file() or sha256_of_file(kept) != ledger:
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(manifest.file(LEDGER), kept.with_suffix(".partial"))
-        replace_durably(kept.with_suffix(".partial"), kept)
+        put_in_place(kept.with_suffix(".partial"), kept)
     if not records or records[-1] != record:
         lines = "".join(known.model_dump_json() + "\n" for known in [*records, record])
-        path = records_path(store)
-        path.with_suffix(".partial").write_text(lines)
-        replace_durably(path.with_suffix(".partial"), path)
+        write_whole(records_path(store), lines)
 
 
 def read_records(store: Store) -> list[LedgerRecord]:
@@ -123,14 +121,3 @@ def read_records(store: Store) -> list[LedgerRecord]:
 
 def records_path(store: Store) -> Path:
     return store.root / "ledgers" / f"{store.domain}.jsonl"
-
-
-def replace_durably(partial: Path, path: Path) -> None:
-    for written in (partial, partial.parent):
-        if written == partial.parent:
-            partial.replace(path)
-        descriptor = os.open(written, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

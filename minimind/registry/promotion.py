@@ -16,6 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minimind.durable import write_whole
 from minimind.errors import UserError
 from minimind.registry.gate import Decision
 from minimind.registry.packaged_model import find_version, opened, refuse_unknown
@@ -137,7 +138,7 @@ def _rollback(client: "MlflowClient", name: str, begun: Path) -> tuple[str, str]
     if not earlier:
         raise UserError(f"version {champion} of {name} has no earlier champion; `minimind promote` names another")
     find_version(client, f"models:/{name}/{earlier[-1]}")  # it may have been deleted
-    _write_down(begun, champions)
+    write_whole(begun, json.dumps(champions))
     client.set_model_version_tag(name, taken_out, TAKEN_OUT_TAG, "true")
     if is_taken_out(client, name, earlier[-1]):
         client.delete_model_version_tag(name, earlier[-1], TAKEN_OUT_TAG)
@@ -146,13 +147,6 @@ def _rollback(client: "MlflowClient", name: str, begun: Path) -> tuple[str, str]
     _drop_alias(client, name, CHALLENGER, earlier[-1])
     begun.unlink()
     return earlier[-1], taken_out
-
-
-def _write_down(begun: Path, champions: list[str]) -> None:
-    """Whole or not at all."""
-    building = begun.with_name(f".{begun.name}")
-    building.write_text(json.dumps(champions))
-    building.replace(begun)
 
 
 def _make_champion(client: "MlflowClient", name: str, version: str) -> None:

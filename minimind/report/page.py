@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from minimind.audit.visible import on_one_line, visible, visible_change
 from minimind.config import Config
+from minimind.durable import write_whole
 from minimind.report import figures, views
 from minimind.report.cleaning import audit_heading, cleaning_part
 from minimind.store import STAGES, Manifest
@@ -67,9 +68,7 @@ def write_page(path: Path, template: str, **parts: Any) -> None:
     style = Markup((FOLDER / "page.css").read_text())
     page = _environment().get_template(template).render(style=style, **parts)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(page)
-    temporary.replace(path)
+    write_whole(path, page)
 
 
 def _environment() -> Environment:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from minimind.config import ModelSizes, TrainingConfig
 from minimind.digests import sha256_of_json
+from minimind.durable import write_whole
 from minimind.errors import CorpusTooSmallError
 from minimind.machine import processor_name
 from minimind.model.transformer import ModelConfig
@@ -18,7 +19,6 @@ from minimind.store import Manifest, Store
 from minimind.training.calibration import expected_seconds
 from minimind.training.compilation import choose_compilation
 from minimind.training.device import choose_processes, find_device, hardware_name, physical_cores
-from minimind.training.durable import write_whole
 from minimind.training.forecast import PlannedTraining, describe_repeats, parameters_of
 from minimind.training.holdout import holdout_windows
 from minimind.training.ladder import LADDER

@@ -20,9 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
+from minimind.durable import put_in_place
 from minimind.errors import CheckpointError
 from minimind.model.transformer import Transformer
-from minimind.training.durable import put_in_place
 
 logger = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from minimind.durable import sync, write_whole
 from minimind.model.hugging_face import export_model, load_weights
 from minimind.model.transformer import Transformer
 from minimind.shards.reader import ShardReader
@@ -22,7 +23,6 @@ from minimind.training.checkpoint import (
 )
 from minimind.training.compilation import compile_blocks, use_compile_cache
 from minimind.training.device import choose_kernels
-from minimind.training.durable import sync, write_whole
 from minimind.training.dynamics import Meter, Observer
 from minimind.training.holdout import Holdout
 from minimind.training.inputs import check_files

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from minimind.durable import write_whole
 from minimind.errors import DivergenceError
-from minimind.training.durable import write_whole
 from minimind.training.dynamics import Meter
 
 FLUSH_SECONDS = 1.0

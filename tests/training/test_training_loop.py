@@ -331,10 +331,10 @@ def test_disk_that_fills_up_during_training_is_said_and_the_next_run_goes_on(sha
         train(full, StopAt(6))
     (full.checkpoints / "progress.tmp").symlink_to("/dev/full")
     assert run(full, NeverStop(), None) == ExitCode.DISK_FULL
-    (full.path / "summary.tmp").symlink_to("/dev/full")
+    (full.path / ".summary.json.tmp").symlink_to("/dev/full")
     assert run(full, NeverStop(), None) == ExitCode.DISK_FULL
     assert not full.summary.exists()  # it would say that training is done
-    (full.path / "summary.tmp").unlink()
+    (full.path / ".summary.json.tmp").unlink()
     train(full, NeverStop())
     assert results(full) == results(undisturbed)
     assert json.loads(full.summary.read_text())["resumed"] == 2  # of the runs between, the first wrote no checkpoint

@@ -5,8 +5,11 @@ from pathlib import Path
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replaces what is there when the text is on disk; the name is on disk when this returns."""
-    temporary = path.with_suffix(".tmp")
+    """Replaces what is there when the text is on disk; the name is on disk when this returns.
+
+    For one writer at a time: what it was killed at is replaced by the next.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text)
     put_in_place(temporary, path)
 
