@@ -7,7 +7,8 @@ works on them shapes a result.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
 
 Report = Callable[[float, float | None, str], None]  # done, total (None: unknown), text
 
@@ -83,3 +84,12 @@ IN_TURN = InTurn()
 def cores() -> int:
     """That this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def one_ahead(futures: Iterator[Future[Any]]) -> Iterator[Any]:
+    """Their results, each given when the next one has been begun."""
+    waiting = next(futures, None)
+    while waiting is not None:
+        following = next(futures, None)
+        yield waiting.result()
+        waiting = following

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from minimind.cleaning.language import add_language_function
 from minimind.cleaning.personal_data import create_functions
 from minimind.cleaning.text_functions import add_text_functions
 from minimind.errors import MemoryLimitError, UserError
-from minimind.parts import cores
+from minimind.parts import cores, one_ahead
 
 SQL = Path(__file__).parent / "sql"
 
@@ -175,13 +175,9 @@ def write_parquet(
         pq.ParquetWriter(path, schema, compression="zstd", **options) as writer,
         ThreadPoolExecutor(1, "compress") as thread,  # a group is compressed while the next one is gathered
     ):
-        written: Future[None] | None = None
-        for group in row_groups(batches, schema, group_rows, group_bytes):
-            if written:
-                written.result()
-            written = thread.submit(writer.write_table, group, row_group_size=group_rows)
-        if written:
-            written.result()
+        groups = row_groups(batches, schema, group_rows, group_bytes)
+        for _ in one_ahead(thread.submit(writer.write_table, group, row_group_size=group_rows) for group in groups):
+            pass  # what went wrong with a group is raised here
 
 
 def row_groups(

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from minimind.parts import one_ahead
 
 SCHEMA = pa.schema(
     [
@@ -139,15 +141,6 @@ def write_part(path: Path, groups: list[tuple[int, int]], order: np.ndarray, spi
         for (_, stop), rows in zip(groups, one_ahead(gathered), strict=True):
             writer.write_table(rows, row_group_size=max(1, len(rows)))
             yield stop
-
-
-def one_ahead(futures: Iterator[Future[Any]]) -> Iterator[Any]:
-    """Their results, each given when the next one has been begun."""
-    waiting = next(futures, None)
-    while waiting is not None:
-        following = next(futures, None)
-        yield waiting.result()
-        waiting = following
 
 
 def parquet_writer(path: Path) -> Any:
