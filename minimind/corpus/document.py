@@ -3,8 +3,9 @@
 from array import array
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ SPILL_DOCUMENTS = 16_384
 ROW_GROUP_DOCUMENTS = 2_048
 ROW_GROUP_BYTES = 4 << 20  # of text; row groups are what later stages read in parallel
 PART_BYTES = 256 << 20  # of text
+RUN_BYTES = 2 << 30  # of text: what is mapped while parts are gathered from all over it, and has to stay in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class DocumentWriter:
     """Takes documents in any order and writes `documents-00000.parquet`, ... sorted by document_id over all parts.
 
     The bytes depend on the set of documents alone. In memory there are at most one spill batch, one row group and
-    the ids; the texts wait in `scratch`, which needs as much space as they have bytes. Ids must be unique.
+    the ids, and the mapped texts of one run. The texts wait in `scratch`, which needs as much space as they have bytes,
+    twice that where they are more than one run. Ids must be unique.
     """
 
     def __init__(self, folder: Path, scratch: Path) -> None:
@@ -94,10 +97,14 @@ class DocumentWriter:
         self._spill.close()
         text_bytes = np.frombuffer(self._text_bytes, dtype=np.int64)
         order = sorted_order(self._spill_path)
-        for number, groups in enumerate(cut_parts(text_bytes[order])):
-            path = self._folder / f"documents-{number:05}.parquet"
-            yield from write_part(path, groups, order, self._spill_path)
-        self._spill_path.unlink()
+        sorted_bytes = text_bytes[order]
+        runs = cut_runs(cut_parts(sorted_bytes), sorted_bytes)
+        numbers = count()
+        for run, (spill, places) in zip(runs, dealt_out(self._spill_path, order, runs), strict=True):
+            for groups in run:
+                path = self._folder / f"documents-{next(numbers):05}.parquet"
+                yield from write_part(path, groups, places, spill)
+            spill.unlink()
 
     def _flush(self) -> None:
         if self._rows:
@@ -175,6 +182,46 @@ def cut_parts(sorted_bytes: np.ndarray) -> Iterator[list[tuple[int, int]]]:
                 groups, part_bytes = [], 0
         group_bytes += size
     yield [*groups, (start, len(sorted_bytes))]
+
+
+def cut_runs(parts: Iterator[list[tuple[int, int]]], sorted_bytes: np.ndarray) -> list[list[list[tuple[int, int]]]]:
+    """The parts, one after another, in runs of RUN_BYTES at most or of one part."""
+    runs: list[list[list[tuple[int, int]]]] = []
+    run_bytes = 0
+    for groups in parts:
+        size = int(sorted_bytes[groups[0][0] : groups[-1][1]].sum())
+        if not runs or run_bytes + size > RUN_BYTES:
+            runs.append([])
+            run_bytes = 0
+        runs[-1].append(groups)
+        run_bytes += size
+    return runs
+
+
+def dealt_out(spill: Path, order: np.ndarray, runs: list[list[list[tuple[int, int]]]]) -> list[tuple[Path, np.ndarray]]:
+    """For each run the spilled file that has its rows, and where these lie in it, at their places in sorted order.
+
+    Rows are dealt out in one pass over the file, which is removed: from more than stays in memory, each part would read
+    all of it again. A single run has the file as it is.
+    """
+    if len(runs) == 1:
+        return [(spill, order)]
+    owners, places = np.empty(len(order), np.int32), np.empty(len(order), np.int64)
+    for number, run in enumerate(runs):
+        start, stop = run[0][0][0], run[-1][-1][1]
+        owners[order[start:stop]] = number
+        places[start:stop] = np.argsort(np.argsort(order[start:stop]))  # rows keep the order of the file
+    paths = [spill.with_name(f"run-{number}.arrow") for number in range(len(runs))]
+    with mapped_batches(spill) as batches, ExitStack() as files:
+        writers = [files.enter_context(pa.ipc.new_file(str(path), SCHEMA)) for path in paths]
+        done = 0
+        for batch in batches:
+            mine = owners[done : done + len(batch)]
+            for number in np.unique(mine).tolist():
+                writers[number].write_batch(batch.filter(pa.array(mine == number)))
+            done += len(batch)
+    spill.unlink()
+    return [(path, places) for path in paths]
 
 
 def gather(batches: list[Any], positions: np.ndarray) -> Any:

@@ -33,7 +33,7 @@ def made_of(identifier: str) -> Document:
 @settings(deadline=None, max_examples=40)
 @given(IDS, st.randoms(use_true_random=False))
 def test_parts_hold_all_documents_sorted_and_bytes_do_not_depend_on_their_order(ids, chance):
-    before = {name: getattr(document, name) for name in ("SPILL_BYTES", "SPILL_DOCUMENTS", "PART_BYTES")}
+    before = {name: getattr(document, name) for name in ("SPILL_BYTES", "SPILL_DOCUMENTS", "PART_BYTES", "RUN_BYTES")}
     before |= {name: getattr(document, name) for name in ("ROW_GROUP_DOCUMENTS", "ROW_GROUP_BYTES")}
     small = {"SPILL_BYTES": 300, "SPILL_DOCUMENTS": 7, "PART_BYTES": 900, "ROW_GROUP_DOCUMENTS": 5}
     try:
@@ -49,6 +49,7 @@ def test_parts_hold_all_documents_sorted_and_bytes_do_not_depend_on_their_order(
             assert [row["title"] for row in rows] == [each.title for each in expected]
             assert [row["metadata"] for row in rows] == [sorted(each.metadata.items()) for each in expected]
             chance.shuffle(documents)
+            document.RUN_BYTES = 2000
             again = write(documents, Path(two))
             assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]
     finally:
