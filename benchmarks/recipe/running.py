@@ -18,6 +18,7 @@ from minimind.shards.reader import ShardReader, vocabulary_size
 from minimind.training.batches import Batches
 from minimind.training.compilation import use_compile_cache
 from minimind.training.device import choose_kernels, hardware_name
+from minimind.training.fit import give_back_memory
 from minimind.training.holdout import Holdout, holdout_windows
 from minimind.training.loop import Trainer
 from minimind.training.plan import Plan
@@ -39,6 +40,7 @@ def run(recipe: Recipe, seed: int, task: Task) -> dict[str, Any]:
     if steps < 2:
         raise SystemExit(f"{recipe.name}: the budget is {steps} steps of {useful:,.0f} tokens; raise it")
     plan = plan.model_copy(update={"steps": steps, "evaluations": min(task.evaluations, steps)})
+    give_back_memory(task.device)
     curve, cost = train(make_trainer(recipe, plan, task, passages), plan, task)
     return {
         "steps": steps,
@@ -62,8 +64,7 @@ def prepare(task: Task) -> None:
     choose_kernels(task.device)
     use_compile_cache(task.compile_cache)
     torch.compiler.reset()
-    if task.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+    give_back_memory(task.device)
 
 
 def passages_of(recipe: Recipe, seed: int, task: Task) -> Passages | None:

@@ -28,5 +28,5 @@ def use_compile_cache(folder: Path) -> None:
 
 def compile_blocks(model: Transformer) -> None:
     """In place; names of parameters stay. The shapes of training are static, so none is compiled for any other."""
-    for layer in model.layers:
-        layer.compile(dynamic=False)
+    for block in (*model.layers, model.norm):
+        block.compile(dynamic=False)

@@ -135,7 +135,7 @@ def take_steps(plan: Plan, shards: Path, sequences: int) -> None:
 
 def give_back_memory(device: torch.device) -> None:
     """All that nobody uses; a GPU's peak begins anew."""
-    gc.collect()  # a trainer and its clock know each other
+    gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)

@@ -7,13 +7,14 @@ import time
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from minimind.durable import sync, write_whole
 from minimind.model.hugging_face import export_model, load_weights
 from minimind.model.transformer import Transformer
 from minimind.shards.reader import ShardReader
 from minimind.training.attention import document_mask
-from minimind.training.batches import Batch, Batches, pin, send
+from minimind.training.batches import Batches, pin, send
 from minimind.training.checkpoint import (
     CheckpointFolder,
     CheckpointWriter,
@@ -32,6 +33,7 @@ from minimind.training.optimizer import make_optimizer, set_learning_rates
 from minimind.training.plan import Options, Plan
 from minimind.training.precision import autocast, make_scaler
 from minimind.training.process import RunFolder, StopRequest, StopRequestedError
+from minimind.training.recording import Recording
 from minimind.training.schedule import rate_factor
 from minimind.training.sequences import Sequences
 from minimind.training.stability import StepGuard, guarded_step
@@ -141,15 +143,17 @@ class Trainer:
         self.model.to(self.device)
         if plan.compiled:
             compile_blocks(self.model)
-        self.replica = world.replicate(Objective(self.model, plan.z_loss))
-        self.optimizer = make_optimizer(
-            self.model, plan.optimizer, compiled=plan.compiled and self.device.type == "cuda"
-        )
+        on_gpu = plan.compiled and self.device.type == "cuda"
+        self.replica = world.replicate(Objective(self.model, plan.z_loss, compiled=on_gpu))
+        self.optimizer = make_optimizer(self.model, plan.optimizer, compiled=on_gpu)
+        can_record = on_gpu and world.count == 1 and not plan.document_mask  # a mask is made anew for each batch
+        self.recording = Recording(self.model.parameters()) if can_record else None
         self.scaler = make_scaler(plan.precision, self.device)
         self.sequences = Sequences(ShardReader(shards, "train"), plan.sequence_length, plan.seed)
-        self.batches = Batches(self.sequences, plan.micro_batch_sequences, self.device)
+        self.batches = batches = Batches(self.sequences, plan.micro_batch_sequences, self.device)
         self.guard = StepGuard(plan.max_gradient_growth, self.device)
-        self.meter = Meter(plan, self.device, lambda: self.batches.waited_seconds)
+        # through `batches`: a trainer that a clock knows would keep its memory until somebody collects garbage
+        self.meter = Meter(plan, self.device, lambda: batches.waited_seconds)
         self.progress = Progress()
 
     def start_from(self, folder: Path) -> None:
@@ -173,29 +177,31 @@ class Trainer:
             batch = self.batches.take(first, self._first_after(step, micro_batch))
             predicted = batch.predicted * plan.accumulation
             with self.world.accumulating(self.replica, is_last=micro_batch == own[-1]):
-                nats, minimised = self.losses(batch)
-                # the replica takes the mean over processes
-                scaled = self.scaler.scale(minimised / predicted * self.world.count)
-                scaled.backward()  # type: ignore[no-untyped-call]
+                if self.recording:
+                    nats = self.recording.play(self.add_gradient, batch, predicted)
+                else:
+                    nats = self.add_gradient(batch.inputs, batch.targets, predicted)
             loss += nats / predicted
         self.world.sum(loss)
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), plan.optimizer.max_gradient_norm)
         guarded_step(self.optimizer, self.guard.judge(norm))
         self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=self.recording is None)
         self.progress.step += 1
         rate = factor * plan.optimizer.learning_rate
         return StepMetrics(self.progress.step, loss, norm.detach(), rate, self.guard.state)
 
-    def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Nats of a micro-batch's tokens, and what is minimised: both summed."""
+    def add_gradient(self, inputs: Tensor, targets: Tensor, predicted: int | Tensor) -> Tensor:
+        """Of a micro-batch, as its share of a step that predicts so many tokens. Its nats, summed."""
         plan = self.plan
         by_blocks = plan.compiled and self.device.type == "cuda"
-        mask = document_mask(batch.inputs, by_blocks=by_blocks) if plan.document_mask else None
+        mask = document_mask(inputs, by_blocks=by_blocks) if plan.document_mask else None
+        nats: Tensor
         with autocast(plan.precision, self.device):
-            nats, minimised = self.replica(batch.inputs, batch.targets, mask)
-        return nats, minimised
+            nats, minimised = self.replica(inputs, targets, mask)
+        self.scaler.scale(minimised / predicted * self.world.count).backward()  # the replica's is a mean over processes
+        return nats
 
     def evaluate(self, holdout: Holdout, stop: StopRequest) -> dict[str, float]:
         with autocast(self.plan.precision, self.device), torch.compiler.set_stance("force_eager"):  # windows vary

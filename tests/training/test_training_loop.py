@@ -364,6 +364,31 @@ def test_gpu_learns_as_the_cpu_does(shards):
     assert {parameter.dtype for parameter in gpu.model.parameters()} == {torch.float32}
 
 
+@pytest.mark.gpu
+def test_recorded_micro_batches_train_as_those_that_are_launched_one_by_one(shards):
+    plan = small_plan(device="cuda", precision="bf16", compiled=True)
+    recorded, launched = Trainer(plan, shards), Trainer(plan, shards)
+    launched.recording = None
+    losses = run_steps(recorded, 6)
+    assert recorded.recording.graph is not None
+    assert losses == pytest.approx(run_steps(launched, 6), rel=1e-3)
+    for ours, theirs in zip(recorded.model.parameters(), launched.model.parameters(), strict=True):
+        assert (ours - theirs).norm() < 0.02 * theirs.norm()
+
+
+@pytest.mark.gpu
+def test_recording_goes_on_from_weights_that_were_put_in_its_place(shards):
+    plan = small_plan(device="cuda", precision="bf16", compiled=True)
+    trainer, other = Trainer(plan, shards), Trainer(plan, shards)
+    run_steps(trainer, 3)
+    tensors = {name: tensor.clone() for name, tensor in trainer.tensors().items()}
+    progress = replace(trainer.progress)
+    expected = run_steps(trainer, 3)
+    run_steps(other, 1)  # has its recording
+    other.restore(tensors, progress)
+    assert run_steps(other, 3) == pytest.approx(expected, rel=1e-3)
+
+
 def step_metrics(step, loss=1.0, norm=1.0, skipped=(0, 0)):
     return StepMetrics(step, torch.tensor(loss), torch.tensor(norm), 0.25, torch.tensor([1.0, 2.0, *skipped]))
 

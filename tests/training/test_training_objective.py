@@ -8,7 +8,13 @@ from minimind.model.transformer import ModelConfig, Transformer
 from minimind.training import objective
 from minimind.training.attention import document_mask
 from minimind.training.compilation import compile_blocks
-from minimind.training.objective import Objective, vocabulary_loss
+from minimind.training.objective import (
+    Objective,
+    compiled_gradient,
+    gradient_by_comparing,
+    gradient_in_place,
+    vocabulary_loss,
+)
 from minimind.training.precision import autocast
 
 
@@ -30,25 +36,38 @@ def plain_loss(states, matrix, targets, z_loss):
 
 @pytest.mark.parametrize("rows", [1, 4, 100])
 @pytest.mark.parametrize("z_loss", [0.0, 0.1])
-def test_loss_and_gradients_equal_the_plain_ones(monkeypatch, rows, z_loss):
+@pytest.mark.parametrize("into_gradient", [gradient_in_place, gradient_by_comparing])
+def test_loss_and_gradients_equal_the_plain_ones(monkeypatch, rows, z_loss, into_gradient):
     monkeypatch.setitem(objective.CHUNK_LOGITS, "cpu", rows * 50)
     found = []
-    for loss in (vocabulary_loss, plain_loss):
+    for loss, arguments in ((vocabulary_loss, [into_gradient]), (plain_loss, [])):
         states, matrix, targets = made_loss_inputs()
-        nats, minimised = loss(states, matrix, targets, z_loss)
+        nats, minimised = loss(states, matrix, targets, z_loss, *arguments)
         (minimised / 12 * 3).backward()
         found.append((nats, minimised, states.grad, matrix.grad))
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.gpu
+def test_compiled_gradient_equals_the_one_in_place():
+    generator = torch.Generator("cuda").manual_seed(1)
+    logits = 3 * torch.randn(512, 6400, generator=generator, device="cuda")
+    targets = torch.randint(-1, 6400, (512,), generator=generator, device="cuda")
+    targets[targets < 0] = -100
+    ours = compiled_gradient()(logits, targets, 1e-4, 2.0)
+    for our, their in zip(ours, gradient_in_place(logits.clone(), targets, 1e-4, 2.0), strict=True):
+        torch.testing.assert_close(our, their, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("into_gradient", [gradient_in_place, gradient_by_comparing])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_loss_under_autocast_is_near_the_exact_one_and_rare_gradients_survive(dtype):
+def test_loss_under_autocast_is_near_the_exact_one_and_rare_gradients_survive(dtype, into_gradient):
     found = []
     for enabled in (True, False):
         states, matrix, targets = made_loss_inputs()
         with torch.autocast("cpu", dtype=dtype, enabled=enabled):
-            nats, minimised = vocabulary_loss(states, matrix, targets, 1e-4)
+            nats, minimised = vocabulary_loss(states, matrix, targets, 1e-4, into_gradient)
         minimised.backward()
         found.append((nats, states.grad, matrix.grad))
     for ours, theirs in zip(*found, strict=True):
@@ -64,11 +83,27 @@ def test_a_full_chunk_in_fp16_has_finite_gradients():
     matrix = (0.02 * torch.randn(2048, 16, generator=generator)).requires_grad_()
     targets = torch.zeros(1, 8192, dtype=torch.int64)
     with torch.autocast("cpu", torch.float16):
-        _, minimised = vocabulary_loss(states, matrix, targets, 0.0)
+        _, minimised = vocabulary_loss(states, matrix, targets, 0.0, gradient_in_place)
     (minimised / 8192).backward()
     assert matrix.grad is not None
     exact = torch.autograd.grad(F.cross_entropy((states @ matrix.T)[0], targets[0]), matrix)[0]
     torch.testing.assert_close(matrix.grad, exact, rtol=0.02, atol=1e-4)
+
+
+def test_residual_stream_goes_with_bfloat16_products_and_with_no_others(small_model_config):
+    model = Transformer(small_model_config)
+    model.initialize(torch.Generator().manual_seed(1))
+    tokens = torch.randint(1, 97, (2, 25), generator=torch.Generator().manual_seed(2))
+    exact = model.hidden_states(tokens)
+    found = {}
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", dtype):
+            found[dtype] = model.hidden_states(tokens)
+    assert {dtype: states.dtype for dtype, states in found.items()} == {
+        torch.bfloat16: torch.bfloat16,
+        torch.float16: torch.float32,  # whose greatest number a residual stream may pass
+    }
+    assert (found[torch.bfloat16] - exact).norm() < 0.02 * exact.norm()
 
 
 def test_objective_is_the_models_own_loss(small_model_config):
