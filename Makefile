@@ -3,12 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/installed
 
-.PHONY: demo test test-slow test-gpu test-system test-harness soak check format up down lock clean
+.PHONY: demo test run-tests test-slow test-gpu test-system test-harness soak check format up down lock clean
 
 demo: $(SETUP)
 	$(BIN)/minimind run configs/demo.yaml
 
-test: check
+# Side by side: mypy keeps one core busy for two minutes, and the tests wait for servers half of their time.
+test: $(SETUP)
+	$(MAKE) --jobs 2 check run-tests
+
+run-tests: $(SETUP)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(SETUP)

@@ -10,7 +10,8 @@ docs/benchmarks/near-duplicates.md is written (`--table` does only that). A peer
 version, so that a second call measures ours alone; `--again` measures all.
 
 `--vary threads=1,2,4` runs ours once for each value of one of its resources and compares the published bytes;
-`--increment 0.01` cleans the input, then the same with so many more documents, once on top and once from scratch.
+`--increment 0.01` cleans the input, then the same with so many more documents, once on top and once from scratch; with
+`--every-step` by all that `configs/legal-de.yaml` asks for, not by near-duplicate removal alone.
 """
 
 import argparse
@@ -60,6 +61,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--truth", choices=("auto", "yes", "no"), default="auto", help="auto: up to 200 MB")
     parser.add_argument("--vary", action="append", default=[], metavar="RESOURCE=VALUES", help="such as threads=1,2,4")
     parser.add_argument("--increment", type=float, help="share of documents that are added, such as 0.01")
+    parser.add_argument("--every-step", action="store_true", help="of the config, for --increment")
     parser.add_argument("--working", type=Path, help="kept between calls: inputs and truths; default: a new one")
     parser.add_argument("--results", type=Path, default=RESULTS, help="JSON that rows are merged into")
     parser.add_argument("--table", action="store_true", help="only write the Markdown table from the JSON")
@@ -87,8 +89,10 @@ def run(given: argparse.Namespace) -> None:
             row = measure_variations(variation, source, working, given.cores)
             record(given, described, {"tool": "ours", "part": f"identical for {variation}"} | row)
         if given.increment:
-            row = measure_increment(source, given.increment, working, given.cores, more_documents(given))
-            record(given, described, {"tool": "ours", "part": f"increment {given.increment:g}"} | row)
+            options = ["--every-step"] if given.every_step else []
+            row = measure_increment(source, given.increment, working, given.cores, more_documents(given), *options)
+            part = f"increment {given.increment:g}" + ", every step" * given.every_step
+            record(given, described, {"tool": "ours", "part": part} | row)
     if failed:
         print(write_page(given.results, render))
         raise SystemExit(f"{', '.join(failed)} failed, see above; the other rows are in {given.results}")

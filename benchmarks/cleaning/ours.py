@@ -5,7 +5,7 @@
 The two stages run through their doors, as the flow calls them: reading and checking the JSON lines, raw documents in
 Parquet, normalisation, exact and near duplicates, split, published files with their digests. The config is that of
 `configs/legal-de.yaml` with every switch of cleaning off and with LEAST, which permits all that can be permitted; what
-cannot be switched off is done and counted.
+cannot be switched off is done and counted. `--every-step` takes the config as it is, and only permits.
 """
 
 import argparse
@@ -26,15 +26,18 @@ from minimind.store import Store
 
 BASE = Path(__file__).parents[2] / "configs" / "legal-de.yaml"
 SOURCE = "local"  # the name that load_config gives to local files, and the prefix of every document_id
+PERMITTED = (
+    "cleaning.max_removed_share=1",
+    "cleaning.split.min_documents=1",
+    "cleaning.split.min_bytes=1",
+)
 LEAST = (
     "cleaning.repeated_lines.action=ignore",
     "cleaning.quality=none",
     "cleaning.language.expected=[]",
     "cleaning.decontamination.max_overlap=1",
     *(f"cleaning.personal_data.{kind}=keep" for kind in ("email", "phone", "iban", "card", "ip", "ssn")),
-    "cleaning.max_removed_share=1",
-    "cleaning.split.min_documents=1",
-    "cleaning.split.min_bytes=1",
+    *PERMITTED,
 )
 # steps that near-duplicates need nothing of, and that LEAST does not switch off
 OTHER_STEPS = (
@@ -56,16 +59,17 @@ def main() -> None:
     parser.add_argument("input", type=Path)
     parser.add_argument("store", type=Path)
     parser.add_argument("--resources", type=json.loads, default={}, help="fields of cleaning's Resources, as JSON")
+    parser.add_argument("--every-step", action="store_true", help="that the config asks for")
     parser.add_argument("--steps", type=Path, help="where to write the seconds of each step and the digests")
     given = parser.parse_args()
-    result = run(given.input, given.store, Resources(**given.resources))
+    config = (whole_config if given.every_step else least_config)(given.input)
+    result = run(config, given.store, Resources(**given.resources))
     if given.steps:
         given.steps.write_text(json.dumps(result, indent=1))
 
 
-def run(folder: Path, root: Path, resources: Resources) -> dict[str, Any]:
+def run(config: Config, root: Path, resources: Resources) -> dict[str, Any]:
     """Seconds of the stages and their steps, where the files lie, and their digests."""
-    config = least_config(folder)
     clock = Clock()
     store = Store(root, config.name, clock.report)
     corpus = build_corpus(config.corpus, CorpusInputs(beside=load_text_functions), store)
@@ -90,7 +94,15 @@ def least_config(folder: Path) -> Config:
         for key, value in keys.items()
         if value is True
     ]
-    return load_config(BASE, [*switches, *LEAST], [f"{folder.resolve()}/part-*.jsonl"])
+    return load_config(BASE, [*switches, *LEAST], inputs_of(folder))
+
+
+def whole_config(folder: Path) -> Config:
+    return load_config(BASE, PERMITTED, inputs_of(folder))
+
+
+def inputs_of(folder: Path) -> list[str]:
+    return [f"{folder.resolve()}/part-*.jsonl"]
 
 
 class Clock:

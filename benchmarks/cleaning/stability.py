@@ -31,7 +31,7 @@ def measure_variations(variation: str, source: Path, working: Path, cores: int) 
 
 
 def measure_increment(
-    source: Path, share: float, working: Path, cores: int, documents: Iterator[Document]
+    source: Path, share: float, working: Path, cores: int, documents: Iterator[Document], *options: str
 ) -> dict[str, Any]:
     """Seconds of a full cleaning, of one on top of it with so many more documents, and of those two from scratch.
 
@@ -43,18 +43,19 @@ def measure_increment(
     grown, scratch = fresh(working / "increment-grown"), fresh(working / "increment-scratch")
     for path in sorted(source.glob("part-*.jsonl")):
         shutil.copyfile(path, before / path.name)
-    full = clean(before, grown, cores, {"threads": cores})
+    full = clean(before, grown, cores, {"threads": cores}, *options)
     (scratch / "store").mkdir()
     shutil.copytree(grown / "store" / "ledgers", scratch / "store" / "ledgers")
     # the same paths: the same sources, so that the documents are the same
     for path in sorted(after.glob("part-*.jsonl")):
         shutil.copyfile(path, before / path.name)
-    added = clean(before, grown, cores, {"threads": cores})
-    anew = clean(before, scratch, cores, {"threads": cores})
+    added = clean(before, grown, cores, {"threads": cores}, *options)
+    anew = clean(before, scratch, cores, {"threads": cores}, *options)
     ratio = added["cleaning_seconds"] / full["cleaning_seconds"]
     cpu_ratio = added["cleaning_cpu_seconds"] / full["cleaning_cpu_seconds"]
     identical = added["digests"] == anew["digests"]
     said = "the same bytes as" if identical else "**other bytes** than"
+    steps = "By every step of the config: " if "--every-step" in options else "By the least: "
     return {
         "identical": identical,
         "documents_added": count,
@@ -63,7 +64,7 @@ def measure_increment(
         "ratio_of_all": round(added["seconds"] / full["seconds"], 4),
         "results": {"full": full, "added": added, "from_scratch": anew},
         "summary": (
-            f"{count:,} documents more ({share:.1%}): {added['cleaning_seconds']:.1f} s of cleaning on top of "
+            f"{steps}{count:,} documents more ({share:.1%}): {added['cleaning_seconds']:.1f} s of cleaning on top of "
             f"{full['cleaning_seconds']:.1f} s, {ratio:.1%} (of CPU seconds {cpu_ratio:.1%}); with reading the sources "
             f"again and process start {added['seconds']:.1f} s after {full['seconds']:.1f} s; {said} a cleaning from "
             f"scratch ({anew['cleaning_seconds']:.1f} s)."
@@ -86,9 +87,9 @@ def write_increment(source: Path, share: float, target: Path, documents: Iterato
     return count
 
 
-def clean(source: Path, target: Path, cores: int, resources: dict[str, int]) -> dict[str, Any]:
+def clean(source: Path, target: Path, cores: int, resources: dict[str, int], *options: str) -> dict[str, Any]:
     """What `ours` says of itself, with the seconds and the peak memory of its process."""
-    command = our_command(source, target, resources)
+    command = our_command(source, target, resources, *options)
     measured = measure(command, target / "log.txt", max(cores, resources.get("threads", cores)))
     result: dict[str, Any] = json.loads((target / "steps.json").read_text())
     del result["files"]

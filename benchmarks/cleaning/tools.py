@@ -39,11 +39,11 @@ class Found:
     links: list[tuple[str, str]] = field(default_factory=list)  # pairs that it puts into one cluster
 
 
-def our_command(source: Path, target: Path, resources: Mapping[str, int]) -> list[str]:
+def our_command(source: Path, target: Path, resources: Mapping[str, int], *options: str) -> list[str]:
     """Leaves its store and `steps.json` in `target`."""
     return [
         sys.executable, "-m", "benchmarks.cleaning.ours", str(source), str(target / "store"),
-        "--resources", json.dumps(resources), "--steps", str(target / "steps.json"),
+        "--resources", json.dumps(resources), "--steps", str(target / "steps.json"), *options,
     ]  # fmt: skip
 
 

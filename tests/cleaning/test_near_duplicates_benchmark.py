@@ -143,7 +143,7 @@ def test_ours_finds_what_the_exact_join_finds(corpora: list[Path], tmp_path: Pat
     source, target = tmp_path / "input", tmp_path / "ours"
     enlarged.enlarge(corpora, 150_000, source, edited_share=0.3)
     target.mkdir()
-    result = ours.run(source, target / "store", Resources(threads=1))
+    result = ours.run(ours.least_config(source), target / "store", Resources(threads=1))
     (target / "steps.json").write_text(json.dumps(result))
     pairs = true_pairs(sorted(source.glob("*.jsonl")), tmp_path / "truth").to_pylist()
     said = scores(found_by("ours", source, target), [(row["a"], row["b"], row["jaccard"]) for row in pairs], 0.8)
