@@ -25,7 +25,7 @@ def test_time_to_loss_is_sized_to_fit_into_what_is_left():
     for seconds, seeds in ((300, "1"), (2_000, "1,2,3")):
         command = gpu.command_of("time_to_loss", given("--seeds", seeds), seconds)
         baseline = float(command[command.index("--seconds") + 1])
-        runs = 2 * baseline + sum(gpu.SHARES) * baseline + 4 * gpu.RUN_SECONDS
+        runs = 2 * baseline + sum(gpu.SHARES) * baseline + (2 + len(gpu.SHARES)) * gpu.RUN_SECONDS
         assert seconds - 10 < runs * len(seeds.split(",")) <= seconds + 10
     assert gpu.command_of("time_to_loss", given(), 60) == gpu.command_of("loader", given(), 0) == []
 
