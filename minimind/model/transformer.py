@@ -197,13 +197,9 @@ class Layer(nn.Module):
         self, states: Tensor, cosine: Tensor, sine: Tensor, cache: KeyValueCache | None, mask: Mask | None
     ) -> Tensor:
         mixed: Tensor = self.self_attn(self.input_layernorm(states), cosine, sine, cache, mask)
-        states = states + (self.scaled(mixed, self.attention_scale) if self.residual_scalars else mixed)
+        states = states + (scaled(mixed, self.attention_scale, states.dtype) if self.residual_scalars else mixed)
         turned: Tensor = self.mlp(self.post_attention_layernorm(states))
-        return states + (self.scaled(turned, self.mlp_scale) if self.residual_scalars else turned)
-
-    @staticmethod
-    def scaled(added: Tensor, scale: Tensor) -> Tensor:
-        return (added * scale).to(added.dtype)
+        return states + (scaled(turned, self.mlp_scale, states.dtype) if self.residual_scalars else turned)
 
 
 class Attention(nn.Module):
@@ -263,6 +259,11 @@ class RMSNorm(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         return F.rms_norm(states.float(), self.weight.shape, self.weight, self.epsilon).to(states.dtype)
+
+
+def scaled(added: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    """In the residual stream's precision; multiplied in the scale's, which is fp32."""
+    return (added * scale).to(dtype)
 
 
 def in_bfloat16_where_products_are(states: Tensor) -> Tensor:

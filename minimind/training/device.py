@@ -54,11 +54,15 @@ def choose_kernels(device: torch.device) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whatever torch calls it: on a CPU, and for some calls on a GPU, it is a plain RuntimeError."""
+    """Whatever torch calls it: on a CPU, and for some calls on a GPU, it is a plain RuntimeError.
+
+    Also where another error was met while it was on its way, as at the end of a recording that it broke off.
+    """
     said = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+    by_itself = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in said)
     )
+    return by_itself or (error.__context__ is not None and is_out_of_memory(error.__context__))
 
 
 def hardware_name(device: torch.device) -> str:

@@ -123,14 +123,26 @@ def try_step(plan: Plan, shards: Path, sequences: int) -> Probe:
 def take_steps(plan: Plan, shards: Path, sequences: int) -> None:
     """Two steps in this process, the second with the optimizer's state beside the activations, and an evaluation.
 
-    Not compiled, which would take minutes for all sizes and needs less memory.
+    Not compiled, which would take minutes for all sizes and needs less memory. A recording keeps its memory while
+    something else computes, so that the evaluation has to find room beside what a step took.
     """
     changes = {"micro_batch_sequences": sequences, "accumulation": 1, "processes": 1, "compiled": False}
     trainer = Trainer(plan.model_copy(update=changes), shards)
     stop = StopRequest(os.getppid())
     for _ in range(2):
         trainer.train_step(stop).loss.item()  # waits for the device
+    kept = held_by_a_recording(torch.device(plan.device)) if plan.compiled else None
     trainer.evaluate(Holdout(shards, plan.sequence_length, sequences, sequences), stop)
+    del kept
+
+
+def held_by_a_recording(device: torch.device) -> torch.Tensor | None:
+    """As much memory as was in use at the highest, beyond what is now."""
+    if device.type != "cuda":
+        return None
+    size = torch.cuda.max_memory_allocated(device) - torch.cuda.memory_allocated(device)
+    torch.cuda.empty_cache()  # what was split up for a step would not be found for one piece of that size
+    return torch.empty(size, dtype=torch.uint8, device=device)
 
 
 def give_back_memory(device: torch.device) -> None:

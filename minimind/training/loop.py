@@ -164,7 +164,8 @@ class Trainer:
     def train_step(self, stop: StopRequest) -> StepMetrics:
         """One optimizer step. Its loss is the mean over all its tokens, however many micro-batches carry them.
 
-        Nothing here waits for a GPU. Raises StopRequestedError between micro-batches, with the weights untouched.
+        Nothing here waits for a GPU, but for the first step's recording. Raises StopRequestedError between
+        micro-batches, with the weights untouched.
         """
         plan, step = self.plan, self.progress.step
         factor = rate_factor(step, plan.steps, plan.optimizer)
@@ -187,7 +188,10 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), plan.optimizer.max_gradient_norm)
         guarded_step(self.optimizer, self.guard.judge(norm))
         self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=self.recording is None)
+        if self.recording:
+            self.recording.clear_gradients()
+        else:
+            self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
         rate = factor * plan.optimizer.learning_rate
         return StepMetrics(self.progress.step, loss, norm.detach(), rate, self.guard.state)

@@ -124,7 +124,10 @@ def compiled_gradient() -> IntoGradient:
 def gradient_by_comparing(
     logits: Tensor, targets: Tensor, z_loss: float, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `gradient_in_place`, with no value that is written to a place of its own: compiled, it is one kernel."""
+    """As `gradient_in_place`, with no value that is written to a place of its own.
+
+    Compiled, one kernel reads the logits and writes the gradient.
+    """
     dtype, logits = logits.dtype, logits.float()
     counted = (targets != IGNORED).unsqueeze(1)
     places = targets.clamp(min=0).unsqueeze(1)

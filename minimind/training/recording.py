@@ -19,8 +19,8 @@ Work = Callable[[Tensor, Tensor, Tensor], Tensor]  # inputs [B, T], targets [B, 
 class Recording:
     """Work that adds to the gradients of `parameters`, for batches of one shape.
 
-    It reads and writes the same memory each time: weights have to be changed in place, and gradients to be set to zero
-    rather than to None.
+    It reads and writes the same memory each time: weights have to be changed in place, and gradients to be cleared by
+    `clear_gradients`, which leaves them where they are.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -31,7 +31,7 @@ class Recording:
         """The work's nats, which the next call overwrites. The first call, before which no gradient is there, records,
         and the others do what was recorded.
 
-        Queued like any other work; nothing here waits for the GPU but the recording.
+        Queued like any other work; nothing here waits for the GPU, but for the recording.
         """
         if self.graph is None:
             self.graph = self._record(work, batch)
@@ -54,5 +54,9 @@ class Recording:
         # thread_local: another thread may pin the next batch's memory meanwhile
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self.nats = work(self.inputs, self.targets, self.divisor)
-        torch._foreach_zero_([parameter.grad for parameter in self.parameters if parameter.grad is not None])
+        self.clear_gradients()
         return graph
+
+    def clear_gradients(self) -> None:
+        """To zero, in their place."""
+        torch._foreach_zero_([parameter.grad for parameter in self.parameters if parameter.grad is not None])

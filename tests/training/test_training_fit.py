@@ -99,7 +99,7 @@ class CachedMemory:
 
 
 class MadeUpTrainer:
-    """Takes 100 bytes and 10 for each sequence, and is part of a circle, as the real one."""
+    """Takes 100 bytes and 10 for each sequence, and is part of a circle."""
 
     def __init__(self, plan, memory):
         memory.take(100 + 10 * plan.micro_batch_sequences, self)
@@ -128,6 +128,28 @@ def test_trial_on_a_gpu_leaves_nothing_for_the_next_one_to_count(store, monkeypa
     finally:
         gc.enable()
     assert found[-1] == fitting
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_evaluation_is_tried_beside_what_a_recording_keeps(store, monkeypatch, compiled):
+    held = []
+
+    def hold(device):
+        memory = torch.zeros(1)
+        held.append(weakref.ref(memory))
+        return memory
+
+    class Evaluated(MadeUpTrainer):
+        def evaluate(self, holdout, stop):
+            assert [reference() is not None for reference in held] == [True] * compiled
+            super().evaluate(holdout, stop)
+
+    shards = small_inputs(store).shards
+    plan = make_plan(training_config(), shards, store).model_copy(update={"device": "cuda", "compiled": compiled})
+    monkeypatch.setattr(fit, "held_by_a_recording", hold)
+    monkeypatch.setattr(fit, "Trainer", lambda plan, shards: Evaluated(plan, CachedMemory(1000)))
+    fit.take_steps(plan, shards.path, 1)
+    assert [reference() for reference in held] == [None] * compiled
 
 
 @pytest.fixture

@@ -155,6 +155,19 @@ def test_full_disk_and_memory_have_exit_codes_of_their_own(error, code):
     assert exit_code_of(error) is code
 
 
+def broken_off_recording():
+    try:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    finally:
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+
+def test_memory_that_ran_out_is_seen_behind_the_error_that_was_met_on_the_way():
+    with pytest.raises(RuntimeError, match="during capture") as raised:
+        broken_off_recording()
+    assert exit_code_of(raised.value) is ExitCode.OUT_OF_MEMORY
+
+
 @pytest.mark.parametrize(
     ("code", "error", "said"),
     [
