@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -31,7 +31,7 @@ SPILL_DOCUMENTS = 16_384
 ROW_GROUP_DOCUMENTS = 2_048
 ROW_GROUP_BYTES = 4 << 20  # of text; row groups are what later stages read in parallel
 PART_BYTES = 256 << 20  # of text
-RUN_BYTES = 2 << 30  # of text: what is mapped while parts are gathered from all over it, and has to stay in memory
+RUN_BYTES = 1 << 30  # of text: what is in memory while parts are gathered from all over it
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class DocumentWriter:
     """Takes documents in any order and writes `documents-00000.parquet`, ... sorted by document_id over all parts.
 
     The bytes depend on the set of documents alone. In memory there are at most one spill batch, one row group and
-    the ids, and the mapped texts of one run. The texts wait in `scratch`, which needs as much space as they have bytes,
+    the ids, and the texts of one run. The texts wait in `scratch`, which needs as much space as they have bytes,
     twice that where they are more than one run. Ids must be unique.
     """
 
@@ -101,10 +101,12 @@ class DocumentWriter:
         runs = cut_runs(cut_parts(sorted_bytes), sorted_bytes)
         numbers = count()
         for run, (spill, places) in zip(runs, dealt_out(self._spill_path, order, runs), strict=True):
+            batches = list(read_batches(spill))
+            spill.unlink()
             for groups in run:
                 path = self._folder / f"documents-{next(numbers):05}.parquet"
-                yield from write_part(path, groups, places, spill)
-            spill.unlink()
+                yield from write_part(path, groups, places, batches)
+            batches.clear()  # before those of the next run are read
 
     def _flush(self) -> None:
         if self._rows:
@@ -126,21 +128,20 @@ def to_batch(documents: list[Document]) -> Any:
     return pa.record_batch(arrays, schema=SCHEMA)
 
 
-@contextmanager
-def mapped_batches(path: Path) -> Iterator[list[Any]]:
-    """The batches of a spilled file. What is touched of it counts as this process's memory until the end."""
-    with pa.memory_map(str(path)) as mapped:
-        spilled = pa.ipc.open_file(mapped)
-        batches = [spilled.get_batch(number) for number in range(spilled.num_record_batches)]
-        try:
-            yield batches
-        finally:
-            batches.clear()  # or the file would stay mapped
+def read_batches(path: Path, columns: list[str] | None = None) -> Iterator[Any]:
+    """The batches of a spilled file, one after another, with all columns or some.
+
+    They are read, not mapped: where memory is limited, the kernel drops mapped pages shortly before they are wanted.
+    """
+    fields = [SCHEMA.get_field_index(name) for name in columns or SCHEMA.names]
+    with pa.OSFile(str(path)) as file:
+        spilled = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields))
+        for number in range(spilled.num_record_batches):
+            yield spilled.get_batch(number)
 
 
-def write_part(path: Path, groups: list[tuple[int, int]], order: np.ndarray, spill: Path) -> Iterator[int]:
+def write_part(path: Path, groups: list[tuple[int, int]], order: np.ndarray, batches: list[Any]) -> Iterator[int]:
     with (
-        mapped_batches(spill) as batches,
         parquet_writer(path) as writer,
         ThreadPoolExecutor(1, "gather") as thread,  # the next rows are gathered while these are compressed
     ):
@@ -162,9 +163,8 @@ def parquet_writer(path: Path) -> Any:
 
 def sorted_order(spill: Path) -> np.ndarray:
     """int64 positions over all batches of the file, by document_id in UTF-8 byte order."""
-    with mapped_batches(spill) as batches:
-        ids = pa.chunked_array([batch["document_id"] for batch in batches], pa.string())
-        return np.asarray(pc.sort_indices(ids), dtype=np.int64)
+    ids = pa.chunked_array([batch["document_id"] for batch in read_batches(spill, ["document_id"])], pa.string())
+    return np.asarray(pc.sort_indices(ids), dtype=np.int64)
 
 
 def cut_parts(sorted_bytes: np.ndarray) -> Iterator[list[tuple[int, int]]]:
@@ -212,10 +212,10 @@ def dealt_out(spill: Path, order: np.ndarray, runs: list[list[list[tuple[int, in
         owners[order[start:stop]] = number
         places[start:stop] = np.argsort(np.argsort(order[start:stop]))  # rows keep the order of the file
     paths = [spill.with_name(f"run-{number}.arrow") for number in range(len(runs))]
-    with mapped_batches(spill) as batches, ExitStack() as files:
+    with ExitStack() as files:
         writers = [files.enter_context(pa.ipc.new_file(str(path), SCHEMA)) for path in paths]
         done = 0
-        for batch in batches:
+        for batch in read_batches(spill):
             mine = owners[done : done + len(batch)]
             for number in np.unique(mine).tolist():
                 writers[number].write_batch(batch.filter(pa.array(mine == number)))
