@@ -163,7 +163,10 @@ def parquet_writer(path: Path) -> Any:
 
 def sorted_order(spill: Path) -> np.ndarray:
     """int64 positions over all batches of the file, by document_id in UTF-8 byte order."""
-    ids = pa.chunked_array([batch["document_id"] for batch in read_batches(spill, ["document_id"])], pa.string())
+    copied = [  # what is read with them would else stay in memory, four tenths of the file
+        pa.array(batch["document_id"].to_pylist(), pa.string()) for batch in read_batches(spill, ["document_id"])
+    ]
+    ids = pa.chunked_array(copied, pa.string())
     return np.asarray(pc.sort_indices(ids), dtype=np.int64)
 
 
