@@ -5,7 +5,7 @@ Sections are frozen and refuse unknown keys. A stage is given its own section, n
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Share = Annotated[float, Field(ge=0, le=1)]
-UNREADABLE_YAML = (yaml.YAMLError, ValueError, TypeError, RecursionError)  # as PyYAML says it
+UNREADABLE_YAML = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)  # in PyYAML
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -667,9 +667,28 @@ def apply_override(tree: dict[str, Any], override: str) -> str | None:
 
 def validate_config(tree: Mapping[str, Any], where: str) -> Config:
     try:
+        if problems := list(unstorable_values(tree)):
+            raise ConfigError(where, problems)
         return Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(where, [describe_problem(problem) for problem in error.errors()]) from None
+
+
+def unstorable_values(value: Any, key: str = "") -> Iterator[str]:
+    """In words, what neither JSON in UTF-8 nor a column of 64 bits could keep."""
+    if isinstance(value, Mapping):
+        for name, one in value.items():
+            yield from unstorable_values(one, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from unstorable_values(one, f"{key}.{number}")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield f"{key} is an integer of {len(str(abs(value)))} digits: the greatest is 2**63 - 1"
+    elif isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            yield f"{key} is {value!r}: it holds half of a surrogate pair; write the character itself"
 
 
 def describe_problem(problem: Any) -> str:

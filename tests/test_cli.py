@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -317,7 +318,25 @@ def test_command_in_words_names_the_store_where_it_is_not_the_default(
     assert store_option(store_root("my store")) == f" --store '{tmp_path}/my store'"
 
 
-@pytest.mark.parametrize("value", ["2020-13-45", "{[a]: b}", "[" * 5000], ids=["date", "key", "nesting"])
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_store_that_must_not_be_written_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(path: Path, *arguments: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    (tmp_path / "store" / "corpus").mkdir(parents=True)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    code, _, err = run("store", "prune", "--store", str(tmp_path / "store"))
+    assert (code, "Traceback" in err) == (2, False)
+    assert f"{os.strerror(number)}; mend its permissions" in err
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["2020-13-45", "{[a]: b}", "[" * 5000, "!!timestamp x", "!!bool x"],
+    ids=["date", "key", "nesting", "time", "bool"],
+)
 def test_value_that_yaml_cannot_read_is_refused(tmp_path: Path, value: str) -> None:
     code, _, err = run("run", "configs/demo.yaml", "--set", f"description={value}", "--store", str(tmp_path / "store"))
     assert code == 2

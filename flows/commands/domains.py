@@ -138,7 +138,7 @@ def documents(
         str, typer.Option(metavar="WORDS", help="Only documents with all of these words, the best match first")
     ] = "",
     source: Annotated[str | None, typer.Option(metavar="NAME", help="Only documents of this source")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many")] = 10,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Show at most so many")] = 10,
     text: Annotated[bool, typer.Option("--text", help="The clean text in full")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="The raw text in full")] = False,
     store: StoreOption = None,

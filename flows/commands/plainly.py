@@ -1,5 +1,6 @@
 """How a command ends that cannot do what it was asked."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from typing import Any
 import typer
 
 from minimind.errors import TrainingInterruptedError, UserError
+
+NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def told_plainly(command: Callable[..., None]) -> Callable[..., None]:
@@ -20,6 +23,12 @@ def told_plainly(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
         except UserError as error:
             print(f"minimind: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+        except OSError as error:
+            if error.errno not in NOT_PERMITTED or error.filename is None:
+                raise
+            said = f"{error.filename}: {error.strerror}; mend its permissions, or choose another --store"
+            print(f"minimind: {said}", file=sys.stderr)
             raise typer.Exit(2) from None
         except (KeyboardInterrupt, TrainingInterruptedError):
             print("minimind: stopped; the same command goes on from here", file=sys.stderr)

@@ -2,11 +2,12 @@
 
 import gzip
 import io
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
 BUFFER_BYTES = 1 << 20
+PIECE_BYTES = 1 << 16  # that are expanded at once: what is lost before damage, at most
 
 
 class TooLargeError(Exception):
@@ -51,6 +52,7 @@ class SpendingStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        count = cast(int, self._stream.readinto(buffer))
-        self._budget.spend(count)
-        return count
+        piece = self._stream.read1(min(len(buffer), PIECE_BYTES))
+        buffer[: len(piece)] = piece
+        self._budget.spend(len(piece))
+        return len(piece)

@@ -34,6 +34,15 @@ class SourceCounts:
     repaired: Counter[str] = field(default_factory=Counter)  # documents, by what was done; some by two things
 
 
+@dataclass
+class LinesOfFile:
+    """Of the file that is being read."""
+
+    readable: int = 0  # documents, kept or not, and lines without a text
+    unreadable: int = 0
+    is_lost: bool = False  # counted as an unreadable file already
+
+
 class Gathering:
     """Takes every item of every source, writes the documents, and counts all that is not one."""
 
@@ -50,6 +59,7 @@ class Gathering:
         self._found_excluded: set[bytes] = set()
         self._file_documents = 0
         self._file_licenses: set[str | None] = set()
+        self._file_lines = LinesOfFile()
 
     @property
     def documents(self) -> int:
@@ -71,6 +81,7 @@ class Gathering:
                     self._count_unreadable(item)
                 case Skipped():
                     counts.skipped[item.reason] += 1
+                    self._file_lines.readable += 1
                 case FileRead():
                     self._close_file(item, name)
             if self._progress.due():
@@ -79,6 +90,7 @@ class Gathering:
     def _add(self, document: Document, counts: SourceCounts) -> None:
         """Counts and writes the document; one whose id has been seen is unreadable, an excluded one is only counted."""
         digest = digest_of(document.document_id)
+        self._file_lines.readable += 1
         if digest in self._excluded:
             self._found_excluded.add(digest)
             counts.excluded += 1
@@ -110,6 +122,7 @@ class Gathering:
                 self._add(document, counts)
             return
         self._ids |= digests
+        self._file_lines.readable += len(batch)
         text_bytes = pc.binary_length(batch.rows["text"]).to_numpy()
         licenses = Counter(batch.rows["license"].to_pylist())
         counts.documents += len(batch)
@@ -122,11 +135,20 @@ class Gathering:
 
     def _count_unreadable(self, item: Unreadable) -> None:
         self._unreadable_units[item.unit] += 1
+        self._file_lines.unreadable += item.unit == "line"
+        self._file_lines.is_lost |= item.unit == "file"
         if len(self._unreadable) < LISTED_UNREADABLE:
             self._unreadable.append(item)
 
     def _close_file(self, file: FileRead, source: str) -> None:
-        """Notes the file, with its licence if all its documents have the same."""
+        """Notes the file, with its licence if all its documents have the same.
+
+        One of many lines, none of which can be read, is lost as a file: as one line it would pass for next to nothing.
+        """
+        lines, self._file_lines = self._file_lines, LinesOfFile()
+        if lines.unreadable and not (lines.readable or lines.is_lost):
+            problem = f"none of its lines or rows ({lines.unreadable:,}) can be read; is it in the format of its name?"
+            self._count_unreadable(Unreadable(file.path, None, problem, "file"))
         shared = self._file_licenses.pop() if len(self._file_licenses) == 1 else None
         self.files.append(
             {

@@ -1,6 +1,7 @@
 """Every row on sources in the table of bad input in docs/cleaning.md: what happens, and what it is counted as."""
 
 import gzip
+import hashlib
 import json
 import subprocess
 import sys
@@ -57,6 +58,30 @@ def test_documents_before_the_end_of_a_cut_off_file_stay(tmp_path, build_corpus,
     assert len(texts(build_corpus(tmp_path / name, max_unreadable_share=1))) == count
 
 
+@pytest.mark.parametrize(("name", "compress"), [("a.jsonl.gz", gzip.compress), ("a.jsonl.zst", zstandard.compress)])
+def test_little_is_lost_of_a_file_that_is_cut_off_at_its_end(tmp_path, build_corpus, texts, name, compress):
+    (tmp_path / "good.txt").write_text("Good.")
+    written = b"".join(
+        json.dumps({"id": f"i{number}", "text": hashlib.sha256(b"%d" % number).hexdigest() * 4}).encode() + b"\n"
+        for number in range(3_000)
+    )
+    (tmp_path / name).write_bytes(compress(written)[:-1_000])
+    assert len(texts(build_corpus(tmp_path / "*", max_unreadable_share=1))) > 2_500
+
+
+def test_documents_before_what_is_no_gzip_stay(tmp_path, build_corpus, texts, problem_of):
+    said = problem_of("laws.jsonl.gz", gzip.compress(lines(3)) + b"junk")
+    assert said.endswith("(the 3 documents before that stay)")
+
+
+@pytest.mark.parametrize("content", [lines(50).replace(b"\n", b"\r"), b"[" + lines(50).replace(b"\n", b",\n") + b"]"])
+def test_file_without_one_readable_line_is_lost_as_a_file(tmp_path, build_corpus, content):
+    (tmp_path / "good.jsonl").write_bytes(lines(500).replace(b"i", b"j"))
+    (tmp_path / "other.jsonl").write_bytes(content)
+    with pytest.raises(SourceError, match=r"1 of 2 files \(50.00%\) cannot be read"):
+        build_corpus(tmp_path / "*", max_unreadable_share=0.2)
+
+
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
 def test_cut_off_text_is_no_document(problem_of, compress):
     name = "law.txt.gz" if compress is gzip.compress else "law.txt.zst"
@@ -66,7 +91,8 @@ def test_cut_off_text_is_no_document(problem_of, compress):
 
 @pytest.mark.parametrize("name", ["laws.jsonl.gz", "laws.txt.gz", "laws.csv.zst", "laws.html.zst"])
 def test_compressed_file_that_expands_too_far_is_left(problem_of, name):
-    content = (gzip.compress if name.endswith(".gz") else zstandard.compress)(b"id,text\n" + b"\n" * 3_000_000)
+    header = b"" if name.startswith("laws.jsonl") else b"id,text\n"  # which is no JSON
+    content = (gzip.compress if name.endswith(".gz") else zstandard.compress)(header + b"\n" * 3_000_000)
     said = problem_of(name, content, max_expanded_bytes=1_000_000)
     assert "it expands to more than 1,000,000 bytes, which corpus.max_expanded_bytes permits" in said
 
@@ -157,8 +183,8 @@ def as_parquet(columns):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.parquet", as_parquet({"id": ["a"], "text": ["é" * 60]}), "it has"),
-        ("a.parquet", as_parquet({"id": ["a"], "text": ["x" * 60], "title": ["x" * 60]}), "it has"),
+        ("a.parquet", as_parquet({"id": ["a", "b"], "text": ["é" * 60, "b"]}), "it has"),
+        ("a.parquet", as_parquet({"id": ["a", "b"], "text": ["x" * 60, "b"], "title": ["x" * 60, "b"]}), "it has"),
         ("a.txt", ("e" * 2000 + "é" * 60).encode("latin-1"), "it has"),
         ("a.pdf", pdf_bytes("é" * 60), "its text has"),
         ("a.docx", docx_bytes("é" * 60), "its text has"),
@@ -172,7 +198,7 @@ def test_document_is_measured_in_bytes_as_it_is_stored(
     monkeypatch.setattr("minimind.corpus.records.MAX_DOCUMENT_BYTES", limit)
     assert problem_of(name, content) == f"{said} more than {limit:,} bytes; split it"
     monkeypatch.setattr("minimind.corpus.records.MAX_DOCUMENT_BYTES", limit + 100)
-    assert build_corpus(tmp_path / name).counts["documents"] == 1
+    assert build_corpus(tmp_path / name).counts["unreadable"] == 0
 
 
 def test_long_rows_of_a_parquet_are_held_a_few_at_a_time(tmp_path, build_corpus, read, monkeypatch):

@@ -90,6 +90,7 @@ def parse_json(line: str) -> Any:
     try:
         return json.loads(line)
     except json.JSONDecodeError as error:
-        raise UnfitError(f"it is no valid JSON: {error.msg} at character {error.pos + 1:,}") from None
+        said = error.msg.removesuffix(" at")  # some of Python's messages end in it
+        raise UnfitError(f"it is no valid JSON: {said} at character {error.pos + 1:,}") from None
     except (ValueError, RecursionError) as error:
         raise UnfitError(f"it is no valid JSON: {words_of(error)}") from None
