@@ -172,9 +172,11 @@ def wait_until_healthy(
 ) -> None:
     deadline = time.monotonic() + HEALTHY_WITHIN_SECONDS
     while not is_healthy():
-        if process.poll() is not None or time.monotonic() > deadline:
-            tail = masked(log.read_text(errors="replace").strip()[-1500:])
-            raise ServerError(f"{name} did not become healthy; the end of {log}:\n{tail}")
+        ended = process.poll() is not None
+        if ended or time.monotonic() > deadline:
+            waited = f"did not answer within {HEALTHY_WITHIN_SECONDS:.0f} s; run again when this machine is less busy"
+            tail = masked(log.read_text(errors="replace").strip()[-1500:]) or "(nothing)"
+            raise ServerError(f"{name} {'ended at its start' if ended else waited}; the end of {log}:\n{tail}")
         time.sleep(0.2)
 
 

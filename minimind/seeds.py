@@ -121,7 +121,10 @@ def _scores(
     section: TrainingConfig, holdout: Holdout, stride_ratio: float, stages: Mapping[str, Manifest], store: Store
 ) -> tuple[DocumentScores, Manifest]:
     training = build(section, TrainingInputs(stages["shards"], stages["tokenizer"]), store)
-    store.report("seeds", 0, None, f"scoring seed {section.seed}")
     folder = training.path / "model"
     model = load_model(folder, choose_device(section.device))
-    return score(model, load_tokenizer(folder), holdout, stride_ratio), training
+
+    def progress(done: float, total: float | None) -> None:
+        store.report("seeds", done, total, f"scoring seed {section.seed}")
+
+    return score(model, load_tokenizer(folder), holdout, stride_ratio, progress), training

@@ -118,7 +118,10 @@ def written_answers(model: Transformer, tokenizer: Tokenizer, questions: Sequenc
 def _question(line: str) -> Question | OpenQuestion:
     try:
         row = json.loads(line)
-    except ValueError as error:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise LineError("it holds half of a surrogate pair; write the character itself") from None
+    except (ValueError, RecursionError) as error:
         raise LineError(f"it is no valid JSON ({error}); mend it") from None
     if not isinstance(row, dict):
         raise LineError(f"an object of question, choices and answer was expected, {type(row).__name__} was found")
@@ -139,7 +142,7 @@ def _choices(choices: Any, answer: Any) -> tuple[tuple[str, ...], int]:
     if not isinstance(choices, list) or len(choices) < 2:
         raise LineError("choices is no list of two or more")
     texts = [_text(choice, f"choice {number}") for number, choice in enumerate(choices)]
-    if len(set(texts)) < len(texts):
+    if len({text.strip() for text in texts}) < len(texts):
         raise LineError("two of its choices are the same")
     if isinstance(answer, int) and not isinstance(answer, bool):
         if not 0 <= answer < len(texts):

@@ -111,7 +111,7 @@ def choose(logits: Tensor, temperature: float, top_p: float, chances: Tensor) ->
     Nucleus sampling (Holtzman et al. 2019). `chances` [B], uniform from 0 to 1, say where in that set, by its
     cumulated probabilities from the likeliest on. Temperature 0 takes the likeliest.
     """
-    if temperature == 0:
+    if temperature < torch.finfo(torch.float32).tiny:
         return logits.argmax(dim=-1)
     scaled = (logits - logits.max(dim=-1, keepdim=True).values) / temperature
     probabilities = torch.softmax(scaled, dim=-1)

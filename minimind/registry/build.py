@@ -23,7 +23,7 @@ from minimind.registry.gate import decide
 from minimind.registry.half_registered import half_registered, made_from
 from minimind.registry.model_card import CARD, model_card
 from minimind.registry.promotion import UNANNOUNCED_TAG, aliases_of, champion_of, settle
-from minimind.registry.tracking import connect, find_experiment, if_there, refusals_said
+from minimind.registry.tracking import MODEL_TAG, connect, find_experiment, if_there, refusals_said
 from minimind.registry.version import find_or_create_version, text_memory
 from minimind.store import Manifest, Outcome, Recipe, Store, recipe
 
@@ -68,7 +68,7 @@ def _complete_others(client: "MlflowClient", inputs: RegistryInputs, store: Stor
     """One that cannot be completed is said, and stops nothing."""
     name, digest = inputs.config.name, lineage.model_digest(inputs.stages["training"])
     for version in half_registered(client, name):
-        if version.tags[lineage.MODEL_TAG] == digest:
+        if version.tags[MODEL_TAG] == digest:
             continue  # this run's own
         logger.info("registry: completing version %s of %s, which was left half registered", version.version, name)
         try:
@@ -146,7 +146,7 @@ def _still_true(client: "MlflowClient", found: Manifest) -> bool:
         return False
     return bool(
         run.info.lifecycle_stage == "active"
-        and registered.tags.get(lineage.MODEL_TAG) == found.details["model_sha256"]
+        and registered.tags.get(MODEL_TAG) == found.details["model_sha256"]
         and UNANNOUNCED_TAG not in registered.tags
         and aliases_of(client, name, version) == found.details["aliases"]
         and champion_of(client, name) == found.details["decision"]["champion"]

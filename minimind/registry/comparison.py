@@ -73,6 +73,10 @@ def compare_versions(name: str, wanted: Sequence[str], uri: str, store: Store) -
     with opened(uri, store.root) as client:
         refuse_unknown(client, name)
         registered = [_of_this_domain(client, name, number) for number in _chosen(client, name, wanted)]
+        if len({version.version for version in registered}) < len(registered):
+            raise UserError(
+                f"--versions names one version twice ({', '.join(wanted)}); name different ones, such as 3,4"
+            )
         newest = max(registered, key=lambda version: int(version.version))
         versions = [_read_version(client, version, uri, store) for version in registered]
         section = _evaluation_of(next(version for version in versions if version.registered is newest))

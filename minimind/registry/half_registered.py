@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from minimind.config import Config, validate_config
 from minimind.errors import UserError
-from minimind.registry.lineage import MADE_FROM, MODEL_TAG, fingerprints
+from minimind.registry.lineage import MADE_FROM, fingerprints
 from minimind.registry.promotion import OUTCOME_TAG, UNANNOUNCED_TAG, champion_of
 from minimind.registry.recorded import config_of
+from minimind.registry.tracking import MODEL_TAG
 from minimind.store import Manifest, Store
 
 if TYPE_CHECKING:

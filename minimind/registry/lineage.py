@@ -16,14 +16,13 @@ from minimind.config import Config
 from minimind.digests import sha256_of_json
 from minimind.masking import masked, masked_tree
 from minimind.registry.document_fates import FATES, write_fates
-from minimind.registry.tracking import FINGERPRINT_TAG
+from minimind.registry.tracking import FINGERPRINT_TAG, MODEL_TAG
 from minimind.store import STAGES, Manifest
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 MADE_FROM = STAGES[:-1]
-MODEL_TAG = "minimind.model_sha256"
 CORPUS_TAG = "minimind.corpus_sha256"
 LEDGER_TAG = "minimind.ledger_sha256"
 PARENT_TAG = "minimind.parent_version"  # of the version that training started from, where that was a registered one

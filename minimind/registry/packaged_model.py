@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minimind.digests import LIBRARY, sha256_of_json
+from minimind.digests import LIBRARY, sha256_of_file, sha256_of_json
 from minimind.errors import ModelNotFoundError
 from minimind.registry.completion import DEFAULTS, Limits
-from minimind.registry.tracking import connect, initialise, quieten, refusals_said
+from minimind.registry.tracking import MODEL_TAG, connect, initialise, quieten, refusals_said
 from minimind.store import Store
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ PACKED_CODE = (
     "tokenizer/bpe.py",
 )
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+EXPORTED_FILES = (*MODEL_FILES, "generation_config.json", "tokenizer_config.json")
+GREATEST_VERSION = 2**31 - 1  # that MLflow's database holds
 LOCAL_COPIES = "models"  # folder in the store, for what had to be downloaded
 
 
@@ -140,6 +142,8 @@ def find_version(client: "MlflowClient", model: str) -> "ModelVersion":
     name, slash, number = name.partition("/")
     if not name or bool(at) == bool(slash) or (slash and not number.isdigit()) or (at and not alias):
         raise ModelNotFoundError(f"{model!r} names no version; write models:/NAME@champion or models:/NAME/3")
+    if slash and int(number) > GREATEST_VERSION:
+        raise ModelNotFoundError(f"{model} does not exist: {what_exists(client, name)}")
     try:
         return client.get_model_version_by_alias(name, alias) if at else client.get_model_version(name, number)
     except MlflowException as error:
@@ -175,7 +179,7 @@ def refuse_unknown(client: "MlflowClient", name: str) -> None:
 
 def what_exists(client: "MlflowClient", name: str) -> str:
     """In words: the versions and aliases of a name, or the names that there are."""
-    versions = sorted(int(version.version) for version in client.search_model_versions(f"name = '{name}'"))
+    versions = sorted(int(version.version) for version in client.search_model_versions(f"name = '{quoted(name)}'"))
     if versions:
         aliases = client.get_registered_model(name).aliases
         said = ", ".join(f"@{alias} (version {version})" for alias, version in sorted(aliases.items()))
@@ -188,8 +192,33 @@ def what_exists(client: "MlflowClient", name: str) -> str:
     )
 
 
+def quoted(name: str) -> str:
+    """A name that MLflow's search language reads as one; names that it would not take are no names of models."""
+    return "".join(sign for sign in name if sign not in "'\"\\")
+
+
 def download(client: "MlflowClient", version: "ModelVersion", uri: str, store_root: Path) -> Path:
-    """The version's exported folder: in place where MLflow's artifacts are files here, else a copy in the store."""
+    """The version's exported folder: in place where MLflow's artifacts are files here, else a copy in the store.
+
+    Raises ModelNotFoundError where files are missing, or are not those that were registered.
+    """
+    folder = _downloaded(client, version, uri, store_root)
+    registered = version.tags.get(MODEL_TAG)
+    if registered and digest_of_model(folder) != registered:
+        raise ModelNotFoundError(
+            f"the files of version {version.version} of {version.name} are not those that were registered ({folder}); "
+            "put them back, as from a backup"
+        )
+    return folder
+
+
+def digest_of_model(folder: Path) -> str:
+    """As `lineage.model_digest` has it of the training's manifest."""
+    there = [name for name in EXPORTED_FILES if (folder / name).is_file()]
+    return sha256_of_json({f"model/{name}": sha256_of_file(folder / name) for name in there})
+
+
+def _downloaded(client: "MlflowClient", version: "ModelVersion", uri: str, store_root: Path) -> Path:
     from mlflow.artifacts import download_artifacts
 
     address = f"{client.get_model_version_download_uri(version.name, version.version)}/artifacts/model"

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from minimind.durable import write_whole
 from minimind.errors import UserError
 from minimind.registry.gate import Decision
-from minimind.registry.packaged_model import find_version, opened, refuse_unknown
-from minimind.registry.tracking import quick_requests
+from minimind.registry.packaged_model import download, find_version, opened, refuse_unknown
+from minimind.registry.tracking import MODEL_TAG, quick_requests
 from minimind.store import Store
 
 if TYPE_CHECKING:
@@ -97,11 +97,12 @@ def _as_decided(tags: Mapping[str, str], already: Decision) -> Decision:
 def promote(name: str, version: str, uri: str, store: Store) -> str | None:
     """Makes a version champion because a person says so; the champion before, if it was another one.
 
-    No run makes that one champion again. Raises ModelNotFoundError if there is no such version, ServerError if MLflow
-    does not answer; calling it again then completes what was begun.
+    No run makes that one champion again. Raises ModelNotFoundError if there is no such version or its files are not
+    those that were registered, ServerError if MLflow does not answer; calling it again then completes what was begun.
     """
     with store.lock(f"champion-{name}"), quick_requests(), opened(uri, store.root) as client:
-        return _promote(client, name, version)
+        number = usable_version(client, name, version, uri, store)
+        return _promote(client, name, number)
 
 
 def rollback(name: str, uri: str, store: Store) -> tuple[str, str]:
@@ -111,11 +112,19 @@ def rollback(name: str, uri: str, store: Store) -> tuple[str, str]:
     there was none, ModelNotFoundError if it, or the name, is not there any more.
     """
     with store.lock(f"champion-{name}"), quick_requests(), opened(uri, store.root) as client:
-        return _rollback(client, name, store.root / "locks" / f"rollback-{name}")
+        begun = store.root / "locks" / f"rollback-{name}"
+        return _rollback(client, name, begun, lambda version: usable_version(client, name, version, uri, store))
+
+
+def usable_version(client: "MlflowClient", name: str, version: str, uri: str, store: Store) -> str:
+    """The version's number as MLflow writes it, once its files have been seen to be those that were registered."""
+    found = find_version(client, f"models:/{name}/{version}")
+    if MODEL_TAG in found.tags:  # else it is not one of ours
+        download(client, found, uri, store.root)
+    return str(found.version)
 
 
 def _promote(client: "MlflowClient", name: str, version: str) -> str | None:
-    find_version(client, f"models:/{name}/{version}")
     before = champion_of(client, name)
     if before is not None and before != version:
         client.set_model_version_tag(name, before, TAKEN_OUT_TAG, "true")
@@ -125,8 +134,9 @@ def _promote(client: "MlflowClient", name: str, version: str) -> str | None:
     return before if before != version else None
 
 
-def _rollback(client: "MlflowClient", name: str, begun: Path) -> tuple[str, str]:
-    """`begun` is where the champions are written down, in their order, from which it goes one back."""
+def _rollback(client: "MlflowClient", name: str, begun: Path, check: Callable[[str], object]) -> tuple[str, str]:
+    """`begun` is where the champions are written down, in their order, from which it goes one back; `check` raises
+    where a version cannot be used."""
     refuse_unknown(client, name)
     champion = champion_of(client, name)
     if champion is None:
@@ -137,7 +147,7 @@ def _rollback(client: "MlflowClient", name: str, begun: Path) -> tuple[str, str]
     *earlier, taken_out = champions
     if not earlier:
         raise UserError(f"version {champion} of {name} has no earlier champion; `minimind promote` names another")
-    find_version(client, f"models:/{name}/{earlier[-1]}")  # it may have been deleted
+    check(earlier[-1])  # it may have been deleted
     write_whole(begun, json.dumps(champions))
     client.set_model_version_tag(name, taken_out, TAKEN_OUT_TAG, "true")
     if is_taken_out(client, name, earlier[-1]):

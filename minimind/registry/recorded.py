@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from minimind.errors import ModelNotFoundError, UserError
 from minimind.registry.document_fates import FATES, Fate, find_fate
 from minimind.registry.lineage import MADE_FROM, PARENT_TAG
-from minimind.registry.packaged_model import find_version, what_exists
+from minimind.registry.packaged_model import find_version, quoted, what_exists
 from minimind.registry.promotion import aliases_of, champion_of
 from minimind.registry.tracking import if_there, run_of
 from minimind.store import Manifest
@@ -62,15 +62,10 @@ def version_named(client: "MlflowClient", model: str) -> "ModelVersion":
         if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
             raise
         champion = None
-    versions = [int(version.version) for version in client.search_model_versions(f"name = '{_quoted(address)}'")]
+    versions = [int(version.version) for version in client.search_model_versions(f"name = '{quoted(address)}'")]
     if champion is None and not versions:
-        raise ModelNotFoundError(f"there is no model {address!r}: {what_exists(client, _quoted(address))}")
+        raise ModelNotFoundError(f"there is no model {address!r}: {what_exists(client, address)}")
     return client.get_model_version(address, champion or str(max(versions)))
-
-
-def _quoted(name: str) -> str:
-    """A name that MLflow's search language reads as one; names that it would not take are no names of models."""
-    return "".join(sign for sign in name if sign not in "'\"\\")
 
 
 def read_recorded(client: "MlflowClient", version: "ModelVersion") -> Recorded:
@@ -151,9 +146,9 @@ class DocumentInVersion:
 def look_up_document(client: "MlflowClient", document_id: str, model: str | None) -> list[DocumentInVersion]:
     """For every registered version of every model, or of `model` alone, in order."""
     names = [model] if model else sorted(str(found.name) for found in client.search_registered_models(max_results=1000))
-    versions = [version for name in names for version in client.search_model_versions(f"name = '{_quoted(name)}'")]
+    versions = [version for name in names for version in client.search_model_versions(f"name = '{quoted(name)}'")]
     if model and not versions:
-        raise ModelNotFoundError(f"there is no model {model!r}: {what_exists(client, _quoted(model))}")
+        raise ModelNotFoundError(f"there is no model {model!r}: {what_exists(client, quoted(model))}")
     versions.sort(key=lambda version: (version.name, int(version.version)))
     return [_in_version(client, version, document_id) for version in versions]
 

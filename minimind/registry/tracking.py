@@ -36,6 +36,7 @@ NO_ANSWER = (
     "Name or service not known", "Max retries exceeded", "TEMPORARILY_UNAVAILABLE",
 )  # fmt: skip
 FINGERPRINT_TAG = "minimind.training_fingerprint"
+MODEL_TAG = "minimind.model_sha256"  # of a version: of the files that answer
 DATABASE_LOCK = "mlflow-database"
 
 

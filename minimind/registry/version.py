@@ -10,7 +10,7 @@ from minimind.evaluation import overlap
 from minimind.registry import lineage
 from minimind.registry.model_card import CARD, model_card
 from minimind.registry.packaged_model import save_packaged_model
-from minimind.registry.tracking import find_experiment
+from minimind.registry.tracking import MODEL_TAG, find_experiment
 from minimind.store import Store
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def find_or_create_version(
     name, digest = inputs.config.name, lineage.model_digest(inputs.stages["training"])
     _ensure_registered_model(client, inputs.config)
     tags, card = lineage.lineage_tags(inputs.stages, name), model_card(inputs.config, inputs.stages)
-    versions = client.search_model_versions(f"name = '{name}' and tags.`{lineage.MODEL_TAG}` = '{digest}'")
+    versions = client.search_model_versions(f"name = '{name}' and tags.`{MODEL_TAG}` = '{digest}'")
     if versions:
         version = min(versions, key=lambda found: int(found.version))
         if version.run_id == run_id:  # else another training has made the same bytes: its lineage is that of its run
@@ -89,7 +89,7 @@ def _find_or_log_model(
     from mlflow.models import Model
 
     for earlier in client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'"):
-        if earlier.status == LoggedModelStatus.READY and earlier.tags.get(lineage.MODEL_TAG) == digest:
+        if earlier.status == LoggedModelStatus.READY and earlier.tags.get(MODEL_TAG) == digest:
             return str(earlier.model_id), str(earlier.artifact_location)
         if earlier.status != LoggedModelStatus.READY:
             client.delete_logged_model(earlier.model_id)

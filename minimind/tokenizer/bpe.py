@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from minimind.errors import CorpusTooSmallError
+from minimind.errors import CorpusTooSmallError, ModelNotFoundError
 
 END_OF_TEXT = "<|endoftext|>"  # stands before every document, and ends generation
 MESSAGE_START = "<|im_start|>"
@@ -98,9 +98,14 @@ def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer of a folder or of a tokenizer.json, for text.
 
     A special token spelled out in a text is read as the characters it is written with, so that no document can end
-    itself; only code puts special ids into a sequence. No id is added at either end.
+    itself; only code puts special ids into a sequence. No id is added at either end. Raises ModelNotFoundError.
     """
-    tokenizer = Tokenizer.from_file(str(path / "tokenizer.json" if path.is_dir() else path))
+    file = path / "tokenizer.json" if path.is_dir() else path
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises no narrower one
+        said = " ".join(str(error).split())
+        raise ModelNotFoundError(f"{file} is no tokenizer that can be read: {said}") from error
     tokenizer.encode_special_tokens = True
     return tokenizer
 

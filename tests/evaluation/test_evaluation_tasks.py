@@ -47,6 +47,8 @@ def test_each_bad_line_is_said_with_its_file_and_number(tmp_path):
         (CHOICES | {"answer": True}, "answer is neither the number of a choice"),
         (CHOICES | {"choices": ["a"]}, "choices is no list of two or more"),
         (CHOICES | {"choices": ["a", "a"]}, "two of its choices are the same"),
+        (CHOICES | {"choices": ["a", " a"]}, "two of its choices are the same"),
+        (CHOICES | {"question": "a\ud800"}, "half of a surrogate pair"),
         (CHOICES | {"choices": ["a", 3]}, "choice 1 is no text"),
         (CHOICES | {"question": " "}, "question is no text, or an empty one"),
         (CHOICES | {"weight": 1}, "weight is unknown"),

@@ -135,6 +135,13 @@ def damage_weights(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"\0" * 100)
 
 
+def damage_one_weight(folder: Path) -> None:
+    """It loads as before, and answers otherwise."""
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 0x80
+    (folder / "model.safetensors").write_bytes(weights)
+
+
 def damage_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
 
@@ -143,7 +150,9 @@ def damage_filter(folder: Path) -> None:
     (folder / "training_13_grams.parquet").write_bytes(b"PAR1")
 
 
-@pytest.mark.parametrize("damage", [damage_by_removal, damage_weights, damage_tokenizer, damage_filter])
+@pytest.mark.parametrize(
+    "damage", [damage_by_removal, damage_weights, damage_one_weight, damage_tokenizer, damage_filter]
+)
 def test_champion_that_cannot_be_loaded_does_not_block(
     damage: Callable[[Path], None], register: Register, make_stages: MakeStages, client: MlflowClient, store: Store,
     uri: str,

@@ -22,6 +22,9 @@ from minimind.model.hugging_face import export_model
 from minimind.model.transformer import ModelConfig, Transformer
 from minimind.registry import lineage, tracking
 from minimind.registry.comparison import compare_versions, log_comparison
+from minimind.registry.packaged_model import digest_of_model
+from minimind.registry.promotion import champion_of, promote, rollback
+from minimind.registry.tracking import MODEL_TAG
 from minimind.store import Manifest, Store
 from minimind.tokenizer.bpe import save_tokenizer, train_bpe
 
@@ -55,6 +58,7 @@ def enlist(
         for name in MODEL_FILES:
             shutil.copy(folder / name, packed / "artifacts" / "model" / name)
         tags = lineage.lineage_tags(made, "tests") | {key.replace("_", ".", 1): value for key, value in tags.items()}
+        tags[MODEL_TAG] = digest_of_model(packed / "artifacts" / "model")
         version = client.create_model_version("tests", source=str(packed), run_id=run, tags=tags)
         return str(version.version)
 
@@ -129,8 +133,6 @@ def test_order_of_the_versions_says_what_is_held_against_what(uri: str, store: S
 
 @pytest.mark.usefixtures("pair")
 def test_newest_champion_is_held_against_the_one_it_replaced(uri: str, store: Store) -> None:
-    from minimind.registry.promotion import promote
-
     promote("tests", "2", uri, store)
     found = compare_versions("tests", [], uri, store)
     assert (found["baseline"], found["candidate"]) == ("1", "2")
@@ -295,6 +297,34 @@ def test_model_whose_files_are_gone_is_named(uri: str, store: Store, client: Mlf
         damage()
         with pytest.raises(ModelNotFoundError, match="version 1 of tests cannot be loaded"):
             compare_versions("tests", [], uri, store)
+
+
+def test_version_whose_files_are_not_those_that_were_registered_becomes_no_champion(
+    enlist: Enlist, model_folders: dict[str, Path], uri: str, store: Store, client: MlflowClient
+) -> None:
+    for steps in ("20", "40"):
+        enlist(model_folders[steps])
+        promote("tests", str(len(client.search_model_versions("name = 'tests'"))), uri, store)
+    damaged = Path(client.get_model_version("tests", "1").source) / "artifacts" / "model" / "model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
+    for call in (
+        lambda: promote("tests", "1", uri, store),
+        lambda: rollback("tests", uri, store),
+        lambda: compare_versions("tests", ["1", "2"], uri, store),
+    ):
+        with pytest.raises(ModelNotFoundError, match="are not those that were registered"):
+            call()
+    assert champion_of(client, "tests") == "2"
+
+
+@pytest.mark.usefixtures("pair")
+def test_one_version_under_two_spellings_is_one(uri: str, store: Store, client: MlflowClient) -> None:
+    with pytest.raises(UserError, match="one version twice"):
+        compare_versions("tests", ["1", "01"], uri, store)
+    promote("tests", "02", uri, store)
+    assert rollback("tests", uri, store) == ("1", "2")
+    with pytest.raises(ModelNotFoundError, match="does not exist: tests has the versions 1, 2"):
+        promote("tests", "9" * 23, uri, store)
 
 
 @pytest.mark.usefixtures("pair")

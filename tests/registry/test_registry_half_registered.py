@@ -13,7 +13,7 @@ from minimind.pruning import prunable
 from minimind.registry import lineage, tracking
 from minimind.registry.build import RegistryInputs, build
 from minimind.registry.half_registered import half_registered
-from minimind.registry.promotion import UNANNOUNCED_TAG, promote
+from minimind.registry.promotion import UNANNOUNCED_TAG
 from minimind.store import Manifest, Store
 
 Stages = dict[str, Manifest]
@@ -73,5 +73,5 @@ def test_version_that_cannot_be_completed_is_said_and_stops_nothing(
     ):
         assert said in caplog.text
     assert [str(version.version) for version in half_registered(client, "tests")] == ["1", "2"]
-    promote("tests", "2", uri, store)
+    client.set_registered_model_alias("tests", "champion", "2")  # as in MLflow's pages: its files are nowhere
     assert [str(version.version) for version in half_registered(client, "tests")] == ["1"], "a person has judged it"
