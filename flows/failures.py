@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
 
+import httpx
 from prefect import Task
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
@@ -55,7 +56,7 @@ def failures_told(flow: Callable[P, Any]) -> Callable[P, Any]:
 
 
 def as_state(error: BaseException, stage: str = "") -> State[Any]:
-    if not isinstance(error, UserError):
+    if not isinstance(error, UserError | httpx.TransportError):
         logger.error("%s", type(error).__name__, exc_info=error)
     return Failed(message=masked(describe(error, stage)), data=error)
 
@@ -68,6 +69,8 @@ def describe(error: BaseException, stage: str = "") -> str:
             return f"{where}{error}"
         case TrainingError():
             return f"{where}{error}\nRun it again: it goes on from its last checkpoint; finished stages are kept."
+        case httpx.TransportError():  # Prefect's client alone is made of httpx
+            return f"{where}Prefect's server went away ({error}).\nRun it again: finished stages are kept."
     return (
         f"{where}{type(error).__name__}: {error}\nThis is no mistake in the config: the traceback stands in the run's "
         "log. Run it again, as finished stages are kept; if it fails again, report it."
