@@ -50,7 +50,7 @@ def wait_for(found, seconds):
 def test_process_dies_with_its_killed_supervisor_and_the_next_run_goes_on(tmp_path):
     supervisor = start_supervisor(tmp_path)
     try:
-        checkpoint = wait_for(lambda: next((tmp_path / "training").glob(".building-*/checkpoints/*.json"), None), 60)
+        checkpoint = wait_for(lambda: next((tmp_path / "training").glob(".building-*/checkpoints/*.json"), None), 240)
         folder = RunFolder(checkpoint.parents[1])
         pid = json.loads(folder.worker.read_text())["pid"]
         assert trains_in(folder, pid)
