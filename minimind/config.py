@@ -683,7 +683,7 @@ def unstorable_values(value: Any, key: str = "") -> Iterator[str]:
         for number, one in enumerate(value):
             yield from unstorable_values(one, f"{key}.{number}")
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        yield f"{key} is an integer of {len(str(abs(value)))} digits: the greatest is 2**63 - 1"
+        yield f"{key} is an integer of {value.bit_length()} bits: the greatest is 2**63 - 1"
     elif isinstance(value, str) and not value.isascii():
         try:
             value.encode()

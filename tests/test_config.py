@@ -68,7 +68,7 @@ def test_all_problems_are_said_at_once(tmp_path: Path) -> None:
         ("- a\n- b\n", "a mapping of sections was expected"),
         ("name: [unclosed", "no valid YAML"),
         ("name: a\nname: b\n", "the key 'name' stands twice"),
-        ("cleaning:\n  split:\n    min_bytes: 1" + "0" * 40, r"cleaning.split.min_bytes is an integer of 41 digits"),
+        ("cleaning:\n  split:\n    min_bytes: 1" + "0" * 40, r"cleaning.split.min_bytes is an integer of 133 bits"),
         ('corpus:\n  exclude_ids: ["local/\\ud800"]', r"corpus.exclude_ids.0 is 'local/.*half of a surrogate pair"),
     ],
 )

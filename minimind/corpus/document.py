@@ -204,8 +204,8 @@ def cut_runs(parts: Iterator[list[tuple[int, int]]], sorted_bytes: np.ndarray) -
 def dealt_out(spill: Path, order: np.ndarray, runs: list[list[list[tuple[int, int]]]]) -> list[tuple[Path, np.ndarray]]:
     """For each run the spilled file that has its rows, and where these lie in it, at their places in sorted order.
 
-    Rows are dealt out in one pass over the file, which is removed: from more than stays in memory, each part would read
-    all of it again. A single run has the file as it is.
+    Rows are dealt out in one pass over the file, which is removed, as each run would else read all of it. A single run
+    has the file as it is.
     """
     if len(runs) == 1:
         return [(spill, order)]

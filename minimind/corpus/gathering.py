@@ -35,11 +35,13 @@ class SourceCounts:
 
 
 @dataclass
-class LinesOfFile:
+class FileCounts:
     """Of the file that is being read."""
 
-    readable: int = 0  # documents, kept or not, and lines without a text
-    unreadable: int = 0
+    documents: int = 0  # that were kept
+    licenses: set[str | None] = field(default_factory=set)
+    readable_lines: int = 0  # documents, kept or not, and lines without a text
+    unreadable_lines: int = 0
     is_lost: bool = False  # counted as an unreadable file already
 
 
@@ -57,9 +59,7 @@ class Gathering:
         self._ids: set[bytes] = set()
         self._excluded = {digest_of(document_id): document_id for document_id in exclude_ids}
         self._found_excluded: set[bytes] = set()
-        self._file_documents = 0
-        self._file_licenses: set[str | None] = set()
-        self._file_lines = LinesOfFile()
+        self._file = FileCounts()
 
     @property
     def documents(self) -> int:
@@ -81,7 +81,7 @@ class Gathering:
                     self._count_unreadable(item)
                 case Skipped():
                     counts.skipped[item.reason] += 1
-                    self._file_lines.readable += 1
+                    self._file.readable_lines += 1
                 case FileRead():
                     self._close_file(item, name)
             if self._progress.due():
@@ -90,7 +90,7 @@ class Gathering:
     def _add(self, document: Document, counts: SourceCounts) -> None:
         """Counts and writes the document; one whose id has been seen is unreadable, an excluded one is only counted."""
         digest = digest_of(document.document_id)
-        self._file_lines.readable += 1
+        self._file.readable_lines += 1
         if digest in self._excluded:
             self._found_excluded.add(digest)
             counts.excluded += 1
@@ -109,8 +109,8 @@ class Gathering:
             counts.repaired[f"decoded as {encoding}"] += 1
         if repaired := document.metadata.get(REPAIRED):
             counts.repaired.update(repaired.split(BETWEEN_REPAIRS))
-        self._file_documents += 1
-        self._file_licenses.add(document.license)
+        self._file.documents += 1
+        self._file.licenses.add(document.license)
         self._writer.add(document, text_bytes)
 
     def _add_batch(self, batch: DocumentBatch, counts: SourceCounts) -> None:
@@ -122,21 +122,21 @@ class Gathering:
                 self._add(document, counts)
             return
         self._ids |= digests
-        self._file_lines.readable += len(batch)
+        self._file.readable_lines += len(batch)
         text_bytes = pc.binary_length(batch.rows["text"]).to_numpy()
         licenses = Counter(batch.rows["license"].to_pylist())
         counts.documents += len(batch)
         counts.bytes += int(text_bytes.sum())
         for name, documents in licenses.items():
             counts.licenses[name or "not stated"] += documents
-        self._file_documents += len(batch)
-        self._file_licenses |= set(licenses)
+        self._file.documents += len(batch)
+        self._file.licenses |= set(licenses)
         self._writer.add_batch(batch, text_bytes)
 
     def _count_unreadable(self, item: Unreadable) -> None:
         self._unreadable_units[item.unit] += 1
-        self._file_lines.unreadable += item.unit == "line"
-        self._file_lines.is_lost |= item.unit == "file"
+        self._file.unreadable_lines += item.unit == "line"
+        self._file.is_lost |= item.unit == "file"
         if len(self._unreadable) < LISTED_UNREADABLE:
             self._unreadable.append(item)
 
@@ -145,24 +145,24 @@ class Gathering:
 
         One of many lines, none of which can be read, is lost as a file: as one line it would pass for next to nothing.
         """
-        lines, self._file_lines = self._file_lines, LinesOfFile()
-        if lines.unreadable and not (lines.readable or lines.is_lost):
-            problem = f"none of its lines or rows ({lines.unreadable:,}) can be read; is it in the format of its name?"
-            self._count_unreadable(Unreadable(file.path, None, problem, "file"))
-        shared = self._file_licenses.pop() if len(self._file_licenses) == 1 else None
+        found = self._file
+        if found.unreadable_lines and not (found.readable_lines or found.is_lost):
+            lines = f"none of its lines or rows ({found.unreadable_lines:,}) can be read"
+            self._count_unreadable(Unreadable(file.path, None, f"{lines}; is it in the format of its name?", "file"))
+        shared = found.licenses.pop() if len(found.licenses) == 1 else None
         self.files.append(
             {
                 "source": source,
                 "path": file.path,
                 "bytes": file.bytes,
                 "sha256": file.sha256,
-                "documents": self._file_documents,
+                "documents": found.documents,
                 "license": shared,
                 **file.version,
             }
         )
         self._members += file.members
-        self._file_documents, self._file_licenses = 0, set()
+        self._file = FileCounts()
 
     # --- the verdict --------------------------------------------------------------------------------------------------
 

@@ -109,7 +109,8 @@ def choose(logits: Tensor, temperature: float, top_p: float, chances: Tensor) ->
     """Token ids int64 [B] from logits [B, V]: from the smallest set of likeliest tokens with probability `top_p`.
 
     Nucleus sampling (Holtzman et al. 2019). `chances` [B], uniform from 0 to 1, say where in that set, by its
-    cumulated probabilities from the likeliest on. Temperature 0 takes the likeliest.
+    cumulated probabilities from the likeliest on. Temperature 0 takes the likeliest, and so does one that
+    fp32 cannot hold.
     """
     if temperature < torch.finfo(torch.float32).tiny:
         return logits.argmax(dim=-1)

@@ -72,11 +72,10 @@ def compare_versions(name: str, wanted: Sequence[str], uri: str, store: Store) -
     """
     with opened(uri, store.root) as client:
         refuse_unknown(client, name)
-        registered = [_of_this_domain(client, name, number) for number in _chosen(client, name, wanted)]
-        if len({version.version for version in registered}) < len(registered):
-            raise UserError(
-                f"--versions names one version twice ({', '.join(wanted)}); name different ones, such as 3,4"
-            )
+        found = [_of_this_domain(client, name, number) for number in _chosen(client, name, wanted)]
+        registered = list({version.version: version for version in found}.values())  # 3 and 03 are one
+        if len(registered) < 2:
+            raise UserError(f"--versions names {', '.join(wanted)}; a comparison needs two different ones, such as 3,4")
         newest = max(registered, key=lambda version: int(version.version))
         versions = [_read_version(client, version, uri, store) for version in registered]
         section = _evaluation_of(next(version for version in versions if version.registered is newest))
@@ -128,9 +127,7 @@ def _progress(store: Store, text: str) -> Any:
 def _chosen(client: "MlflowClient", name: str, wanted: Sequence[str]) -> list[str]:
     """The numbers of the versions, what the others are held against first."""
     if wanted:
-        if len(set(wanted)) < 2:
-            raise UserError(f"--versions names {', '.join(wanted)}; a comparison needs two different ones, such as 3,4")
-        return list(dict.fromkeys(wanted))
+        return list(wanted)
     numbers = [int(version.version) for version in client.search_model_versions(f"name = '{name}'")]
     if not numbers:
         raise ModelNotFoundError(f"{name} has no version yet; `minimind run` makes one")

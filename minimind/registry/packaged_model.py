@@ -205,9 +205,11 @@ def download(client: "MlflowClient", version: "ModelVersion", uri: str, store_ro
     folder = _downloaded(client, version, uri, store_root)
     registered = version.tags.get(MODEL_TAG)
     if registered and digest_of_model(folder) != registered:
+        is_copy = folder.is_relative_to(store_root / LOCAL_COPIES)
+        mend = "remove that copy, and it is fetched again" if is_copy else "put them back, as from a backup"
         raise ModelNotFoundError(
             f"the files of version {version.version} of {version.name} are not those that were registered ({folder}); "
-            "put them back, as from a backup"
+            f"{mend}"
         )
     return folder
 

@@ -148,7 +148,7 @@ def look_up_document(client: "MlflowClient", document_id: str, model: str | None
     names = [model] if model else sorted(str(found.name) for found in client.search_registered_models(max_results=1000))
     versions = [version for name in names for version in client.search_model_versions(f"name = '{quoted(name)}'")]
     if model and not versions:
-        raise ModelNotFoundError(f"there is no model {model!r}: {what_exists(client, quoted(model))}")
+        raise ModelNotFoundError(f"there is no model {model!r}: {what_exists(client, model)}")
     versions.sort(key=lambda version: (version.name, int(version.version)))
     return [_in_version(client, version, document_id) for version in versions]
 

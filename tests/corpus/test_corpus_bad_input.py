@@ -76,10 +76,13 @@ def test_documents_before_what_is_no_gzip_stay(tmp_path, build_corpus, texts, pr
 
 @pytest.mark.parametrize("content", [lines(50).replace(b"\n", b"\r"), b"[" + lines(50).replace(b"\n", b",\n") + b"]"])
 def test_file_without_one_readable_line_is_lost_as_a_file(tmp_path, build_corpus, content):
-    (tmp_path / "good.jsonl").write_bytes(lines(500).replace(b"i", b"j"))
+    (tmp_path / "good.jsonl").write_bytes(lines(500).replace(b'"id": "i', b'"id": "j'))
     (tmp_path / "other.jsonl").write_bytes(content)
     with pytest.raises(SourceError, match=r"1 of 2 files \(50.00%\) cannot be read"):
         build_corpus(tmp_path / "*", max_unreadable_share=0.2)
+    (tmp_path / "second.jsonl").write_bytes(content)  # each is counted, one after another
+    with pytest.raises(SourceError, match=r"2 of 3 files \(66.67%\) cannot be read"):
+        build_corpus(tmp_path / "*", max_unreadable_share=0.6)
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])

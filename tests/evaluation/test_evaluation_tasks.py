@@ -49,6 +49,7 @@ def test_each_bad_line_is_said_with_its_file_and_number(tmp_path):
         (CHOICES | {"choices": ["a", "a"]}, "two of its choices are the same"),
         (CHOICES | {"choices": ["a", " a"]}, "two of its choices are the same"),
         (CHOICES | {"question": "a\ud800"}, "half of a surrogate pair"),
+        ("[" * 100_000, "it is no valid JSON"),
         (CHOICES | {"choices": ["a", 3]}, "choice 1 is no text"),
         (CHOICES | {"question": " "}, "question is no text, or an empty one"),
         (CHOICES | {"weight": 1}, "weight is unknown"),

@@ -62,6 +62,8 @@ def test_draws_follow_the_probabilities_within_top_p():
     assert set(choose(logits[:50], 1.0, 0.01, chances[:50]).tolist()) == {1}
     assert set(choose(logits[:50], 0.05, 1.0, chances[:50]).tolist()) == {1}
     assert choose(logits[:1], 1.0, 1.0, torch.ones(1)).item() in range(5)
+    for next_to_nothing in (0.0, 1e-310, 1e-39, 1e-37):
+        assert set(choose(logits[:50], next_to_nothing, 1.0, chances[:50]).tolist()) == {1}
 
 
 def test_draw_is_the_same_whether_all_tokens_are_sorted_or_the_likeliest(monkeypatch):

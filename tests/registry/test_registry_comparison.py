@@ -319,12 +319,14 @@ def test_version_whose_files_are_not_those_that_were_registered_becomes_no_champ
 
 @pytest.mark.usefixtures("pair")
 def test_one_version_under_two_spellings_is_one(uri: str, store: Store, client: MlflowClient) -> None:
-    with pytest.raises(UserError, match="one version twice"):
+    with pytest.raises(UserError, match="needs two different ones"):
         compare_versions("tests", ["1", "01"], uri, store)
     promote("tests", "02", uri, store)
     assert rollback("tests", uri, store) == ("1", "2")
     with pytest.raises(ModelNotFoundError, match="does not exist: tests has the versions 1, 2"):
         promote("tests", "9" * 23, uri, store)
+    with pytest.raises(ModelNotFoundError, match="does not exist: the registered models are tests"):
+        promote("it's", "1", uri, store)
 
 
 @pytest.mark.usefixtures("pair")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
-from minimind.errors import CorpusTooSmallError
+from minimind.errors import CorpusTooSmallError, ModelNotFoundError
 from minimind.tokenizer.bpe import (
     END_OF_TEXT_ID,
     MESSAGE_END_ID,
@@ -168,3 +168,10 @@ def test_token_lengths_equal_the_bytes_that_decoding_gives(tokenizer):
         surrounded = tokenizer.decoder.decode([token])
         if "\ufffd" not in surrounded:
             assert lengths[token_id] == len(surrounded.encode())
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}"])
+def test_file_that_is_no_tokenizer_is_said_with_its_name(tmp_path: Path, content: str) -> None:
+    (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(ModelNotFoundError, match=r"tokenizer\.json is no tokenizer that can be read: "):
+        load_tokenizer(tmp_path)
