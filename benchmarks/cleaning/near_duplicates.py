@@ -10,7 +10,7 @@ docs/benchmarks/near-duplicates.md is written (`--table` does only that). A peer
 version, so that a second call measures ours alone; `--again` measures all.
 
 `--vary threads=1,2,4` runs ours once for each value of one of its resources and compares the published bytes;
-`--increment 0.01` cleans the input, then the same with so many more documents, once on top and once from scratch; with
+`--increment 0.01` cleans the input without so many documents, then all of it, once on top and once from scratch; with
 `--every-step` by all that `configs/legal-de.yaml` asks for, not by near-duplicate removal alone.
 """
 
@@ -90,7 +90,7 @@ def run(given: argparse.Namespace) -> None:
             record(given, described, {"tool": "ours", "part": f"identical for {variation}"} | row)
         if given.increment:
             options = ["--every-step"] if given.every_step else []
-            row = measure_increment(source, given.increment, working, given.cores, more_documents(given), *options)
+            row = measure_increment(source, given.increment, working, given.cores, *options)
             part = f"increment {given.increment:g}" + ", every step" * given.every_step
             record(given, described, {"tool": "ours", "part": part} | row)
     if failed:
@@ -128,10 +128,6 @@ def make_input(given: argparse.Namespace, working: Path) -> tuple[Path, dict[str
 def names_of(inputs: Sequence[Path]) -> list[str]:
     """The corpora, without the folders of this machine around them."""
     return list(dict.fromkeys(path.resolve().parent.name for path in inputs))
-
-
-def more_documents(given: argparse.Namespace) -> Iterator[enlarged.Document]:
-    return enlarged.documents(given.input, given.seed, given.edited_share)
 
 
 # --- one tool ---------------------------------------------------------------------------------------------------------

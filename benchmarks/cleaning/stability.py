@@ -1,12 +1,11 @@
 """Whether ours gives the same bytes with other resources, and on top of an earlier snapshot; what the latter costs."""
 
 import json
+import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cleaning.enlarged import Document, read
 from benchmarks.cleaning.tools import our_command
 from benchmarks.measured import measure
 
@@ -30,27 +29,21 @@ def measure_variations(variation: str, source: Path, working: Path, cores: int) 
     }
 
 
-def measure_increment(
-    source: Path, share: float, working: Path, cores: int, documents: Iterator[Document], *options: str
-) -> dict[str, Any]:
-    """Seconds of a full cleaning, of one on top of it with so many more documents, and of those two from scratch.
+def measure_increment(source: Path, share: float, working: Path, cores: int, *options: str) -> dict[str, Any]:
+    """Seconds of a cleaning without so many of the documents, of one on top of it with them, and of all from scratch.
 
     The cleaning from scratch has the first one's ledger, which shapes the split, and nothing else of it.
     """
-    before = fresh(working / "increment-before")
-    after = fresh(working / "increment-after")
-    count = write_increment(source, share, after, documents)
-    grown, scratch = fresh(working / "increment-grown"), fresh(working / "increment-scratch")
-    for path in sorted(source.glob("part-*.jsonl")):
-        shutil.copyfile(path, before / path.name)
-    full = clean(before, grown, cores, {"threads": cores}, *options)
+    input_, grown, scratch = (fresh(working / f"increment-{name}") for name in ("input", "grown", "scratch"))
+    count, bytes_share = leave_out(source, share, input_)
+    full = clean(input_, grown, cores, {"threads": cores}, *options)
     (scratch / "store").mkdir()
     shutil.copytree(grown / "store" / "ledgers", scratch / "store" / "ledgers")
     # the same paths: the same sources, so that the documents are the same
-    for path in sorted(after.glob("part-*.jsonl")):
-        shutil.copyfile(path, before / path.name)
-    added = clean(before, grown, cores, {"threads": cores}, *options)
-    anew = clean(before, scratch, cores, {"threads": cores}, *options)
+    for path in source.glob("part-*.jsonl"):
+        shutil.copyfile(path, input_ / path.name)
+    added = clean(input_, grown, cores, {"threads": cores}, *options)
+    anew = clean(input_, scratch, cores, {"threads": cores}, *options)
     ratio = added["cleaning_seconds"] / full["cleaning_seconds"]
     cpu_ratio = added["cleaning_cpu_seconds"] / full["cleaning_cpu_seconds"]
     identical = added["digests"] == anew["digests"]
@@ -64,27 +57,24 @@ def measure_increment(
         "ratio_of_all": round(added["seconds"] / full["seconds"], 4),
         "results": {"full": full, "added": added, "from_scratch": anew},
         "summary": (
-            f"{steps}{count:,} documents more ({share:.1%}): {added['cleaning_seconds']:.1f} s of cleaning on top of "
-            f"{full['cleaning_seconds']:.1f} s, {ratio:.1%} (of CPU seconds {cpu_ratio:.1%}); with reading the sources "
-            f"again and process start {added['seconds']:.1f} s after {full['seconds']:.1f} s; {said} a cleaning from "
-            f"scratch ({anew['cleaning_seconds']:.1f} s)."
+            f"{steps}{count:,} documents more ({share:.1%}, drawn by a seed; {bytes_share:.1%} of the bytes): "
+            f"{added['cleaning_seconds']:.1f} s of cleaning on top of {full['cleaning_seconds']:.1f} s, {ratio:.1%} "
+            f"(of CPU seconds {cpu_ratio:.1%}); with reading the sources again and process start "
+            f"{added['seconds']:.1f} s after {full['seconds']:.1f} s; {said} a cleaning from scratch "
+            f"({anew['cleaning_seconds']:.1f} s)."
         ),
     }
 
 
-def write_increment(source: Path, share: float, target: Path, documents: Iterator[Document]) -> int:
-    """How many documents were added to a copy of the input: those that come next in its stream."""
+def leave_out(source: Path, share: float, target: Path) -> tuple[int, float]:
+    """Copies the input but for so many documents, drawn by a seed; how many were left out, and their share of bytes."""
     parts = sorted(source.glob("part-*.jsonl"))
-    known = sum(1 for path in parts for _ in read(path))
+    lines = [(path.name, line) for path in parts for line in path.read_bytes().splitlines(keepends=True)]
+    drawn = set(random.Random(1).sample(range(len(lines)), max(round(share * len(lines)), 1)))
     for path in parts:
-        shutil.copyfile(path, target / path.name)
-    for _ in range(known):
-        next(documents)
-    count = max(round(share * known), 1)
-    with (target / parts[-1].name).open("a", encoding="utf-8") as file:
-        for _ in range(count):
-            file.write(json.dumps(next(documents)._asdict(), ensure_ascii=False) + "\n")
-    return count
+        left = (line for place, (name, line) in enumerate(lines) if name == path.name and place not in drawn)
+        (target / path.name).write_bytes(b"".join(left))
+    return len(drawn), sum(len(lines[place][1]) for place in drawn) / sum(len(line) for _, line in lines)
 
 
 def clean(source: Path, target: Path, cores: int, resources: dict[str, int], *options: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,8 +55,9 @@ def connect(
         "preserve_insertion_order": False,  # every order that matters is asked for
     }
     with duckdb.connect(":memory:", config=settings) as connection:
-        # with the usual megabyte, threads wait for one another
-        connection.execute(f"set streaming_buffer_size = '{memory_bytes // 16}B'")
+        # Of what waits for this process, texts and lists are not measured: a chunk that holds WORKING_BYTES of them
+        # counts as some 64 KB. So this is a sixteenth of the memory.
+        connection.execute(f"set streaming_buffer_size = '{memory_bytes // 1024}B'")
         connection.execute((SQL / "functions.sql").read_text())
         add_text_functions(connection)
         add_language_function(connection)
@@ -175,27 +176,30 @@ def write_parquet(
         pq.ParquetWriter(path, schema, compression="zstd", **options) as writer,
         ThreadPoolExecutor(1, "compress") as thread,  # a group is compressed while the next one is gathered
     ):
-        groups = row_groups(batches, schema, group_rows, group_bytes)
+        groups = row_groups(batches, group_rows, group_bytes, text_bytes)
         for _ in one_ahead(thread.submit(writer.write_table, group, row_group_size=group_rows) for group in groups):
             pass  # what went wrong with a group is raised here
 
 
 def row_groups(
-    batches: Iterator[pa.RecordBatch], schema: pa.Schema, group_rows: int, group_bytes: int
+    batches: Iterator[pa.RecordBatch],
+    group_rows: int,
+    group_bytes: int,
+    sizes: Callable[[pa.RecordBatch], list[int]],
 ) -> Iterator[pa.Table]:
-    """Tables of at most `group_rows` rows and, beyond one row, about `group_bytes` of text."""
+    """Tables in one piece of at most `group_rows` rows and, beyond one row, about `group_bytes` by their `sizes`."""
     waiting: list[pa.RecordBatch] = []
     rows = size = 0
     for batch in batches:
         start = 0
-        for row, length in enumerate(text_bytes(batch)):
+        for row, length in enumerate(sizes(batch)):
             if rows and (rows == group_rows or size + length > group_bytes):
-                yield as_table([*waiting, batch.slice(start, row - start)], schema)
+                yield as_table([*waiting, batch.slice(start, row - start)] if row > start else waiting)
                 waiting, start, rows, size = [], row, 0, 0
             rows, size = rows + 1, size + length
         waiting.append(batch.slice(start))
     if rows:
-        yield as_table(waiting, schema)
+        yield as_table(waiting)
 
 
 def text_bytes(batch: pa.RecordBatch) -> list[int]:
@@ -204,5 +208,5 @@ def text_bytes(batch: pa.RecordBatch) -> list[int]:
     return [length or 0 for length in pc.binary_length(batch["text"]).to_pylist()]
 
 
-def as_table(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
-    return pa.Table.from_batches(batches, schema).combine_chunks()
+def as_table(batches: list[pa.RecordBatch]) -> pa.Table:
+    return pa.Table.from_batches(batches).combine_chunks()

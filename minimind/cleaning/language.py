@@ -6,6 +6,7 @@ step together, which gives the same languages (a test compares them) at several 
 
 import unicodedata
 from functools import cache
+from threading import Lock
 from typing import Any, NamedTuple
 
 import duckdb
@@ -35,9 +36,17 @@ class Model(NamedTuple):
     feature: npt.NDArray[np.int32]  # state -> the feature seen on reaching it, or -1
 
 
-@cache
+READING = Lock()
+
+
 def model() -> Model:
-    """The package's model, read once in a process; that takes two seconds."""
+    """The package's model, read once in a process, by the first of the threads that ask; that takes a second or two."""
+    with READING:
+        return read_model()
+
+
+@cache
+def read_model() -> Model:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     read: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

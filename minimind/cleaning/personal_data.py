@@ -60,6 +60,18 @@ def mask(text: str, phone_region: str | None = None, kinds: Collection[str] = KI
     return text
 
 
+def mask_lines(text: str, starts: Collection[int], phone_region: str | None, kinds: Collection[str]) -> str:
+    """The like for a text whose hits are known: only lines in which one starts are looked at again."""
+    pieces, done = [], 0
+    for start in sorted(starts):
+        if start >= done:
+            begin, end = text.rfind("\n", 0, start) + 1, text.find("\n", start)
+            end = len(text) if end < 0 else end
+            pieces += [text[done:begin], mask(text[begin:end], phone_region, kinds)]
+            done = end
+    return "".join([*pieces, text[done:]])
+
+
 # --- in SQL -----------------------------------------------------------------------------------------------------------
 
 
@@ -87,9 +99,10 @@ def create_functions(connection: duckdb.DuckDBPyConnection) -> None:
         hits = find(text, phone_region or None, kinds)
         return [hit._asdict() | {"bytes": len(text[hit.start_char : hit.end_char].encode())} for hit in hits]
 
-    def masked(text: str, phone_region: str, kinds: list[str]) -> str:
-        return mask(text, phone_region or None, kinds)
+    def masked(text: str, phone_region: str, kinds: list[str], starts: list[int]) -> str:
+        return mask_lines(text, starts, phone_region or None, kinds)
 
     hits = "struct(kind varchar, start_char integer, end_char integer, bytes integer)[]"
-    for name, function, returned in (("find", hits_in, hits), ("mask", masked, "varchar")):
-        connection.create_function(f"{name}_personal_data", function, ["varchar", "varchar", "varchar[]"], returned)
+    takes = ["varchar", "varchar", "varchar[]"]
+    for name, function, more, returned in (("find", hits_in, [], hits), ("mask", masked, ["integer[]"], "varchar")):
+        connection.create_function(f"{name}_personal_data", function, [*takes, *more], returned)

@@ -12,8 +12,9 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from minimind.cleaning.database import SQL, batches_of
+from minimind.cleaning.database import PUBLISHED_BYTES, PUBLISHED_ROWS, SQL, batches_of, row_groups
 
 RUNS = """
 select number, ((sum(bytes) over (order by removed, split, document_id) - bytes) // $run_bytes)::integer as run
@@ -30,10 +31,7 @@ from (
 )
 order by number
 """
-# Joins keep their sides. What waits for this process is measured without its texts, so little may wait; what is
-# streamed afterwards has none.
-BEFORE = "set disabled_optimizers = 'join_order,build_side_probe_side'; set streaming_buffer_size = '64KB'"
-AFTER = "reset disabled_optimizers; reset streaming_buffer_size"
+KEEP_SIDES = "set disabled_optimizers = 'join_order,build_side_probe_side'"  # the right one alone is held in memory
 TEXTS = pa.schema([("number", pa.uint32()), ("text", pa.large_string())])
 
 
@@ -45,27 +43,36 @@ class TextsInOrder:
         placed = connection.execute(RUNS, {"run_bytes": run_bytes}).fetchnumpy()
         self._run_of = np.zeros(int(placed["number"].max(initial=0)) + 1, np.int32)
         self._run_of[placed["number"]] = placed["run"]
+        self._bytes_of = np.zeros(len(self._run_of), np.int64)
         self._folder = folder
         self._run = -1
-        connection.execute(BEFORE)
-        batches = batches_of(connection, (SQL / "texts_to_publish.sql").read_text(), {})
+        connection.execute(KEEP_SIDES)
+        batches = self._measured(batches_of(connection, (SQL / "texts_to_publish.sql").read_text(), {}))
         if len(np.unique(placed["run"])) > 1:
             self._write(batches)
         else:
-            self._hold(0, pa.Table.from_batches((batch.cast(TEXTS) for batch in batches), TEXTS))
-        connection.execute(AFTER)
+            self._hold(0, pa.Table.from_batches(batches, TEXTS))
+        connection.execute("reset disabled_optimizers")
 
     def join(self, rows: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """The rows, which have a `number` and no `text`, with the columns of `schema`."""
-        for batch in rows:
-            numbers = batch["number"].to_numpy()
+        """The rows, which have a `number` and no `text`, with the columns of `schema`: a batch for each row group.
+
+        The texts of a group are copied once, from where they are held to where they are compressed.
+        """
+        groups = row_groups(
+            rows, PUBLISHED_ROWS, PUBLISHED_BYTES, lambda batch: self._bytes_of[batch["number"].to_numpy()].tolist()
+        )
+        for group in groups:
+            numbers = group["number"].to_numpy()
             runs = self._run_of[numbers]
-            starts = np.flatnonzero(np.diff(runs, prepend=-1))
-            for start, end in zip(starts, [*starts[1:], len(runs)], strict=True):
-                text = self._texts_of(int(runs[start]), numbers[start:end])
-                part = batch.slice(start, end - start)
-                columns = [text if name == "text" else part[name] for name in schema.names]
-                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+            starts = np.flatnonzero(np.diff(runs, prepend=-1)).tolist()
+            ends = [*starts[1:], len(runs)]
+            texts = [
+                self._texts_of(int(runs[start]), numbers[start:end]) for start, end in zip(starts, ends, strict=True)
+            ]
+            text = texts[0] if len(texts) == 1 else pa.concat_arrays(texts)
+            columns = [text if name == "text" else group[name].chunk(0) for name in schema.names]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     def _texts_of(self, run: int, numbers: npt.NDArray[np.uint32]) -> pa.Array:
         if run != self._run:
@@ -81,6 +88,11 @@ class TextsInOrder:
         self._texts = table["text"].combine_chunks()
         self._run = run
 
+    def _measured(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self._bytes_of[batch["number"].to_numpy()] = pc.binary_length(batch["text"]).to_numpy()
+            yield batch.cast(TEXTS)
+
     def _write(self, batches: Iterator[pa.RecordBatch]) -> None:
         self._folder.mkdir()
         options = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -92,7 +104,7 @@ class TextsInOrder:
                     if run not in writers:
                         file = files.enter_context(pa.OSFile(str(self._path(run)), "wb"))
                         writers[run] = files.enter_context(pa.ipc.new_stream(file, TEXTS, options=options))
-                    writers[run].write_batch(batch.filter(pa.array(runs == run)).cast(TEXTS))
+                    writers[run].write_batch(batch.filter(pa.array(runs == run)))
 
     def _path(self, run: int) -> Path:
         return self._folder / f"{run}.arrow"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from minimind.cleaning.database import connect
 from minimind.cleaning.detectors import KINDS
-from minimind.cleaning.personal_data import find, mask
+from minimind.cleaning.personal_data import find, mask, mask_lines
 
 
 def found(text: str, kind: str, region: str | None = "US") -> list[str]:
@@ -281,6 +281,13 @@ def test_masking_a_masked_text_changes_nothing(text, region, kinds):
     masked = mask(text, region, kinds)
     assert mask(masked, region, kinds) == masked
     assert find(masked, region, kinds) == []
+
+
+@settings(deadline=None)
+@given(TEXTS, REGIONS, st.sets(st.sampled_from(KINDS)))
+def test_masking_the_lines_with_hits_masks_the_text(text, region, kinds):
+    starts = [hit.start_char for hit in find(text, region)]
+    assert mask_lines(text, starts[::-1], region, kinds) == mask(text, region, kinds)
 
 
 @settings(deadline=None)

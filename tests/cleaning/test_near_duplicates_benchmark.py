@@ -12,7 +12,7 @@ from similar_texts import all_pairs, random_words, shingles, varied
 from benchmarks.cleaning import enlarged, ours
 from benchmarks.cleaning.oracle import true_pairs
 from benchmarks.cleaning.results import key_of, render
-from benchmarks.cleaning.stability import write_increment
+from benchmarks.cleaning.stability import leave_out
 from benchmarks.cleaning.tools import Found, clusters_of, found_by, scores
 from benchmarks.measured import CommandError, Measured, measure
 from benchmarks.rows import merge, read_rows
@@ -85,18 +85,19 @@ def test_new_documents_resemble_their_originals_hardly(corpora: list[Path]) -> N
         assert len(a & b) / len(a | b) < 0.25
 
 
-def test_increment_goes_on_where_the_input_ends(corpora: list[Path], tmp_path: Path) -> None:
-    enlarged.enlarge(corpora, 100_000, tmp_path / "input")
-    enlarged.enlarge(corpora, 400_000, tmp_path / "all")
-    (tmp_path / "more").mkdir()
-    count = write_increment(tmp_path / "input", 0.1, tmp_path / "more", enlarged.documents(corpora))
+def test_increment_is_left_out_of_the_input_first(corpora: list[Path], tmp_path: Path) -> None:
+    enlarged.enlarge(corpora, 400_000, tmp_path / "input")
+    (tmp_path / "less").mkdir()
+    count, bytes_share = leave_out(tmp_path / "input", 0.1, tmp_path / "less")
 
-    def ids(name: str) -> set[str]:
-        return {document.id for path in (tmp_path / name).glob("*.jsonl") for document in enlarged.read(path)}
+    def documents(name: str) -> set[enlarged.Document]:
+        return {document for path in (tmp_path / name).glob("*.jsonl") for document in enlarged.read(path)}
 
-    assert count == round(0.1 * len(ids("input")))
-    assert len(ids("more")) == len(ids("input")) + count
-    assert ids("input") < ids("more") < ids("all")
+    left_out = documents("input") - documents("less")
+    assert documents("less") < documents("input")
+    assert count == len(left_out) == round(0.1 * len(documents("input")))
+    texts = [sum(len(document.text) for document in some) for some in (left_out, documents("input"))]
+    assert bytes_share == pytest.approx(texts[0] / texts[1], rel=0.1)
 
 
 # --- the truth --------------------------------------------------------------------------------------------------------

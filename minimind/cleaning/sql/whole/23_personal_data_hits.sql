@@ -6,10 +6,10 @@ with cut_hits as (
     join catalogue using (number)
     where text_key in (select text_key from personal_data)
 )
-select number, kind
+select number, kind, start_char
 from personal_data
 join catalogue using (text_key)
 where number not in (select number from unfit_documents) and number not in (select number from cut_texts)
 union all
-select number, hit.kind
+select number, hit.kind, hit.start_char
 from cut_hits

@@ -1,12 +1,13 @@
 -- one row is the text of a document left so far with placeholders instead of personal data, repeated lines cut before
 -- A table, and no part of the published queries: there DuckDB calls the function for every document.
 with affected as (
-    select distinct number
+    select number, list(start_char) as starts
     from personal_data_hits
-    where list_contains($replaced_kinds::varchar[], kind)
+    group by number
+    having bool_or(list_contains($replaced_kinds::varchar[], kind))
 ),
 uncut as (
-    select number, coalesce(cut_texts.text, texts.text) as text
+    select number, coalesce(cut_texts.text, texts.text) as text, starts
     from affected
     join catalogue using (number)
     join texts using (text_key)
@@ -16,7 +17,7 @@ masked as (
     select
         number,
         strlen(text)::bigint as bytes_before,
-        mask_personal_data(text, $phone_region, $replaced_kinds) as text
+        mask_personal_data(text, $phone_region, $replaced_kinds, starts) as text
     from uncut
 )
 select number, text, bytes_before - strlen(text)::bigint as bytes_saved
