@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from minimind.cleaning.database import (
 from minimind.cleaning.decontamination import evaluation_inputs, read_evaluation_texts
 from minimind.cleaning.duplicates import ROUND, compare_in_rounds, find_collisions
 from minimind.cleaning.known_texts import TEXT_LIBRARIES, KnownTexts
+from minimind.cleaning.language import model
 from minimind.cleaning.long_texts import count_in_long_texts
 from minimind.cleaning.parameters import sql_parameters
 from minimind.cleaning.parts import Resources
@@ -99,7 +101,12 @@ def clean(section: CleaningConfig, inputs: CleaningInputs, store: Store, ledger:
     documents = [inputs.corpus.file(name) for name in inputs.corpus.matching("documents-")]
     parameters = sql_parameters(section) | {"partition_bytes": resources.partition_bytes}
     known = KnownTexts(store, parameters)
-    with connect(working, resources.threads, resources.memory_bytes) as connection:
+    with (
+        ThreadPoolExecutor(1, "load") as beside,
+        connect(working, resources.threads, resources.memory_bytes) as connection,
+    ):
+        if parameters["identify_languages"]:
+            beside.submit(model)  # a second's work, for which reading the corpus leaves the time
         read_as(connection, "corpus", documents)
         read_previous_ledger(connection, store, ledger)
         read_evaluation_texts(connection, section.decontamination)

@@ -7,7 +7,6 @@ yields is a function of its texts alone, so that neither their number nor their 
 import json
 import shutil
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from minimind.cleaning.database import (
     read_as,
     unless_needless,
 )
-from minimind.cleaning.language import model
 from minimind.cleaning.normalize import add_normalizing_functions
 from minimind.digests import sha256_of_file
 from minimind.parts import IN_TURN, Report, Workers, cores, silent
@@ -80,9 +78,7 @@ def read_part(part: Part, report: Report = silent) -> None:
     working.mkdir(parents=True)
     threads = max(1, (part.threads or cores()) // part.at_once)
     memory_bytes = (part.memory_bytes or default_memory_bytes()) // part.at_once
-    with ThreadPoolExecutor(1, "load") as beside, connect(working, threads, memory_bytes) as connection:
-        if part.parameters["identify_languages"]:
-            beside.submit(model)  # a second's work, which the first steps leave a core for
+    with connect(working, threads, memory_bytes) as connection:
         read_as(connection, "keys", [part.keys])
         read_as(connection, "corpus", part.documents)
         add_normalizing_functions(connection)
