@@ -62,7 +62,7 @@ def write_sets(
         for batch in connection.execute(query, used_by(query, parameters)).to_arrow_reader(BATCH_ROWS):
             sets = batch["shingles"]
             file.write(sets.flatten().to_numpy().tobytes())
-            numbers.append(batch["number"].to_numpy())
+            numbers.append(batch["number"].to_numpy().copy())  # a view would hold the batch, with its sets
             sizes.append(np.diff(sets.offsets.to_numpy()).astype(np.int64))
     ends = np.cumsum(np.concatenate(sizes))
     return np.concatenate(numbers), ends - np.concatenate(sizes), ends
