@@ -55,9 +55,12 @@ def connect(
         "preserve_insertion_order": False,  # every order that matters is asked for
     }
     with duckdb.connect(":memory:", config=settings) as connection:
-        # Of what waits for this process, texts and lists are not measured: a chunk that holds WORKING_BYTES of them
-        # counts as some 64 KB. So this is a sixteenth of the memory.
-        connection.execute(f"set streaming_buffer_size = '{memory_bytes // 1024}B'")
+        # Of a row that waits for this process some 20 bytes are counted, whatever its text: with texts of 20 kB, a
+        # twentieth of the memory may wait. What caching operators put together, chunks of few long texts, is counted
+        # nowhere.
+        connection.execute(
+            f"set streaming_buffer_size = '{memory_bytes // 20_000}B'; set enable_caching_operators = false"
+        )
         connection.execute((SQL / "functions.sql").read_text())
         add_text_functions(connection)
         add_language_function(connection)
