@@ -29,7 +29,7 @@ from minimind.cleaning.known_texts import TEXT_LIBRARIES, KnownTexts
 from minimind.cleaning.language import model
 from minimind.cleaning.long_texts import count_in_long_texts
 from minimind.cleaning.parameters import sql_parameters
-from minimind.cleaning.parts import Resources
+from minimind.cleaning.parts import LEAST_PARTITION_BYTES, Resources
 from minimind.cleaning.split import (
     LEDGER_ROWS,
     corpus_digest,
@@ -99,7 +99,11 @@ def clean(section: CleaningConfig, inputs: CleaningInputs, store: Store, ledger:
     working.mkdir()
     resources = inputs.resources
     documents = [inputs.corpus.file(name) for name in inputs.corpus.matching("documents-")]
-    parameters = sql_parameters(section) | {"partition_bytes": resources.partition_bytes}
+    parameters = sql_parameters(section) | {
+        "partition_bytes": resources.partition_bytes,
+        "least_partition_bytes": LEAST_PARTITION_BYTES,
+        "processes": resources.workers.at_once if resources.workers.elsewhere else 1,
+    }
     known = KnownTexts(store, parameters)
     with (
         ThreadPoolExecutor(1, "load") as beside,

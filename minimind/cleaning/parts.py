@@ -38,6 +38,7 @@ TEXTS = pa.schema(
 )
 DIGESTS = "digests.json"
 PARTITION_BYTES = 256_000_000  # of raw text
+LEAST_PARTITION_BYTES = 16_000_000  # where a process takes one: to start it takes seconds
 
 
 @dataclass(frozen=True)

@@ -183,6 +183,21 @@ def test_parts_of_one_machine_share_what_it_may_use(clean, monkeypatch, given):
     assert set(opened) == {(2, (memory_bytes or 1_500_000_000) // 2)}
 
 
+class TwoElsewhere(TwoAtOnce):
+    elsewhere = True
+
+
+@pytest.mark.parametrize(("workers", "partitions"), [(TwoAtOnce(), 1), (TwoElsewhere(), 2)])
+def test_corpus_of_one_partition_is_cut_where_parts_have_processes_of_their_own(
+    clean, store, tmp_path, monkeypatch, workers, partitions
+):
+    whole = clean(fillers(20))
+    monkeypatch.setattr(build_module, "LEAST_PARTITION_BYTES", 1_000)
+    cut = Store(tmp_path / "cut", store.domain)
+    assert clean(fillers(20), store=cut, resources=Resources(workers=workers)).digests == whole.digests
+    assert len(list((cut.root / "texts").glob("*/*/part-*"))) == partitions
+
+
 @pytest.mark.parametrize("asked", ["lots", "4", "-4GB", "499MB", "1e9GB"])
 def test_amount_of_memory_that_is_none_is_refused_before_anything_is_read(monkeypatch, asked):
     monkeypatch.setenv("MINIMIND_MEMORY", asked)
