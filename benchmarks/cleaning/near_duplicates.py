@@ -90,7 +90,7 @@ def run(given: argparse.Namespace) -> None:
             record(given, described, {"tool": "ours", "part": f"identical for {variation}"} | row)
         if given.increment:
             options = ["--every-step"] if given.every_step else []
-            row = measure_increment(source, given.increment, working, given.cores, *options)
+            row = measure_increment(source, given.increment, given.seed, working, given.cores, *options)
             part = f"increment {given.increment:g}" + ", every step" * given.every_step
             record(given, described, {"tool": "ours", "part": part} | row)
     if failed:

@@ -1,5 +1,6 @@
 """Whether ours gives the same bytes with other resources, and on top of an earlier snapshot; what the latter costs."""
 
+import itertools
 import json
 import random
 import shutil
@@ -29,13 +30,15 @@ def measure_variations(variation: str, source: Path, working: Path, cores: int) 
     }
 
 
-def measure_increment(source: Path, share: float, working: Path, cores: int, *options: str) -> dict[str, Any]:
+def measure_increment(
+    source: Path, share: float, seed: int, working: Path, cores: int, *options: str
+) -> dict[str, Any]:
     """Seconds of a cleaning without so many of the documents, of one on top of it with them, and of all from scratch.
 
     The cleaning from scratch has the first one's ledger, which shapes the split, and nothing else of it.
     """
     input_, grown, scratch = (fresh(working / f"increment-{name}") for name in ("input", "grown", "scratch"))
-    count, bytes_share = leave_out(source, share, input_)
+    count, bytes_share = leave_out(source, share, seed, input_)
     full = clean(input_, grown, cores, {"threads": cores}, *options)
     (scratch / "store").mkdir()
     shutil.copytree(grown / "store" / "ledgers", scratch / "store" / "ledgers")
@@ -66,15 +69,22 @@ def measure_increment(source: Path, share: float, working: Path, cores: int, *op
     }
 
 
-def leave_out(source: Path, share: float, target: Path) -> tuple[int, float]:
+def leave_out(source: Path, share: float, seed: int, target: Path) -> tuple[int, float]:
     """Copies the input but for so many documents, drawn by a seed; how many were left out, and their share of bytes."""
     parts = sorted(source.glob("part-*.jsonl"))
-    lines = [(path.name, line) for path in parts for line in path.read_bytes().splitlines(keepends=True)]
-    drawn = set(random.Random(1).sample(range(len(lines)), max(round(share * len(lines)), 1)))
+    count = sum(1 for path in parts for _ in path.open("rb"))
+    drawn = set(random.Random(seed).sample(range(count), max(round(share * count), 1)))
+    places = itertools.count()
+    left_out = total = 0
     for path in parts:
-        left = (line for place, (name, line) in enumerate(lines) if name == path.name and place not in drawn)
-        (target / path.name).write_bytes(b"".join(left))
-    return len(drawn), sum(len(lines[place][1]) for place in drawn) / sum(len(line) for _, line in lines)
+        with path.open("rb") as lines, (target / path.name).open("wb") as left:
+            for line in lines:
+                total += len(line)
+                if next(places) in drawn:
+                    left_out += len(line)
+                else:
+                    left.write(line)
+    return len(drawn), left_out / total
 
 
 def clean(source: Path, target: Path, cores: int, resources: dict[str, int], *options: str) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def clean(section: CleaningConfig, inputs: CleaningInputs, store: Store, ledger:
         ThreadPoolExecutor(1, "load") as beside,
         connect(working, resources.threads, resources.memory_bytes) as connection,
     ):
-        if parameters["identify_languages"]:
+        if parameters["identify_languages"] and not resources.workers.elsewhere:
             beside.submit(model)  # a second's work, for which reading the corpus leaves the time
         read_as(connection, "corpus", documents)
         read_previous_ledger(connection, store, ledger)

@@ -59,7 +59,7 @@ def connect(
         # twentieth of the memory may wait. What caching operators put together, chunks of few long texts, is counted
         # nowhere.
         connection.execute(
-            f"set streaming_buffer_size = '{memory_bytes // 20_000}B'; set enable_caching_operators = false"
+            f"set streaming_buffer_size = '{max(1, memory_bytes // 20_000)}B'; set enable_caching_operators = false"
         )
         connection.execute((SQL / "functions.sql").read_text())
         add_text_functions(connection)

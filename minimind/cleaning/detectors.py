@@ -164,7 +164,7 @@ NORTH_AMERICAN = re.compile(
     rf"[2-9(](?<!\w.)(?:(?<=\()[2-9][0-9]{{2}}\) ?[2-9][0-9]{{2}}[{DASH}. ]"
     rf"|[0-9]{{2}}(?:[{DASH}][2-9][0-9]{{2}}[{DASH}]|\.[2-9][0-9]{{2}}\.))[0-9]{{4}}(?![\w-]|[.,][0-9])"
 )
-COUNTRY_ONE = re.compile(rf"\+?1[{DASH}. ]$")
+COUNTRY_ONE = re.compile(rf"\+?1[{DASH}. ]\Z")  # $ would match before a line feed
 LONGER_NUMBER = re.compile(rf"[0-9][{DASH}.,/]$")
 PHONE_CUE = re.compile(
     r"(?i)(?<![^\W_])(?:tel|telephone|phone|fax|facsimile|mobile|cell|cellular|call|dial|hotline|tty|tdd|telefon"

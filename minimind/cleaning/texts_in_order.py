@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from minimind.cleaning.database import PUBLISHED_BYTES, PUBLISHED_ROWS, SQL, batches_of, row_groups
+from minimind.cleaning import database
+from minimind.cleaning.database import SQL, batches_of, row_groups
 
 RUNS = """
 select number, ((sum(bytes) over (order by removed, split, document_id) - bytes) // $run_bytes)::integer as run
@@ -57,10 +58,13 @@ class TextsInOrder:
     def join(self, rows: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The rows, which have a `number` and no `text`, with the columns of `schema`: a batch for each row group.
 
-        The texts of a group are copied once, from where they are held to where they are compressed.
+        The texts of a group within one run are copied once, from where they are held to where they are compressed.
         """
         groups = row_groups(
-            rows, PUBLISHED_ROWS, PUBLISHED_BYTES, lambda batch: self._bytes_of[batch["number"].to_numpy()].tolist()
+            rows,
+            database.PUBLISHED_ROWS,
+            database.PUBLISHED_BYTES,
+            lambda batch: self._bytes_of[batch["number"].to_numpy()].tolist(),
         )
         for group in groups:
             numbers = group["number"].to_numpy()
@@ -78,8 +82,9 @@ class TextsInOrder:
         if run != self._run:
             with pa.memory_map(str(self._path(run))) as file:
                 self._hold(run, pa.ipc.open_stream(file).read_all())
-        places = self._order[np.searchsorted(self._numbers, numbers)]
-        return self._texts.take(pa.array(places)).cast(pa.string())
+        places = np.searchsorted(self._numbers, numbers)
+        assert np.array_equal(self._numbers[places], numbers)
+        return self._texts.take(pa.array(self._order[places])).cast(pa.string())
 
     def _hold(self, run: int, table: pa.Table) -> None:
         numbers = table["number"].to_numpy()

@@ -86,7 +86,7 @@ def signature() -> "ModelSignature":
         for name, value in DEFAULTS.items()
     ]
     return ModelSignature(
-        inputs=Schema([ColSpec(AnyType(), "prompt")]),
+        inputs=Schema([ColSpec(AnyType(), "prompt")]),  # type: ignore[no-untyped-call]
         outputs=Schema([ColSpec("string")]),
         params=ParamSchema(parameters),
     )

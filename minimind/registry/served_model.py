@@ -77,7 +77,7 @@ def pass_parameters_on() -> None:
         names = {param.name for param in schema.params} if schema else set()
         return params if names == set(DEFAULTS) else enforce(params, schema)
 
-    mlflow.pyfunc._enforce_params_schema = enforce_unless_ours
+    mlflow.pyfunc._enforce_params_schema = enforce_unless_ours  # type: ignore[attr-defined]
 
 
 set_model(ServedModel())

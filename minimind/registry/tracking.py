@@ -150,7 +150,7 @@ def _create_sqlite(path: Path) -> None:
 
     building = path.with_name(f".building-{path.name}")
     building.unlink(missing_ok=True)
-    SqlAlchemyStore(f"sqlite:///{building}", str(path.parent / "mlflow-artifacts")).engine.dispose()
+    SqlAlchemyStore(f"sqlite:///{building}", str(path.parent / "mlflow-artifacts")).engine.dispose()  # type: ignore[no-untyped-call]
     building.rename(path)
 
 

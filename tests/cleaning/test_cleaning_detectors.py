@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minimind.cleaning.database import connect
@@ -255,6 +255,7 @@ def test_the_earlier_kind_stays_where_two_overlap():
 def test_what_stands_in_another_line_decides_nothing():
     assert found("Telephone\n2025550143", "phone") == []
     assert found("Section\n10.2.1.104", "ip") == ["10.2.1.104"]
+    assert found("1-\n202.555.0143", "phone") == ["202.555.0143"]
 
 
 PIECES = [
@@ -285,6 +286,7 @@ def test_masking_a_masked_text_changes_nothing(text, region, kinds):
 
 @settings(deadline=None)
 @given(TEXTS, REGIONS, st.sets(st.sampled_from(KINDS)))
+@example("1-\n202.555.0143 jane@example.com", "US", set(KINDS))
 def test_masking_the_lines_with_hits_masks_the_text(text, region, kinds):
     starts = [hit.start_char for hit in find(text, region)]
     assert mask_lines(text, starts[::-1], region, kinds) == mask(text, region, kinds)

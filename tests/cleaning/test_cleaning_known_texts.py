@@ -1,6 +1,7 @@
 """What is remembered of texts saves reading them again, and never shows in a result."""
 
 import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -129,6 +130,7 @@ def test_same_bytes_where_not_all_texts_fit_into_memory(clean, store, tmp_path, 
     letters = {f"letter/{n}": f"{random_words(n, 40)}\n{notice}\nwrite to clerk{n}@example.org" for n in range(8)}
     texts = fillers(20) | letters | {"near/a": first, "near/b": second, "copy/a": first}
     section = config(personal_data={"email": "replace"}, repeated_lines={"action": "remove"})
+    monkeypatch.setattr(database, "PUBLISHED_BYTES", 1_500)
     whole = clean(texts, section)
     kept = whole.kept.values()
     assert any("<email>" in text for text in kept)
@@ -138,6 +140,15 @@ def test_same_bytes_where_not_all_texts_fit_into_memory(clean, store, tmp_path, 
     little = Resources(threads=1, memory_bytes=200_000_000)
     again = clean(texts, section, store=Store(tmp_path / "little", store.domain), resources=little)
     assert again.digests == whole.digests
+    assert max(group_sizes(again.manifest.file("train.parquet"))) <= 1_500
+    assert len(group_sizes(again.manifest.file("train.parquet"))) > 4
+
+
+def group_sizes(path: Path) -> list[int]:
+    """Bytes of text in each row group."""
+    file = pq.ParquetFile(path)
+    groups = (file.read_row_group(number, ["text"])["text"] for number in range(file.num_row_groups))
+    return [sum(len(text.encode()) for text in texts.to_pylist()) for texts in groups]
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "digests", "stray"])
@@ -187,12 +198,15 @@ class TwoElsewhere(TwoAtOnce):
     elsewhere = True
 
 
-@pytest.mark.parametrize(("workers", "partitions"), [(TwoAtOnce(), 1), (TwoElsewhere(), 2)])
+@pytest.mark.parametrize(
+    ("workers", "surplus", "partitions"), [(TwoAtOnce(), 0, 1), (TwoElsewhere(), 0, 2), (TwoElsewhere(), 1, 1)]
+)
 def test_corpus_of_one_partition_is_cut_where_parts_have_processes_of_their_own(
-    clean, store, tmp_path, monkeypatch, workers, partitions
+    clean, store, tmp_path, monkeypatch, workers, surplus, partitions
 ):
     whole = clean(fillers(20))
-    monkeypatch.setattr(build_module, "LEAST_PARTITION_BYTES", 1_000)
+    size = sum(len(text.encode()) for text in fillers(20).values())
+    monkeypatch.setattr(build_module, "LEAST_PARTITION_BYTES", size // 2 + surplus)
     cut = Store(tmp_path / "cut", store.domain)
     assert clean(fillers(20), store=cut, resources=Resources(workers=workers)).digests == whole.digests
     assert len(list((cut.root / "texts").glob("*/*/part-*"))) == partitions

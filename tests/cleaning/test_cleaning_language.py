@@ -1,9 +1,14 @@
 """Languages: what is found, what is removed, and that it is what py3langid itself would find."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
 import pyarrow as pa
 import pytest
 from cleaned import config
 
+from minimind.cleaning import language
 from minimind.cleaning.language import LANGUAGES, encode, identified, languages_of, model
 from minimind.cleaning.stop_words import STOP_WORDS
 from minimind.errors import ConfigError
@@ -132,3 +137,17 @@ def test_stop_words_are_distinct_and_lower_case():
     for words in STOP_WORDS.values():
         assert len(set(words.split())) == len(words.split()) >= 8
         assert words == words.lower()
+
+
+def test_threads_that_ask_at_the_same_time_read_the_model_once(monkeypatch):
+    read = []
+
+    @cache
+    def slow():
+        read.append(1)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(language, "read_model", slow)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda _: model(), range(2)))
+    assert read == [1]

@@ -65,6 +65,12 @@ def test_flagged_data_stays_and_is_named_in_the_metadata(clean, planted):
     assert counted == {"email": ("flag", 2), "phone": ("flag", 1), "ip": ("replace", 1)}
 
 
+def test_data_that_overlaps_with_what_is_only_flagged_is_replaced(clean):
+    texts = fillers(20) | {"near/a": "Write to +1 202-555-0143@example.com today.\nOr call 202-555-0143 at any time."}
+    section = config(personal_data={"email": "flag", "phone": "replace", "phone_region": "US"})
+    assert clean(texts, section).kept["near/a"].count("<phone>") == 2
+
+
 def test_kept_data_is_not_looked_for(clean, planted):
     texts, _ = planted
     cleaned = clean(texts, config())

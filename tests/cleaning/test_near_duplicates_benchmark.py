@@ -88,7 +88,7 @@ def test_new_documents_resemble_their_originals_hardly(corpora: list[Path]) -> N
 def test_increment_is_left_out_of_the_input_first(corpora: list[Path], tmp_path: Path) -> None:
     enlarged.enlarge(corpora, 400_000, tmp_path / "input")
     (tmp_path / "less").mkdir()
-    count, bytes_share = leave_out(tmp_path / "input", 0.1, tmp_path / "less")
+    count, bytes_share = leave_out(tmp_path / "input", 0.1, 1, tmp_path / "less")
 
     def documents(name: str) -> set[enlarged.Document]:
         return {document for path in (tmp_path / name).glob("*.jsonl") for document in enlarged.read(path)}

@@ -1,4 +1,5 @@
 -- one row is the text of a document left so far with placeholders instead of personal data, repeated lines cut before
+-- Lines are looked at in which any hit starts, of a kind that is left too: it may have overlapped with one that is not.
 -- A table, and no part of the published queries: there DuckDB calls the function for every document.
 with affected as (
     select number, list(start_char) as starts
