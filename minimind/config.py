@@ -624,6 +624,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         tree = yaml.load(path.read_bytes().decode("utf-8"), Loader=_UniqueKeyLoader)
     except FileNotFoundError:
         raise ConfigError(str(path), ["there is no such file; see configs/ for those that exist"]) from None
+    except IsADirectoryError:
+        problem = f"it is a folder: `minimind new NAME --from {path}` writes a config for it, `explore` looks at it"
+        raise ConfigError(str(path), [problem]) from None
     except OSError as error:
         raise ConfigError(str(path), [f"it cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:

@@ -161,7 +161,7 @@ def documents(
         raise UserError("--kept and --removed exclude each other, and what is kept has no reason; choose one")
     if document_id and (kept or removed or reason or like or source):
         raise UserError("--id names one document; leave --kept, --removed, --like and --source out beside it")
-    reason = reason.replace("-", "_") if reason else None
+    reason = reason.replace("-", "_").replace(" ", "_") if reason else None  # as tables and pages show it
     wanted = Wanted(True if removed or reason else False if kept else None, reason, source, like)
     texts = [name for name, asked in (("raw", raw), ("clean", text)) if asked]
     look_up(config, wanted, document_id, limit, texts, store, as_json)

@@ -3,6 +3,7 @@
 Every part is drawn where the manifest, or the tables beside it, have what it needs, and is left out where they do not.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -19,6 +20,7 @@ MAX_SOURCES = 12
 MAX_LICENSES = 12
 MAX_LANGUAGES = 12
 MAX_LINES = 20
+MAX_UNREADABLE = 20
 
 
 def cleaning_part(stages: Stages, opens: bool) -> View | None:
@@ -31,6 +33,7 @@ def cleaning_part(stages: Stages, opens: bool) -> View | None:
         "funnel": funnel(cleaning, stages.get("corpus")),
         "lengths": lengths(cleaning),
         "sources": sources(cleaning, stages.get("corpus")),
+        "oddities": oddities(cleaning, stages.get("corpus")),
         "languages": languages(cleaning),
         "licenses": licenses(cleaning),
         "clusters": clusters(cleaning),
@@ -178,6 +181,34 @@ def sources(cleaning: Manifest, corpus: Manifest | None) -> View:
         "more": len(rows) - MAX_SOURCES,
         "alt": "Text kept by source. "
         + "; ".join(f"{row['name']}: {size(row['bytes'])}" for row in rows[:MAX_SOURCES]),
+    }
+
+
+def oddities(cleaning: Manifest, corpus: Manifest | None) -> View | None:
+    """What the sources have that became no document, with what is wrong, and what was read in another way."""
+    read = corpus.details.get("sources", {}).values() if corpus else ()
+    kinds = (("skipped", "left out"), ("repaired", "documents"))
+    rows = [
+        {"name": name, "note": note, "value": value}
+        for kind, note in kinds
+        for name, value in sum((Counter(source.get(kind, {})) for source in read), Counter()).most_common()
+    ]
+    unreadable = corpus.counts.get("unreadable", 0) if corpus else 0
+    if unreadable:
+        rows.insert(0, {"name": "cannot be read", "note": "left out", "value": unreadable})
+    if not rows or not corpus:
+        return None
+    listed = corpus.details.get("unreadable", [])[:MAX_UNREADABLE]
+    return {
+        "bars": _bars("What was left out or read in another way", rows),
+        "unreadable": [
+            {
+                "where": blacked_out(f"{row['path']}, line {row['line']:,}" if row["line"] else row["path"], cleaning),
+                "problem": blacked_out(row["problem"], cleaning),
+            }
+            for row in listed
+        ],
+        "more": unreadable - len(listed),
     }
 
 

@@ -101,6 +101,36 @@ def test_page_of_ten_thousand_documents_of_every_kind_is_below_a_megabyte(domain
     assert "<script" not in page
 
 
+def test_what_was_left_out_or_read_in_another_way_is_told(domain: Domain, tmp_path: Path) -> None:
+    corpus = domain.corpus
+    sources = {
+        "a": {"skipped": {"nothing in it": 2}, "repaired": {"decoded as windows-1252": 1}},
+        "b": {"skipped": {"nothing in it": 3}},
+    }
+    unreadable = [
+        {"path": f"laws/{n}.jsonl", "line": n, "problem": f"text is missing {HOSTILE} of jane.doe@example.org"}
+        for n in range(30)
+    ]
+    odd = corpus.model_copy(
+        update={
+            "counts": corpus.counts | {"unreadable": 31},
+            "details": {"sources": sources, "unreadable": unreadable},
+        }
+    )
+    view = cleaning_part({"corpus": odd, "cleaning": domain.cleaning}, opens=True)
+    assert view
+    rows = [(row["name"], row["value"]) for row in view["oddities"]["bars"]["rows"]]
+    assert rows == [("cannot be read", 31), ("nothing in it", 5), ("decoded as windows-1252", 1)]
+    assert view["oddities"]["unreadable"][2]["where"] == "laws/2.jsonl, line 2"
+    assert (len(view["oddities"]["unreadable"]), view["oddities"]["more"]) == (20, 11)
+    render_audit(load_config(domain.config), {"corpus": odd, "cleaning": domain.cleaning}, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "Left out, or read in another way" in page
+    assert "And 11 more." in page
+    assert "jane.doe" not in page
+    assert HOSTILE not in page
+
+
 def test_languages_repeated_lines_and_personal_data_are_drawn_as_they_were_counted(
     domain: Domain, tmp_path: Path
 ) -> None:
