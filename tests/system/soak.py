@@ -224,7 +224,9 @@ def figures(found: Soak) -> str:
 
 
 def as_json(found: Soak) -> dict[str, Any]:
-    return asdict(found) | {"samples": found.samples[:: max(1, len(found.samples) // 60)]}
+    """With a sample for each sixtieth of the time, or fewer."""
+    fewer = found.samples[:: max(1, len(found.samples) // 60)]
+    return asdict(found) | {"samples": fewer, "runs": dict(found.runs)}  # of a Counter, asdict makes one of pairs
 
 
 def long_enough(text: str) -> float:

@@ -1,6 +1,7 @@
 """What a soak calls a leak, on made-up runs and samples."""
 
 import argparse
+import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,6 +95,15 @@ def test_pause_in_vain_is_a_leak_that_says_why(tmp_path: Path) -> None:
     assert re.search("no pause of the schedules .* the last answer: 503 in", leak)
     parts = ("pausing: 503", "/health ConnectError", "no listener", "no process", "no lease lock", "keeper: silent")
     assert all(part in said[0] for part in parts), said
+
+
+def test_what_was_seen_can_be_kept() -> None:
+    found = soak.Soak(1, 1, faults=[(3.0, "flow killed")], samples=[{"seconds": 1.0}])
+    found.runs.update(["Completed", "Completed", "Crashed"])
+    kept = json.loads(json.dumps(soak.as_json(found)))
+    assert kept["runs"] == {"Completed": 2, "Crashed": 1}
+    assert kept["faults"] == [[3.0, "flow killed"]]
+    assert kept["samples"] == found.samples
 
 
 def test_server_that_answers_to_nothing_is_a_leak_and_the_figures_are_told() -> None:
