@@ -28,9 +28,12 @@ def retrained(make_domain: Callable[..., Domain]) -> Domain:
     return make_domain("retrained")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefect(retrained: Domain) -> Iterator[PrefectServer]:
-    """The server that a run of `retrained` would start for itself; held here, each of its runs finds it up."""
+    """The server that a run of `retrained` would start for itself; held here, each of its runs finds it up.
+
+    It ends with this folder's tests: idle, it takes a tenth of a core from all others.
+    """
     from prefect.logging.handlers import APILogHandler
 
     with own_prefect_server(retrained.store) as url:

@@ -27,12 +27,12 @@ from minimind.store import STAGES
 AFTER_TRAINING_CHANGED = ("training", "evaluation", "registry")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def domain(retrained: Domain, prefect: PrefectServer) -> Domain:
     return retrained
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def first(domain: Domain) -> dict[str, Any]:
     return domain.run()
 

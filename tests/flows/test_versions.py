@@ -11,7 +11,7 @@ import pytest
 from domain import Domain, PrefectServer, invoked
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def versions(retrained: Domain, prefect: PrefectServer) -> Domain:
     """With version 1, champion, and the shorter trained version 2."""
     retrained.call(prefect)

@@ -20,16 +20,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(limit.args[0] * PATIENCE), append=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installation(
     tmp_path_factory: pytest.TempPathFactory, sentences: Callable[[int, int], str]
 ) -> Iterator[Installation]:
-    """One that all faults share: after each, it has to be as it was before."""
+    """One that all faults share: after each, it is as it was before. Its servers end with this folder's tests."""
     with Installation(tmp_path_factory.mktemp("system"), sentences).while_up() as installation:
         yield installation
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def team(sentences: Callable[[int, int], str]) -> Iterator[Installation]:
     """One with PostgreSQL and passwords; in a folder that PostgreSQL's user may enter."""
     try:
