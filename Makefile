@@ -8,7 +8,7 @@ SETUP := .venv/installed
 demo: $(SETUP)
 	$(BIN)/minimind run configs/demo.yaml
 
-# Side by side: mypy keeps one core busy for a minute, and the tests wait for servers half of their time.
+# Side by side: mypy keeps one core busy for a minute and a half, and the tests wait for servers half of their time.
 test: $(SETUP)
 	$(MAKE) --jobs 2 check run-tests
 

@@ -52,8 +52,9 @@ def print_funnel(console: Console, cleaning: Manifest, corpus: Manifest) -> None
     table.add_row("read", f"{counts['documents_in']:,.0f}", f"{counts['bytes_in'] / 1e6:,.2f}")
     for row in cleaning.details["funnel"]:
         if row["documents"]:
-            reason = f"language {row['reason']}" if row["step"] == "language" else row["reason"].replace("_", " ")
-            table.add_row(f"- {reason}", f"{row['documents']:,}", f"{row['bytes'] / 1e6:,.2f}")
+            step, reason = row["step"], row["reason"]
+            name = reason if step.startswith(reason) else f"{step}: {reason}"
+            table.add_row(f"- {name.replace('_', ' ')}", f"{row['documents']:,}", f"{row['bytes'] / 1e6:,.2f}")
     for name, split in (("kept for training", "train"), ("kept as holdout", "holdout")):
         table.add_row(name, f"{counts[f'{split}_documents']:,.0f}", f"{counts[f'{split}_bytes'] / 1e6:,.2f}")
     console.print()

@@ -80,6 +80,8 @@ def test_files_that_are_no_config_are_refused(tmp_path: Path, text: str, expecte
 def test_missing_file_and_foreign_encoding_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         load_config(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match=r"it is a folder: `minimind new NAME --from .* writes a config for it"):
+        load_config(tmp_path)
     latin = tmp_path / "latin.yaml"
     latin.write_bytes("description: Übung".encode("latin-1"))
     with pytest.raises(ConfigError, match="not UTF-8"):

@@ -186,17 +186,17 @@ def sources(cleaning: Manifest, corpus: Manifest | None) -> View:
 
 def oddities(cleaning: Manifest, corpus: Manifest | None) -> View | None:
     """What the sources have that became no document, with what is wrong, and what was read in another way."""
-    read = corpus.details.get("sources", {}).values() if corpus else ()
-    kinds = (("skipped", "left out"), ("repaired", "documents"))
+    if not corpus:
+        return None
+    read = corpus.details.get("sources", {}).values()
     rows = [
         {"name": name, "note": note, "value": value}
-        for kind, note in kinds
+        for kind, note in (("skipped", "left out"), ("repaired", "documents"))
         for name, value in sum((Counter(source.get(kind, {})) for source in read), Counter()).most_common()
     ]
-    unreadable = corpus.counts.get("unreadable", 0) if corpus else 0
-    if unreadable:
+    if unreadable := corpus.counts.get("unreadable", 0):
         rows.insert(0, {"name": "cannot be read", "note": "left out", "value": unreadable})
-    if not rows or not corpus:
+    if not rows:
         return None
     listed = corpus.details.get("unreadable", [])[:MAX_UNREADABLE]
     return {

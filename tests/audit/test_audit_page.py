@@ -23,7 +23,15 @@ def page_of(domain: Domain) -> str:
 
 def test_clean_tells_the_funnel_and_where_its_page_is(domain: Domain) -> None:
     told = " ".join(domain.cleaned.split())
-    for part in ("read", "exact duplicate", "near duplicate", "kept for training", "Sources", "cleaning.html"):
+    for part in (
+        "read",
+        "- exact duplicate",
+        "- quality: min words",
+        "- near duplicate",
+        "kept for training",
+        "Sources",
+        "cleaning.html",
+    ):
         assert part in told
     assert all(len(line) <= 80 or "/" in line for line in domain.cleaned.splitlines())
 
