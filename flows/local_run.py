@@ -86,8 +86,15 @@ def prefect_server(root: Path) -> Iterator[None]:
                 join_team(root)
                 with imported_meanwhile():
                     url = kept.enter_context(own_prefect_server(root))
+                kept.callback(send_logs)
                 os.environ.update(servers.prefect_settings(root, url))
         yield
+
+
+def send_logs() -> None:
+    """Prefect sends what was logged last when this process ends, which a server of this run's own does not live to."""
+    if handlers := sys.modules.get("prefect.logging.handlers"):
+        handlers.APILogHandler().flush()
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def test_files_that_are_no_config_are_refused(tmp_path: Path, text: str, expecte
         load_config(written(tmp_path, text))
 
 
-def test_missing_file_and_foreign_encoding_are_refused(tmp_path: Path) -> None:
+def test_missing_file_folder_and_foreign_encoding_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         load_config(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match=r"it is a folder: `minimind new NAME --from .* writes a config for it"):

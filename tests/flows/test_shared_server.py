@@ -10,6 +10,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from prefect.logging.handlers import APILogHandler
 
 from flows import local_run, own_server, servers
 from flows.profiles import Setup, save_setup
@@ -50,6 +51,25 @@ def test_server_that_never_answers_is_ended(
         assert url == "a new one"
     assert busy.poll() is not None
     assert asked
+
+
+def test_what_was_logged_last_is_sent_before_the_own_server_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    @contextmanager
+    def own_server_of(root: Path) -> Iterator[str]:
+        yield URL
+        done.append("server ended")
+
+    monkeypatch.setattr(local_run, "own_prefect_server", own_server_of)
+    monkeypatch.setattr(local_run, "NEEDED", ())
+    monkeypatch.setattr(APILogHandler, "flush", lambda self: done.append("logs sent"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with patch.dict(os.environ), local_run.prefect_server(tmp_path):
+        done.append("ran")
+    assert done == ["ran", "logs sent", "server ended"]
 
 
 def test_run_that_has_waited_for_up_uses_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
