@@ -30,13 +30,14 @@ REFERENCE_MICRO_BATCH = 32
 
 
 def run(recipe: Recipe, seed: int, task: Task) -> dict[str, Any]:
-    """The row of one run."""
+    """The row of one run: of the task's steps, or of as many as its budget is found to hold just before."""
     prepare(task)
     passages = passages_of(recipe, seed, task)
     plan = make_plan(recipe, seed, task)
     useful = plan.batch_sequences * (passages.mean_predicted if passages else plan.sequence_length)
-    warmed = warm_up(make_trainer(recipe, plan, task, passages)) if task.tokens is None or plan.compiled else {}
-    steps = math.floor(steps_within(task, useful, warmed))
+    measuring = task.steps is None and task.tokens is None
+    warmed = warm_up(make_trainer(recipe, plan, task, passages)) if measuring or plan.compiled else {}
+    steps = task.steps if task.steps is not None else math.floor(steps_within(task, useful, warmed))
     if steps < 2:
         raise SystemExit(f"{recipe.name}: the budget is {steps} steps of {useful:,.0f} tokens; raise it")
     plan = plan.model_copy(update={"steps": steps, "evaluations": min(task.evaluations, steps)})

@@ -30,6 +30,7 @@ class Task:
     tokens: float | None = None  # that count, padding does not
     seconds: float | None = None  # of training; evaluations and compilation do not count
     cpu_seconds: float | None = None  # the same, of all threads
+    steps: int | None = None  # that the budget is already known to hold
 
     def within(self, seconds: float) -> "Task":
         return replace(self, seconds=seconds)

@@ -9,7 +9,7 @@ import torch
 from small import make_documents, write_shard, write_token_bytes
 
 from benchmarks.recipe import __main__ as recipe
-from benchmarks.recipe import recipes, results
+from benchmarks.recipe import equal_time, recipes, results
 from benchmarks.recipe.passages import Passages
 from benchmarks.recipe.running import PlainObjective
 from benchmarks.recipe.table import crossing, render
@@ -96,6 +96,23 @@ def test_row_of_a_recipe_that_has_changed_is_run_again_and_replaced(run_benchmar
     assert [row["recipe"] for row in after] == ["z-loss"]
     assert after[0]["settings"] != before[0]["settings"]
     assert after[0]["bits_per_byte"] != before[0]["bits_per_byte"]
+
+
+def test_recipe_that_costs_twice_as_much_takes_half_the_steps_in_every_seed(run_benchmark, monkeypatch):
+    costs = {"ours": 0.5, "cosine": 0.51, "document-mask": 1.0}
+    monkeypatch.setattr(equal_time, "measured", lambda name, task: {"step_cpu_seconds": costs[name]})
+    run_benchmark("--recipes", "ours,document-mask", "--cpu-seconds", "6", "--seeds", "1")
+    costs |= {"ours": 5.0, "cosine": 5.1}  # the machine became slow
+    rows, _ = run_benchmark("--recipes", "ours,document-mask,cosine", "--cpu-seconds", "6", "--seeds", "1,2")
+    assert sorted((row["recipe"], row["seed"], row["steps"]) for row in rows) == [
+        ("cosine", 1, 11), ("cosine", 2, 11), ("document-mask", 1, 6), ("document-mask", 2, 6),
+        ("ours", 1, 12), ("ours", 2, 12)]  # fmt: skip
+
+
+def test_equal_time_is_measured_by_steps_of_each_recipe(run_benchmark):
+    rows, _ = run_benchmark("--recipes", "ours,reference", "--cpu-seconds", "0.3", "--seeds", "1,2")
+    steps = {recipe: {row["steps"] for row in rows if row["recipe"] == recipe} for recipe in ("ours", "reference")}
+    assert all(len(found) == 1 and min(found) >= 2 for found in steps.values())
 
 
 def test_all_configs_have_the_recipe_that_is_measured_as_ours():
