@@ -236,6 +236,11 @@ class QualityConfig(Section):
             raise ValueError(
                 f"preset is {keys['preset']!r}; write one of {', '.join(QUALITY_PRESETS)}, or all the keys"
             )
+        if QUALITY_PRESETS[keys["preset"]].keys() <= keys.keys():
+            raise ValueError(
+                f"preset is {keys['preset']!r} and changes nothing, as each of its keys is given beside it; "
+                "remove the preset, or the keys that it shall stand for"
+            )
         return {**QUALITY_PRESETS[keys["preset"]], **{key: keys[key] for key in keys if key != "preset"}}
 
     @model_validator(mode="after")

@@ -234,6 +234,11 @@ def test_unknown_quality_preset_is_refused():
         QualityConfig.model_validate({"preset": "medical"})
 
 
+def test_quality_preset_beside_all_the_keys_it_stands_for_is_refused():
+    with pytest.raises(ValidationError, match="preset is 'legal' and changes nothing, as each of its keys is given"):
+        QualityConfig.model_validate({"preset": "legal", **QUALITY_PRESETS["general"]})
+
+
 def test_new_config_lists_every_threshold_of_the_preset():
     tree = yaml.safe_load(render("laws", "https://example.org/laws.zip", "legal"))
     assert tree["cleaning"]["quality"] == QUALITY_PRESETS["legal"]

@@ -99,7 +99,9 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed_tokens = nn.Embedding(config.vocabulary_size, config.hidden_size)
+        # not nn.Embedding(...), whose random values, on the device `meta`, import torch's compiler: 2 CPU seconds
+        rows = torch.empty(config.vocabulary_size, config.hidden_size)
+        self.embed_tokens = nn.Embedding.from_pretrained(rows, freeze=False)
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.layers))
         self.norm = RMSNorm(config.hidden_size, config.norm_epsilon)
         if config.embedding_norm:

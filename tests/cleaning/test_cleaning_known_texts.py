@@ -110,6 +110,7 @@ def test_another_version_of_what_shapes_texts_reads_all_anew(clean, monkeypatch,
     assert read == [20, 20]
 
 
+@pytest.mark.slow
 def test_same_bytes_for_any_partition_size(clean, store, tmp_path, formulas):
     first, second = similar_pair()
     more, section = formulas

@@ -91,7 +91,7 @@ def as_parquet(file: int) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture(scope="module", params=["jsonl", "parquet"])
+@pytest.fixture(scope="module", params=[pytest.param("jsonl", marks=pytest.mark.slow), "parquet"])
 def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Samples; `alone`: the one drawn in another store; `asked`: the files that this one needed."""
     write = as_json if request.param == "jsonl" else as_parquet

@@ -114,7 +114,7 @@ def run_over(runner: str, config: Config, prefect: PrefectServer, store: Path) -
 @pytest.mark.parametrize(
     "runner",
     [
-        "threads",
+        pytest.param("threads", marks=pytest.mark.slow),
         pytest.param("processes", marks=pytest.mark.slow),
         pytest.param("dask", marks=[pytest.mark.slow, needs["dask"]]),
         pytest.param("ray", marks=[pytest.mark.slow, needs["ray"]]),

@@ -16,6 +16,7 @@ from minimind.registry.recorded import look_up_document, read_recorded, version_
 from minimind.store import Manifest, Store
 
 
+@pytest.mark.slow
 def test_registry_behind_a_server_that_goes_away_and_comes_back(
     store: Store, config: Config, make_stages: Callable[[str], dict[str, Manifest]], tmp_path: Path,
     empty_database: Path, monkeypatch: pytest.MonkeyPatch,

@@ -70,6 +70,7 @@ def test_database_of_another_mlflow_version_is_refused(tmp_path: Path, empty_dat
         tracking.initialise(f"sqlite:///{path}", tmp_path)
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_share_one_fresh_database(tmp_path: Path) -> None:
     """MLflow alone crashes here: two of three processes find tables half made. What a killed run left is not used."""
     with sqlite3.connect(tmp_path / ".building-mlflow.db") as connection:
