@@ -26,7 +26,7 @@ import torch
 
 from benchmarks.recipe.recipes import BASELINES, RECIPES
 from benchmarks.recipe.results import setting
-from benchmarks.recipe.running import NeverStop, make_plan, make_trainer, parameters_of, passages_of, prepare
+from benchmarks.recipe.running import NeverStop, make_plan, make_trainer, passages_of, prepare
 from benchmarks.recipe.task import Task, add_speed_arguments, each_task, named_recipes
 from benchmarks.rows import Row, merge, surroundings, write_page
 from benchmarks.throughput_table import render
@@ -167,7 +167,7 @@ def work(name: str, task: Task, orders: Connection) -> None:
     timed_steps(trainer, SETTLING_STEPS)
     orders.send(
         {
-            "parameters": parameters_of(plan),
+            "parameters": plan.model.parameters,
             "precision": plan.precision,
             "compiled": plan.compiled,
             "sequence_length": plan.sequence_length,

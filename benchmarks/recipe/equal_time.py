@@ -11,24 +11,29 @@ from benchmarks.recipe.results import KEY, place
 from benchmarks.recipe.running import make_plan, make_trainer, passages_of, prepare, warm_up
 from benchmarks.recipe.task import Task
 from benchmarks.rows import read_rows
+from minimind.training.loop import Trainer
 
-ROUNDS = 5
+ROUNDS = 7
 
 
 def equal_steps(names: Iterable[str], task: Task, results: Path) -> dict[str, int]:
-    """Steps of each recipe within the task's seconds or CPU seconds.
+    """Steps of each recipe within the task's seconds or CPU seconds, for all its seeds.
 
-    A recipe that has a row keeps that row's steps, so that all its seeds take as many. The others are measured by turns
-    with ours: where a machine's pace changes from minute to minute, the ratio of two steps holds, their seconds do not.
+    Recipes that differ from ours in numbers alone do the same arithmetic, and get the same steps. The others are
+    measured by turns, as the pace of a machine changes from minute to minute. A recipe that has a row keeps its steps,
+    and what is added later is measured beside one of those.
     """
-    known = {name: steps for name in {"ours", *names} if (steps := known_steps(name, task, results))}
-    missing = [name for name in names if name not in known]
+    known = {name: steps for name in RECIPES if (steps := known_steps(name, task, results))}
+    missing = sorted(set(names) - known.keys())
     if not missing:
         return known
-    seconds = step_seconds(["ours", *(name for name in missing if name != "ours")], task)
-    budget = task.seconds if task.seconds is not None else task.cpu_seconds or 0.0
-    ours = known.get("ours", budget / seconds["ours"])
-    return known | {name: math.floor(ours * seconds["ours"] / seconds[name]) for name in missing}
+    anchor = "ours" if "ours" in known else next(iter(known), None)
+    seconds = step_seconds(sorted({arithmetic_of(name) for name in (*missing, anchor or "ours")}), task)
+    if anchor:
+        budget = known[anchor] * seconds[arithmetic_of(anchor)]
+    else:
+        budget = task.seconds if task.seconds is not None else task.cpu_seconds or 0.0
+    return known | {name: math.floor(budget / seconds[arithmetic_of(name)] + 1e-9) for name in missing}
 
 
 def known_steps(name: str, task: Task, results: Path) -> int | None:
@@ -37,15 +42,26 @@ def known_steps(name: str, task: Task, results: Path) -> int | None:
     return next((row["steps"] for row in read_rows(results) if same(row) == wanted), None)
 
 
+def arithmetic_of(name: str) -> str:
+    """`ours` for a recipe whose steps do what those of ours do, with other numbers; else its own name."""
+    recipe = RECIPES[name]
+    changed = {*recipe.optimizer, *recipe.model, *recipe.plan} - {"zero_output_projections"}
+    other = changed & {"matrix_optimizer", "fused", "z_loss", "document_mask", "embedding_norm", "residual_scalars"}
+    return name if other or recipe.reference_batch or recipe.padded or recipe.eager else "ours"
+
+
 def step_seconds(names: list[str], task: Task) -> dict[str, float]:
-    """Of each recipe, the first named being the one that the others are measured beside."""
+    """Of each recipe; those of the first named are seconds, those of the others their ratio to these, as seconds."""
+    prepare(task)
     unit = "step_seconds" if task.seconds is not None else "step_cpu_seconds"
-    rounds = [{name: measured(name, task)[unit] for name in names} for _ in range(ROUNDS)]
+    trainers = {name: trainer_of(name, task) for name in names}
+    for trainer in trainers.values():
+        warm_up(trainer)
+    rounds = [{name: warm_up(trainer)[unit] for name, trainer in trainers.items()} for _ in range(ROUNDS)]
     first = statistics.median(found[names[0]] for found in rounds)
     return {name: first * statistics.median(found[name] / found[names[0]] for found in rounds) for name in names}
 
 
-def measured(name: str, task: Task) -> dict[str, float]:
-    prepare(task)
+def trainer_of(name: str, task: Task) -> Trainer:
     recipe = RECIPES[name]
-    return warm_up(make_trainer(recipe, make_plan(recipe, 1, task), task, passages_of(recipe, 1, task)))
+    return make_trainer(recipe, make_plan(recipe, 1, task), task, passages_of(recipe, 1, task))

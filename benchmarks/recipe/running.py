@@ -49,7 +49,7 @@ def run(recipe: Recipe, seed: int, task: Task) -> dict[str, Any]:
         "useful_tokens_per_step": round(useful, 1),
         "sequence_length": plan.sequence_length,
         "micro_batch_sequences": plan.micro_batch_sequences,
-        "parameters": parameters_of(plan),
+        "parameters": plan.model.parameters,
         "precision": plan.precision,
         "compiled": plan.compiled,
         "bits_per_byte": curve[-1]["bits_per_byte"],
@@ -116,11 +116,6 @@ def make_trainer(recipe: Recipe, plan: Plan, task: Task, passages: Passages | No
     if passages:
         trainer.batches = Batches(passages, plan.micro_batch_sequences, task.device)
     return trainer
-
-
-def parameters_of(plan: Plan) -> int:
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in Transformer(plan.model).parameters())
 
 
 class PlainObjective(nn.Module):

@@ -1,6 +1,7 @@
 """Questions with known answers from the YAML's files: multiple choice by log-likelihood, or exact match."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from minimind.model.generate import generate
 from minimind.model.transformer import Transformer
 from minimind.tokenizer.bpe import END_OF_TEXT_ID
 
+logger = logging.getLogger(__name__)
 MAX_ANSWER_TOKENS = 64  # that are written before a line break ends the answer
 MAX_PROBLEMS = 20  # of a file, that are listed
 KEYS = {"question", "choices", "answer"}
@@ -73,7 +75,12 @@ def read_task(section: TaskConfig) -> Task:
         raise UserError("\n".join([*problems[:MAX_PROBLEMS], *more]))
     if not found:
         raise UserError(f"{path} holds no question; evaluation.tasks needs one a line, or leave {section.name} out")
-    return Task(section.name, found)
+    once = list(dict.fromkeys(found))
+    if len(once) < len(found):
+        logger.warning(
+            "%s: %d of %d questions are asked before; each counts once", path, len(found) - len(once), len(found)
+        )
+    return Task(section.name, once)
 
 
 def run_task(model: Transformer, tokenizer: Tokenizer, task: Task) -> dict[str, float]:

@@ -12,7 +12,6 @@ from minimind.config import PRESETS, TrainingConfig, parse_budget
 from minimind.explore.fit import Trial
 from minimind.training.budget import model_of
 from minimind.training.flops import flops_per_token
-from minimind.training.forecast import parameters_of
 from minimind.training.ladder import LADDER
 from minimind.training.scaling import MAX_EPOCHS, best_in_time
 
@@ -36,7 +35,7 @@ def supported(
 ) -> list[Support]:
     """A row a budget, ascending, up to the first that uses the corpus up. `trial` is of `parameters`, by `section`."""
     models = {name: model_of(section, sizes, vocabulary_size) for name, sizes in PRESETS.items()}
-    sizes = {name: parameters_of(model) for name, model in models.items()}
+    sizes = {name: model.parameters for name, model in models.items()}
     costs = {name: flops_per_token(model) for name, model in models.items()}
     speeds = {name: tokens_per_second * costs[str(section.preset)] / cost for name, cost in costs.items()}
     found = trial.bits_per_byte / LADDER.law.bits_per_byte(parameters, trial.tokens, trial.unique_tokens)

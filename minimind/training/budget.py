@@ -19,7 +19,7 @@ from minimind.store import Manifest, Store
 from minimind.training.calibration import expected_seconds
 from minimind.training.compilation import choose_compilation
 from minimind.training.device import choose_processes, find_device, hardware_name, physical_cores
-from minimind.training.forecast import PlannedTraining, describe_repeats, parameters_of
+from minimind.training.forecast import PlannedTraining, describe_repeats
 from minimind.training.holdout import holdout_windows
 from minimind.training.ladder import LADDER
 from minimind.training.plan import Options, Plan
@@ -69,7 +69,7 @@ def plan_again(plan: Plan, shards: Manifest) -> PlannedTraining:
     return PlannedTraining(
         plan=plan,
         preset=None,
-        parameters=parameters_of(plan.model),
+        parameters=plan.model.parameters,
         epochs=plan.tokens / ShardReader(shards.path, "train").tokens,
         speed=None,
         seconds=None,
@@ -183,7 +183,7 @@ def said(task: Task, plan: PlannedTraining) -> tuple[str, int]:
 
 def planned(task: Task) -> PlannedTraining:
     name, plan, speed, reasons = propose(task)
-    parameters = parameters_of(plan.model)
+    parameters = plan.model.parameters
     return PlannedTraining(
         plan=plan,
         preset=None if task.section.sizes else name,

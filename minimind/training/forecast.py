@@ -3,10 +3,8 @@
 import math
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict
 
-from minimind.model.transformer import ModelConfig, Transformer
 from minimind.training.calibration import Speed
 from minimind.training.plan import Plan
 from minimind.training.scaling import REPEATED_DATA, Expected
@@ -37,11 +35,6 @@ class PlannedTraining(BaseModel):
         """What is kept with the model, to be compared with what came of it."""
         bits_per_byte = self.bits_per_byte.model_dump() if self.bits_per_byte else None
         return {"seconds": self.seconds, "bits_per_byte": bits_per_byte, "cost": self.cost(price_per_hour)}
-
-
-def parameters_of(config: ModelConfig) -> int:
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in Transformer(config).parameters())
 
 
 def plan_rows(planned: PlannedTraining, price_per_hour: float | None) -> list[tuple[str, str]]:

@@ -23,7 +23,6 @@ from minimind.training.calibration import (
 )
 from minimind.training.fit import find_micro_batch
 from minimind.training.flops import flops_per_token, peak_flops
-from minimind.training.forecast import parameters_of
 from minimind.training.ladder import LADDER
 from minimind.training.plan import Options, Plan
 from minimind.training.scaling import MAX_EPOCHS, best_for_tokens, best_in_time, effective_tokens
@@ -58,7 +57,7 @@ class Task:
 
     @property
     def parameters(self) -> dict[str, int]:
-        return {name: parameters_of(plan.model) for name, plan in self.plans.items()}
+        return {name: plan.model.parameters for name, plan in self.plans.items()}
 
     @property
     def budget_tokens(self) -> float:

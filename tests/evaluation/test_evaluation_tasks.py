@@ -66,6 +66,13 @@ def test_each_bad_line_is_said_with_its_file_and_number(tmp_path):
         assert sentence in line
 
 
+def test_question_that_stands_twice_counts_once_and_is_said(tmp_path, caplog):
+    section = task(tmp_path, CHOICES, CHOICES | {"question": "Who is it?"}, CHOICES | {"answer": "a trust"}, CHOICES)
+    read = read_task(section)
+    assert [question.context for question in read.questions] == ["What is it?", "Who is it?"]
+    assert f"{section.path}: 2 of 4 questions are asked before; each counts once" in caplog.text
+
+
 def test_missing_and_empty_files_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"no\.jsonl is no file; correct evaluation.tasks, bar"):
         read_task(TaskConfig(name="bar", path=str(tmp_path / "no.jsonl")))

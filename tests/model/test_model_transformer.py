@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -36,6 +38,14 @@ def test_initial_weights_depend_on_the_seed_alone():
     assert not torch.equal(first.embed_tokens.weight, other.embed_tokens.weight)
     loss = torch.nn.functional.cross_entropy(first(torch.arange(16)[None]).flatten(0, 1), torch.arange(1, 17))
     assert loss.item() == pytest.approx(torch.log(torch.tensor(300.0)).item(), rel=0.02)  # knows nothing yet
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"tied_embeddings": False}, {"embedding_norm": True}, {"residual_scalars": True}]
+)
+def test_parameters_are_reckoned_as_the_model_has_them(small_model, change):
+    config = replace(small_model.config, **change)
+    assert config.parameters == sum(parameter.numel() for parameter in Transformer(config).parameters())
 
 
 def test_zero_output_projections_make_each_block_the_identity_and_leave_other_weights_alone():

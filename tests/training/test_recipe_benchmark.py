@@ -98,21 +98,49 @@ def test_row_of_a_recipe_that_has_changed_is_run_again_and_replaced(run_benchmar
     assert after[0]["bits_per_byte"] != before[0]["bits_per_byte"]
 
 
-def test_recipe_that_costs_twice_as_much_takes_half_the_steps_in_every_seed(run_benchmark, monkeypatch):
-    costs = {"ours": 0.5, "cosine": 0.51, "document-mask": 1.0}
-    monkeypatch.setattr(equal_time, "measured", lambda name, task: {"step_cpu_seconds": costs[name]})
+@pytest.fixture
+def costs(monkeypatch):
+    """CPU seconds of a step, as they are found."""
+    found: dict[str, float] = {}
+    monkeypatch.setattr(equal_time, "trainer_of", lambda name, task: name)
+    monkeypatch.setattr(equal_time, "warm_up", lambda name: {"step_cpu_seconds": found[name]})
+    return found
+
+
+def steps_of(rows):
+    return {name: {row["steps"] for row in rows if row["recipe"] == name} for name in {row["recipe"] for row in rows}}
+
+
+def test_recipe_that_costs_twice_as_much_takes_half_the_steps_in_every_seed(run_benchmark, costs):
+    costs |= {"ours": 0.5, "document-mask": 1.0}
     run_benchmark("--recipes", "ours,document-mask", "--cpu-seconds", "6", "--seeds", "1")
-    costs |= {"ours": 5.0, "cosine": 5.1}  # the machine became slow
-    rows, _ = run_benchmark("--recipes", "ours,document-mask,cosine", "--cpu-seconds", "6", "--seeds", "1,2")
-    assert sorted((row["recipe"], row["seed"], row["steps"]) for row in rows) == [
-        ("cosine", 1, 11), ("cosine", 2, 11), ("document-mask", 1, 6), ("document-mask", 2, 6),
-        ("ours", 1, 12), ("ours", 2, 12)]  # fmt: skip
+    costs |= {"ours": 5.0, "z-loss": 6.0}  # the machine became slow
+    rows, _ = run_benchmark("--recipes", "ours,document-mask,z-loss", "--cpu-seconds", "6", "--seeds", "1,2")
+    assert steps_of(rows) == {"ours": {12}, "document-mask": {6}, "z-loss": {10}}
+
+
+def test_recipe_of_the_same_arithmetic_is_not_measured_and_takes_the_steps_of_ours(run_benchmark, costs):
+    costs |= {"ours": 0.5}
+    rows, _ = run_benchmark("--recipes", "ours,cosine,muon-0.02", "--cpu-seconds", "6", "--seeds", "1")
+    assert steps_of(rows) == {"ours": {12}, "cosine": {12}, "muon-0.02": {12}}
+    own = {name for name in recipes.RECIPES if equal_time.arithmetic_of(name) == name}
+    assert own == {
+        "ours", "z-loss", "document-mask", "embedding-norm", "residual-scalars", "eager", *recipes.BASELINES,
+        *(name for name in recipes.RECIPES if name.startswith("adamw")),
+    }  # fmt: skip
+
+
+def test_ours_is_measured_beside_a_recipe_that_was_there_first(run_benchmark, costs):
+    costs |= {"ours": 0.5, "document-mask": 1.0}
+    run_benchmark("--recipes", "document-mask", "--cpu-seconds", "6", "--seeds", "1")
+    costs |= {"ours": 1.5, "document-mask": 3.0}
+    rows, _ = run_benchmark("--recipes", "ours", "--cpu-seconds", "6", "--seeds", "1")
+    assert steps_of(rows) == {"ours": {12}, "document-mask": {6}}
 
 
 def test_equal_time_is_measured_by_steps_of_each_recipe(run_benchmark):
     rows, _ = run_benchmark("--recipes", "ours,reference", "--cpu-seconds", "0.3", "--seeds", "1,2")
-    steps = {recipe: {row["steps"] for row in rows if row["recipe"] == recipe} for recipe in ("ours", "reference")}
-    assert all(len(found) == 1 and min(found) >= 2 for found in steps.values())
+    assert all(len(steps) == 1 and min(steps) >= 2 for steps in steps_of(rows).values())
 
 
 def test_all_configs_have_the_recipe_that_is_measured_as_ours():
