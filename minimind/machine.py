@@ -40,6 +40,24 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def container_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[int, int] | None:
+    """Bytes that this container may hold, and those it does (cgroup v2, then v1); None where there is no such file.
+
+    What the kernel keeps of files that were read does not count, since it gives that up when it is wanted.
+    """
+    for folder, most, held, kept in (
+        (cgroup, "memory.max", "memory.current", "inactive_file"),
+        (cgroup / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        try:
+            limit, used = (int((folder / name).read_text()) for name in (most, held))
+            numbers = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):  # no such file, or a limit that is `max`
+            continue
+        return limit, used - int(numbers.get(kept, 0))
+    return None
+
+
 def processor_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -41,8 +41,9 @@ class ByFileAndServer(LoadFileScheduling):
         return "one server" if Path(file).parent.name == "flows" and Path(file).name in ONE_SERVER else file
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    return ByFileAndServer(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """None where single tests are to be shared out (`--dist load`), as the plugin does itself."""
+    return ByFileAndServer(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -6,9 +6,10 @@
 
 FOLDER holds shards, of a store or made by `python -m benchmarks.recipe.prepare`. A rung is a size and a budget of
 tokens, trained by the config's recipe (`--config`, configs/demo.yaml) from the first step to the end of its decay.
-Each becomes a row of docs/benchmarks/ladder.json as it ends, and a row that is there is not run again: a stopped ladder
-goes on by the same command. The page beside it has the rows, the law fitted to them and what it misses. Rows of a
-`--check` are not fitted: they say how far the law holds on other text. `--table` writes the page anew, and no more.
+Each becomes a row of docs/benchmarks/ladder.json as it ends, and a row that is there is not run again, unless the
+config's optimizer has changed since: a stopped ladder goes on by the same command. The page beside it has the rows,
+the law fitted to them and what it misses. Rows of a `--check` are not fitted: they say how far the law holds on other
+text. `--table` writes the page anew, and no more.
 Needs torch, numpy, pyarrow, pydantic, PyYAML and safetensors.
 """
 
@@ -21,6 +22,7 @@ from benchmarks.ladder.rungs import SIZES, run_rung
 from benchmarks.recipe.task import count, sha256_of_folder
 from benchmarks.rows import Row, merge, read_rows, surroundings, write_page
 from minimind.config import TrainingConfig, load_config
+from minimind.digests import sha256_of_json
 from minimind.training.device import find_device, hardware_name
 
 PROJECT = Path(__file__).parents[2]
@@ -62,7 +64,7 @@ def run_missing(given: argparse.Namespace) -> None:
         raise SystemExit("--shards must name a folder of shards")
     section = load_config(given.config).training
     device = find_device(given.device)
-    known = set(map(key_of, read_rows(given.results)))
+    known = {key_of(row): row.get("optimizer") for row in read_rows(given.results)}
     for seed in map(int, given.seeds.split(",")):
         for size, tokens in map(parse_rung, given.rungs.split(",")):
             place: Row = {
@@ -73,8 +75,9 @@ def run_missing(given: argparse.Namespace) -> None:
                 "seed": seed,
                 "device": hardware_name(device),
                 "check": given.check,
+                "optimizer": sha256_of_json(section.optimizer.model_dump())[:16],
             }
-            if key_of(place) in known:
+            if known.get(key_of(place)) == place["optimizer"]:
                 continue
             found = run_rung(rung_section(section, size, tokens, seed, given), given.shards, given.holdout_windows)
             row = place | found | surroundings()

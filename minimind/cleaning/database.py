@@ -17,6 +17,7 @@ from minimind.cleaning.language import add_language_function
 from minimind.cleaning.personal_data import create_functions
 from minimind.cleaning.text_functions import add_text_functions
 from minimind.errors import MemoryLimitError, UserError
+from minimind.machine import container_memory
 from minimind.parts import cores, one_ahead
 
 SQL = Path(__file__).parent / "sql"
@@ -99,10 +100,8 @@ def default_memory_bytes() -> int:
 def machine_memory_bytes() -> int:
     """Of this machine, or of the container that the process runs in."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):
-        return machine
+    container = container_memory()
+    return min(machine, container[0]) if container else machine
 
 
 def numbered_files(folder: str) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
+from minimind.digests import sha256_of_json
 from minimind.durable import put_in_place
 from minimind.errors import CheckpointError
 from minimind.model.transformer import Transformer
@@ -71,7 +72,7 @@ class CheckpointFolder:
         try:
             save_file(tensors, new_tensors)
             values = {"tensors_sha256": _sha256(new_tensors), "progress": asdict(progress), "plan": self.plan}
-            new_progress.write_text(json.dumps(values) + "\n")
+            new_progress.write_text(json.dumps(values | {"sha256": sha256_of_json(values)}) + "\n")
             put_in_place(new_tensors, tensors_path)
             put_in_place(new_progress, tensors_path.with_suffix(".json"))
         finally:
@@ -87,6 +88,8 @@ class CheckpointFolder:
         for path in self._newest_first():
             try:
                 values = json.loads(path.read_bytes())
+                if values.pop("sha256") != sha256_of_json(values):
+                    raise ValueError("what it says of itself is not what was written")
                 differing = differences(values["plan"], self.plan)
                 checkpoint = None if differing else self._load(path, values)
             except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:

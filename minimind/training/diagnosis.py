@@ -1,11 +1,13 @@
 """Known patterns in the metrics of a training, in plain words. Needs the lines of metrics.jsonl and nothing else."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 Lines = Sequence[dict[str, Any]]
 
+MOST_LOSSES = 4000  # that are looked at, evenly spread over a longer training
 RISE = 1.1  # of the smoothed loss over its least, from which it has diverged
 SKIPPED_SHARE = 0.01  # of all steps
 DEAD_CONTRIBUTION = 1e-3  # of a layer's output to what it was given, below which the layer does nothing
@@ -26,8 +28,9 @@ def diagnose(lines: Lines, epochs: float) -> list[Finding]:
 
 
 def diverged(lines: Lines, epochs: float) -> str | None:
-    losses = [line["loss"] for line in lines if line.get("loss") is not None]
-    steps = [line["step"] for line in lines if line.get("loss") is not None]
+    told = [line for line in lines if line.get("loss") is not None]
+    told = told[:: math.ceil(len(told) / MOST_LOSSES) or 1]
+    losses, steps = [line["loss"] for line in told], [line["step"] for line in told]
     width = max(5, len(losses) // 20)
     means = [sum(losses[end - width : end]) / width for end in range(width, len(losses) + 1)]
     if not means or means[-1] <= RISE * min(means):

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 
 from minimind.errors import OutOfMemoryError, TrainingError
+from minimind.machine import container_memory
 from minimind.training.device import is_out_of_memory
 from minimind.training.holdout import Holdout
 from minimind.training.launch import environment_of
@@ -159,11 +160,8 @@ def free_bytes(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0]
     lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(lines["MemAvailable"].split()[0]) * 1024
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        return min(available, limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))
-    except (OSError, ValueError):  # no container, or one without a limit
-        return available
+    container = container_memory()
+    return min(available, container[0] - container[1]) if container else available
 
 
 def peak_bytes(device: torch.device) -> int:

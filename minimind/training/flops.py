@@ -46,12 +46,17 @@ def flops_per_token(config: ModelConfig) -> float:
 
 def peak_flops(device: torch.device, precision: Precision) -> float:
     """FLOP/s of one device at the most: of PEAKS for a known GPU in 16 bits, else of a product measured now."""
+    return listed_flops(device, precision) or measured_flops(device, precision, torch.get_num_threads())
+
+
+def listed_flops(device: torch.device, precision: Precision) -> float | None:
+    """Of PEAKS; None for a device that is not there, and for fp32."""
     if device.type == "cuda" and precision != "fp32":
         name = torch.cuda.get_device_name(device)
         for known, peak in PEAKS.items():
             if re.search(rf"\b{known}\b(?! (Ti|D|Laptop))", name):
                 return peak
-    return measured_flops(device, precision, torch.get_num_threads())
+    return None
 
 
 @cache

@@ -22,7 +22,7 @@ from minimind.training.calibration import (
     with_steps,
 )
 from minimind.training.fit import find_micro_batch
-from minimind.training.flops import flops_per_token, peak_flops
+from minimind.training.flops import flops_per_token, listed_flops, peak_flops
 from minimind.training.ladder import LADDER
 from minimind.training.plan import Options, Plan
 from minimind.training.scaling import MAX_EPOCHS, best_for_tokens, best_in_time, effective_tokens
@@ -170,8 +170,11 @@ def most_tokens(task: Task) -> float:
 
 
 def most_tokens_per_second(plan: Plan) -> float:
-    """At the device's peak."""
-    return plan.processes * peak_flops(torch.device(plan.device), plan.precision) / flops_per_token(plan.model)
+    """At the device's peak; no limit for a GPU of unknown peak: measuring it here would keep memory from training."""
+    device = torch.device(plan.device)
+    if device.type == "cuda" and listed_flops(device, plan.precision) is None:
+        return math.inf
+    return plan.processes * peak_flops(device, plan.precision) / flops_per_token(plan.model)
 
 
 def describe_choice(task: Task, plan: Plan, expected: Mapping[str, float]) -> list[str]:

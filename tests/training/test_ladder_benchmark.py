@@ -67,6 +67,9 @@ def test_ladder_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert (first["tokens"], first["steps"]) == (8192, 2)
     assert 0 < first["bits_per_byte"] < 20
     assert run("micro:8192")[0]["measured_at"] == first["measured_at"]
+    results.write_text(results.read_text().replace(first["optimizer"], "as it was before"))
+    (again,) = run("micro:8192")
+    assert again["optimizer"] == first["optimizer"]
     assert "| shards | micro | 0.01M | 8,192 | 2 |" in Path(results.with_suffix(".md")).read_text()
     with pytest.raises(SystemExit, match="is no rung"):
         run("huge:1M")

@@ -38,7 +38,18 @@ def damage_json(path):
     path.write_text(path.read_text()[:40])
 
 
-@pytest.mark.parametrize("damage", [damage_tensors, cut_tensors, remove_tensors, damage_json])
+def flip_a_bit_of_the_step(path):
+    path.write_text(path.read_text().replace('"step": 20', '"step": 30'))
+
+
+def flip_a_bit_of_the_plan(path):
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 3'))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [damage_tensors, cut_tensors, remove_tensors, damage_json, flip_a_bit_of_the_step, flip_a_bit_of_the_plan],
+)
 def test_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, caplog, damage):
     folder = save_steps(tmp_path, 10, 20)
     damage(tmp_path / "checkpoints" / "step-000000020.json")
