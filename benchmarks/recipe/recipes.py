@@ -59,9 +59,8 @@ RECIPES = {
         Recipe("adamw-5e-4", "AdamW for the matrices, 5e-4", adamw(5e-4)),
         Recipe("adamw-1e-3", "AdamW for the matrices, 1e-3", adamw(1e-3)),
         Recipe("adamw-3e-3", "AdamW for the matrices, 3e-3", adamw(3e-3)),
-        Recipe("rate-3e-3", "a quarter of the embedding's rate", {"learning_rate": 3e-3}),
-        Recipe("rate-6e-3", "half the embedding's rate", {"learning_rate": 6e-3}),
-        Recipe("rate-2.4e-2", "twice the embedding's rate", {"learning_rate": 2.4e-2}),
+        Recipe("rate-3e-3", "half the embedding's rate", {"learning_rate": 3e-3}),
+        Recipe("rate-1.2e-2", "twice the embedding's rate", {"learning_rate": 1.2e-2}),
         Recipe("undecayed", "no weight decay", {"weight_decay": 0.0, "matrix_weight_decay": 0.0}),
         Recipe("to-zero", "the rate decays to zero, not to a twentieth", {"min_learning_rate_ratio": 0.0}),
         Recipe("cosine", "cosine to a tenth instead of WSD", {
