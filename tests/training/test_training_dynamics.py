@@ -13,6 +13,7 @@ from minimind.training import dynamics, flops
 from minimind.training.dynamics import Meter, Observer, matrices_of, sampling_stride
 from minimind.training.flops import flops_per_token
 from minimind.training.loop import Trainer, observed_step
+from minimind.training.proposal import most_tokens_per_second
 
 TOKENS = torch.randint(3, 300, (1, 32), generator=torch.Generator().manual_seed(5))
 
@@ -161,6 +162,13 @@ def test_known_devices_have_their_makers_peak_and_others_are_measured(monkeypatc
     monkeypatch.setattr(flops, "measured_flops", lambda device, precision, threads: -1.0)
     assert flops.peak_flops(torch.device("cuda"), "bf16") == (peak or -1.0)
     assert flops.peak_flops(torch.device("cuda"), "fp32") == -1.0
+
+
+@pytest.mark.parametrize(("name", "is_limited"), [("NVIDIA H200", True), ("NVIDIA GeForce RTX 5090", False)])
+def test_nothing_is_computed_on_a_gpu_to_plan_for_it(monkeypatch, name, is_limited):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    monkeypatch.setattr(flops, "measured_flops", lambda *_: pytest.fail("memory would stay with the planning process"))
+    assert (most_tokens_per_second(small_plan(device="cuda", precision="bf16")) < math.inf) == is_limited
 
 
 def test_meter_tells_shares_of_the_time_since_it_was_started(monkeypatch):
