@@ -10,8 +10,10 @@ where it goes back, until it has ended: MLflow alone cannot tell a call that is 
 """
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,12 +22,13 @@ from minimind.durable import write_whole
 from minimind.errors import UserError
 from minimind.registry.gate import Decision
 from minimind.registry.packaged_model import download, find_version, opened, refuse_unknown
-from minimind.registry.tracking import MODEL_TAG, quick_requests
+from minimind.registry.tracking import MODEL_TAG, if_there, quick_requests
 from minimind.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+logger = logging.getLogger(__name__)
 CHAMPION, CHALLENGER = "champion", "challenger"
 CHAMPIONS_TAG = "minimind.champions"  # of the registered model: the versions in the order in which they became it
 TAKEN_OUT_TAG = "minimind.taken_out"  # of a version that a person took out of use: no run promotes it again
@@ -42,12 +45,14 @@ def settle(client: "MlflowClient", name: str, version: str, judge: Judge) -> Dec
     """Has it judged whether `version` takes over, and moves the aliases; doing it again changes nothing.
 
     To be called with the lock of the name held.
+    Where the champion was deleted, or its alias, the newest of those before it that is there is champion again first:
+    else the gate would hold this version to nothing, and let any pass.
     Where somebody else moves the champion's alias while the champion is measured, it is judged anew. The version gets
     the decision's tags before the aliases move. Of one that is champion already, the decision is the one that it bears:
     whole, if a kill kept it from being announced, else as what is known of a champion.
     """
     while True:
-        champion = champion_of(client, name)
+        champion = champion_of(client, name) or _reinstate(client, name)
         decision = judge(champion)
         if champion_of(client, name) == champion:
             break
@@ -60,6 +65,17 @@ def settle(client: "MlflowClient", name: str, version: str, judge: Judge) -> Dec
     else:
         _set_alias(client, name, CHALLENGER, version)
     return decision
+
+
+def _reinstate(client: "MlflowClient", name: str) -> str | None:
+    """Gives the alias to the newest of the champions that is there and was not taken out of use; None without one."""
+    for version in reversed(_champions(client, name, None)):
+        found = if_there(partial(client.get_model_version, name, version))
+        if found is not None and TAKEN_OUT_TAG not in found.tags:
+            logger.warning("%s has lost its champion: version %s, the last that was one, is it again", name, version)
+            client.set_registered_model_alias(name, CHAMPION, version)
+            return version
+    return None
 
 
 def _note_decision(client: "MlflowClient", name: str, version: str, decision: Decision) -> None:

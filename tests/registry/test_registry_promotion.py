@@ -136,6 +136,28 @@ def test_alias_that_was_moved_in_the_pages_is_the_truth(client: MlflowClient, ur
         rollback("tests", uri, store)
 
 
+def test_deleted_champion_leaves_the_gate_shut_and_gives_way_to_the_one_before_it(
+    client: MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    for version in ("1", "2", "3"):
+        settle(client, "tests", version, saying(version, promoted=True))
+    client.set_model_version_tag("tests", "2", promotion.TAKEN_OUT_TAG, "true")
+    client.delete_model_version("tests", "3")
+    held_to: list[str | None] = []
+
+    def judge(before: str | None) -> Decision:
+        held_to.append(before)
+        return saying("4", promoted=False)(before)
+
+    settle(client, "tests", "4", judge)
+    assert held_to == ["1"]
+    assert aliases(client) == {"champion": "1", "challenger": "4"}
+    assert "tests has lost its champion: version 1, the last that was one, is it again" in caplog.text
+    client.delete_model_version("tests", "1")
+    settle(client, "tests", "5", saying("5", promoted=True))
+    assert aliases(client) == {"champion": "5", "challenger": "4"}
+
+
 def test_two_promotions_at_once_leave_one_champion_and_a_history(client: MlflowClient, uri: str, store: Store) -> None:
     with ThreadPoolExecutor(2) as pool:
         befores = list(pool.map(lambda version: promote("tests", version, uri, store), ["1", "2"]))

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -112,30 +113,34 @@ def steps_of(rows):
 
 
 def test_recipe_that_costs_twice_as_much_takes_half_the_steps_in_every_seed(run_benchmark, costs):
-    costs |= {"ours": 0.5, "document-mask": 1.0}
-    run_benchmark("--recipes", "ours,document-mask", "--cpu-seconds", "6", "--seeds", "1")
-    costs |= {"ours": 5.0, "z-loss": 6.0}  # the machine became slow
-    rows, _ = run_benchmark("--recipes", "ours,document-mask,z-loss", "--cpu-seconds", "6", "--seeds", "1,2")
-    assert steps_of(rows) == {"ours": {12}, "document-mask": {6}, "z-loss": {10}}
+    costs |= {"ours": 0.5, "adamw-5e-4": 1.0}
+    run_benchmark("--recipes", "ours,adamw-5e-4", "--cpu-seconds", "6", "--seeds", "1")
+    costs |= {"ours": 5.0, "adamw-1e-3": 6.0}  # the machine became slow
+    rows, _ = run_benchmark("--recipes", "ours,adamw-5e-4,adamw-1e-3", "--cpu-seconds", "6", "--seeds", "1,2")
+    assert steps_of(rows) == {"ours": {12}, "adamw-5e-4": {6}, "adamw-1e-3": {10}}
 
 
-def test_recipe_of_the_same_arithmetic_is_not_measured_and_takes_the_steps_of_ours(run_benchmark, costs):
+def test_recipe_of_the_same_products_takes_the_steps_of_ours_unmeasured(run_benchmark, costs):
     costs |= {"ours": 0.5}
-    rows, _ = run_benchmark("--recipes", "ours,cosine,muon-0.02", "--cpu-seconds", "6", "--seeds", "1")
-    assert steps_of(rows) == {"ours": {12}, "cosine": {12}, "muon-0.02": {12}}
-    own = {name for name in recipes.RECIPES if equal_time.arithmetic_of(name) == name}
-    assert own == {
-        "ours", "z-loss", "document-mask", "embedding-norm", "residual-scalars", "eager", *recipes.BASELINES,
-        *(name for name in recipes.RECIPES if name.startswith("adamw")),
-    }  # fmt: skip
+    rows, _ = run_benchmark("--recipes", "ours,cosine,muon-0.02,z-loss", "--cpu-seconds", "6", "--seeds", "1")
+    assert steps_of(rows) == {"ours": {12}, "cosine": {12}, "muon-0.02": {12}, "z-loss": {12}}
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_recipes_with_other_arithmetic_are_measured(device):
+    task = SimpleNamespace(device=torch.device(device))
+    own = {name for name in recipes.RECIPES if equal_time.arithmetic_of(name, task) == name}
+    small = {"z-loss", "document-mask", "embedding-norm", "residual-scalars"} if device == "cuda" else set()
+    adamw = {name for name in recipes.RECIPES if name.startswith("adamw")}
+    assert own == {"ours", "eager", *recipes.BASELINES, *adamw, *small}
 
 
 def test_ours_is_measured_beside_a_recipe_that_was_there_first(run_benchmark, costs):
-    costs |= {"ours": 0.5, "document-mask": 1.0}
-    run_benchmark("--recipes", "document-mask", "--cpu-seconds", "6", "--seeds", "1")
-    costs |= {"ours": 1.5, "document-mask": 3.0}
+    costs |= {"ours": 0.5, "adamw-5e-4": 1.0}
+    run_benchmark("--recipes", "adamw-5e-4", "--cpu-seconds", "6", "--seeds", "1")
+    costs |= {"ours": 1.5, "adamw-5e-4": 3.0}
     rows, _ = run_benchmark("--recipes", "ours", "--cpu-seconds", "6", "--seeds", "1")
-    assert steps_of(rows) == {"ours": {12}, "document-mask": {6}}
+    assert steps_of(rows) == {"ours": {12}, "adamw-5e-4": {6}}
 
 
 def test_equal_time_is_measured_by_steps_of_each_recipe(run_benchmark):
