@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from flows.profiles import Place
 
 PREFECT, MLFLOW, ACCOUNTS = "prefect", "mlflow", "accounts"
+# The runs that held slots when a database was dumped hold none in what is made of it; Prefect frees a slot by its lease
+# alone, and the leases are files of the machine that it was dumped on.
+FREE_SLOTS = "update concurrency_limit_v2 set active_slots = 0"
 
 
 class Databases(Protocol):
@@ -67,6 +70,10 @@ class Sqlite:
                 path = self.path(place.root, purpose)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(folder / purpose, path)
+                if purpose == PREFECT:
+                    with closing(sqlite3.connect(path)) as prefect:
+                        prefect.execute(FREE_SLOTS)
+                        prefect.commit()
         if self.path(place.root, MLFLOW).exists():
             from minimind.registry.relocation import move_artifacts
 
@@ -98,6 +105,9 @@ class PostgreSql:
                 postgres.refuse_filled(server, dumped.name)
             for dumped in dumps:
                 postgres.load_dump(server, dumped.name, dumped)
+                if dumped.name == PREFECT:
+                    with server.connect(server.database(PREFECT)) as prefect:
+                        prefect.execute(FREE_SLOTS)
 
     @contextmanager
     def _reachable(self, place: "Place") -> Iterator[postgres.Postgres]:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,12 @@ def deploy_all(project: Path, environment: Mapping[str, str]) -> Deployed:
         before = ours_or_wanted(server, wanted, project)
         if server.get(f"/work_pools/{WORK_POOL}").status_code == httpx.codes.NOT_FOUND:
             prefect(["work-pool", "create", WORK_POOL, "--type", "process"], project, environment)
-        prefect(["deploy", "--all"], project, environment)
+        try:
+            prefect(["deploy", "--all"], project, environment)
+        except ServerError:  # some were deployed before it failed
+            with suppress(httpx.HTTPError):
+                keep_paused(server, wanted, before)
+            raise
         keep_paused(server, wanted, before)
         removed = reconcile(server, wanted, ours_or_wanted(server, wanted, project))
         after = ours_or_wanted(server, wanted, project)
@@ -85,7 +91,7 @@ def wanted_deployments(project: Path) -> Wanted:
         raise ConfigError(str(path), [f"it is no valid YAML: {' '.join(str(error).split())}"]) from None
     rows = tree.get("deployments") or [] if isinstance(tree, dict) else []
     problems = [problem for row in rows for problem in problems_of(row)]
-    names = [row.get("name") for row in rows]
+    names = [row.get("name") for row in rows if isinstance(row, dict)]
     problems += [f"the name {name} stands twice" for name in sorted({n for n in names if n and names.count(n) > 1})]
     if problems:
         raise ConfigError(str(path), problems)
@@ -94,12 +100,17 @@ def wanted_deployments(project: Path) -> Wanted:
 
 def problems_of(row: Row) -> Iterator[str]:
     """What keeps a deployment of the YAML from being found again on the server."""
+    if not isinstance(row, dict):
+        yield f"a deployment is {row!r}; write its keys, name and entrypoint among them"
+        return
     name = row.get("name")
     yield from (f"a deployment has no {key}; add it" for key in ("name", "entrypoint") if not row.get(key))
     if TAG not in (row.get("tags") or []):
         yield f"{name} lacks the tag {TAG}, by which it is told from other people's; add `tags: [{TAG}]`"
+    if "schedule" in row:
+        yield f"{name} has a `schedule`; write it as a row of `schedules`, with a slug"
     for schedule in row.get("schedules") or []:
-        if not schedule.get("slug"):
+        if not isinstance(schedule, dict) or not schedule.get("slug"):
             yield f"a schedule of {name} has no slug; give it one, such as `slug: weekly`"
 
 

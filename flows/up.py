@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import httpx
 from flows import postgres, servers, services
 from flows.credentials import credentials_path, ensure_credentials
 from flows.profiles import PROFILES, Place, Setup, load_setup, recorded_place, save_setup
-from flows.services import KEEPER, Once
+from flows.services import KEEPER, NOTIFY, Once
 from minimind.errors import ServerError, UserError
 
 POSTGRES_URL = "MINIMIND_POSTGRES_URL"
@@ -37,7 +38,7 @@ def up(
             raise UserError(
                 "--notify needs --profile team: Prefect on SQLite answers automations with `database is locked`"
             )
-        environ[services.NOTIFY] = notify
+        environ[NOTIFY] = notify
     if servers.running_servers(root) and is_up_again(root, say):
         return
     setup, password = with_postgres(wanted, environ)
@@ -163,6 +164,12 @@ def asked_for(root: Path, profile: str | None, postgres: str | None, artifacts: 
         "artifacts": artifacts or (kept.artifacts if kept else None),
     }
     return Setup(profile=chosen, project=Path.cwd(), **places, **more)
+
+
+def refuse_password(notify: str | None) -> None:
+    """Raises UserError for an address on the command line that holds one."""
+    if notify and re.search(r"://[^/\s@]*:[^/\s@]+@", notify):
+        raise UserError(f"--notify holds a password, which every user of this machine could read; put it in {NOTIFY}")
 
 
 def with_postgres(setup: Setup, environ: Mapping[str, str]) -> tuple[Setup, str | None]:

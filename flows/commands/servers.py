@@ -1,6 +1,7 @@
 """The machine, and what is kept up on it. Nothing heavy is imported until a command needs it."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -94,8 +95,9 @@ def up(
         minimind up --store /data/store --prefect-port 4300 --mlflow-port 5100
     """
     from flows.settings import store_root
-    from flows.up import asked_for, up
+    from flows.up import asked_for, refuse_password, up
 
+    refuse_password(notify)
     root = store_root(store)
     setup = asked_for(
         root, profile, postgres, artifacts,
@@ -112,8 +114,7 @@ def deploy(
         str | None,
         typer.Option(
             metavar="WHERE",
-            help="Where failures are told: https://..., mailto://... or TYPE/NAME of a block; also MINIMIND_NOTIFY",
-            envvar="MINIMIND_NOTIFY",
+            help="Where failures are told: https://..., TYPE/NAME of a block and more. Default: $MINIMIND_NOTIFY",
             show_default=False,
         ),
     ] = None,
@@ -131,9 +132,12 @@ def deploy(
         PREFECT_API_URL=http://prefect.example.org/api minimind deploy --notify https://chat.example.org/hooks/1
     """
     from flows.deployments import deploy
+    from flows.services import NOTIFY
     from flows.settings import store_root
+    from flows.up import refuse_password
 
-    for line in deploy(Path.cwd(), notify, store_root(store)):
+    refuse_password(notify)
+    for line in deploy(Path.cwd(), notify or os.environ.get(NOTIFY), store_root(store)):
         print(line)
 
 

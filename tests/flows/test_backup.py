@@ -36,6 +36,8 @@ def root(tmp_path: Path) -> Path:
     with closing(sqlite3.connect(root / "prefect" / "prefect.db")) as database:
         database.execute("create table flow_run (name text)")
         database.execute("insert into flow_run values ('one')")
+        database.execute("create table concurrency_limit_v2 (name text, active_slots integer)")
+        database.execute("insert into concurrency_limit_v2 values ('gpu0', 1)")
         database.commit()
     for path in ("ledgers/a.parquet", "training/.building-1/half", "compiled/cache", "servers/x.log", ".hidden/x"):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -70,6 +72,7 @@ def test_restored_store_has_every_build_and_nothing_of_the_machine(root: Path, t
     assert os.path.samefile(first, second)
     with closing(sqlite3.connect(new / "prefect" / "prefect.db")) as database:
         assert database.execute("select name from flow_run").fetchall() == [("one",)]
+        assert database.execute("select * from concurrency_limit_v2").fetchall() == [("gpu0", 0)]
     assert not list(tmp_path.glob("**/.restoring-*"))
     assert not list(root.glob(f"{SCRATCH}*"))
 

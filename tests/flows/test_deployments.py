@@ -62,6 +62,8 @@ def test_rule_of_a_recurrence_means_what_its_name_says() -> None:
     [
         ({"tags": []}, "legal-de lacks the tag minimind"),
         ({"schedules": [{"cron": "0 0 * * *"}]}, "a schedule of legal-de has no slug"),
+        ({"schedules": ["0 0 * * *"]}, "a schedule of legal-de has no slug"),
+        ({"schedule": {"cron": "0 0 * * *", "slug": "daily"}}, "legal-de has a `schedule`; write it as a row"),
         ({"name": "legal-en"}, "the name legal-en stands twice"),
         ({"entrypoint": None}, "a deployment has no entrypoint"),
     ],
@@ -73,6 +75,12 @@ def test_file_that_cannot_be_followed_is_refused_before_anything_is_deployed(
     next(row for row in tree["deployments"] if row["name"] == "legal-de").update(change)
     (tmp_path / "prefect.yaml").write_text(yaml.safe_dump(tree))
     with pytest.raises(ConfigError, match=said):
+        wanted_deployments(tmp_path)
+
+
+def test_row_that_is_no_deployment_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"deployments": ["legal-de"]}))
+    with pytest.raises(ConfigError, match="a deployment is 'legal-de'; write its keys"):
         wanted_deployments(tmp_path)
 
 

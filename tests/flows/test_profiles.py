@@ -16,8 +16,10 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from flows import postgres, servers
+from flows.cli import app
 from flows.credentials import credentials_path, ensure_credentials, load_credentials
 from flows.prefect_api import PrefectApi
 from flows.prefect_server import Door
@@ -245,6 +247,16 @@ def test_machine_without_postgresql_is_told_what_to_install(tmp_path: Path, monk
     with pytest.raises(ServerError, match="apt-get install postgresql"):
         check(tmp_path, TEAM.model_copy(update={"postgres": None}))
     postgres.programs.cache_clear()
+
+
+@pytest.mark.parametrize("command", ["up", "deploy"])
+def test_address_with_a_password_is_not_taken_from_the_command_line(command: str, tmp_path: Path) -> None:
+    words = [command, "--notify", "mailto://user:password@example.org?to=a@example.org", "--store", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert "--notify holds a password, which every user of this machine could read" in done.stderr
+    assert "put it in MINIMIND_NOTIFY" in " ".join(done.stderr.split())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_password_of_postgres_comes_from_the_environment_alone() -> None:
