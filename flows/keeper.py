@@ -27,7 +27,8 @@ from minimind.store import Store
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
-PAUSE_SECONDS = (0.0, 2.0, 10.0, 30.0, 60.0, 120.0)  # before each try in a row; after the last one it gives up
+PAUSE_SECONDS = (0.0, 2.0, 10.0, 30.0, 60.0, 120.0)  # before each try in a row
+LATER_SECONDS = 600.0  # before each after these: a disk that was full may have room again, with nobody there to say so
 TRIES = len(PAUSE_SECONDS)
 STEADY_SECONDS = 30.0  # healthy so long after its start, a service can start: its next death is its first again
 
@@ -38,12 +39,15 @@ class Restarts:
 
     tries: int = 0
     tried_at: float = float("-inf")  # monotonic
-    gave_up: bool = False
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether it is tried now and then only."""
+        return self.tries >= TRIES
 
     def is_due(self, now: float) -> bool:
-        """Whether to start it now; sets `gave_up` when it has died once more after the last try."""
-        self.gave_up = self.gave_up or self.tries == len(PAUSE_SECONDS)
-        if self.gave_up or now - self.tried_at < PAUSE_SECONDS[self.tries]:
+        """Whether to start it now, which counts as a try."""
+        if now - self.tried_at < (LATER_SECONDS if self.is_failing else PAUSE_SECONDS[self.tries]):
             return False
         self.tries, self.tried_at = self.tries + 1, now
         return True
@@ -58,6 +62,7 @@ class Keeper:
     def __init__(self, root: Path) -> None:
         self.root, self.store = root, Store(root, "")
         self.restarts: dict[str, Restarts] = {}
+        self.told: list[str] = []  # to `minimind status`: what fails
         self.dead_runs = DeadRuns(self.store, WORKER_NAME)
         self.mlflow_told: subprocess.Popen[bytes] | None = None  # of what is abandoned now
         self.unanswered = False  # by Prefect, the last time that it was asked
@@ -73,16 +78,19 @@ class Keeper:
             time.sleep(LOOK_SECONDS)
 
     def look(self, place: Place) -> None:
-        """Starts the first service that died, once those before it are well, which it may need; ends dead runs."""
+        """Starts each service that died, unless one before it, which it may need, is about to be well; ends dead runs."""
         recorded, described = servers.recorded_servers(self.root), place.services()
         kept = [server for server in recorded if server.name in described and server.name != KEEPER]
         for position, server in enumerate(kept):
+            restarts = self.restarts_of(server.name)
             if server.is_alive():
-                self.restarts_of(server.name).note_alive(described[server.name].is_healthy, time.monotonic())
-            else:
-                if all(described[earlier.name].is_healthy() for earlier in kept[:position]):
-                    self.restart(server.name, time.monotonic())
-                break
+                restarts.note_alive(described[server.name].is_healthy, time.monotonic())
+            elif all(
+                self.restarts_of(earlier.name).is_failing or described[earlier.name].is_healthy()
+                for earlier in kept[:position]
+            ):
+                self.restart(server.name, time.monotonic())
+        self.tell_status()
         if "Prefect" in servers.running_servers(self.root):
             self.end_dead_runs(place)
 
@@ -91,17 +99,21 @@ class Keeper:
 
     def restart(self, name: str, now: float) -> None:
         restarts = self.restarts_of(name)
-        if restarts.gave_up:
+        if not restarts.is_due(now):
             return
-        if restarts.is_due(now):
-            logger.warning("%s has died and is started again, try %d in a row", name, restarts.tries)
-            try:
-                start_again(self.root, name)
-            except (UserError, OSError) as error:
-                logger.error("%s: %s", name, error)
-        elif restarts.gave_up:
-            logger.error("%s died %d times in a row and is left; mend it, then `minimind down` and `up`", name, TRIES)
-            servers.write_json(state_path(self.root), [key for key, one in self.restarts.items() if one.gave_up])
+        logger.warning("%s has died and is started again, try %d in a row", name, restarts.tries)
+        if restarts.tries == TRIES:
+            logger.error("%s died %d times in a row; from now on it is tried every 10 minutes", name, TRIES)
+        try:
+            start_again(self.root, name)
+        except (UserError, OSError) as error:
+            logger.error("%s: %s", name, error)
+
+    def tell_status(self) -> None:
+        failing = [name for name, restarts in self.restarts.items() if restarts.is_failing]
+        if failing != self.told:
+            servers.write_json(state_path(self.root), failing)
+            self.told = failing
 
     def end_dead_runs(self, place: Place) -> None:
         if not self.store.abandoned_runs():
@@ -128,8 +140,8 @@ def state_path(root: Path) -> Path:
     return root / "servers" / "keeper.json"
 
 
-def given_up(root: Path) -> list[str]:
-    """The services that died too often in a row and are not started again any more; for `minimind status`."""
+def failing(root: Path) -> list[str]:
+    """The services that died so often in a row that they are tried now and then only; for `minimind status`."""
     return list(servers.read_json(state_path(root)) or [])
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import servers
-from flows.keeper import given_up
+from flows.keeper import failing
 from flows.prefect_api import PrefectApi
 from flows.profiles import Place, recorded_place
 from flows.settings import store_root
@@ -22,7 +22,7 @@ from flows.store_views import ANY_WIDTH
 @dataclass(frozen=True)
 class ServiceState:
     name: str
-    state: str  # up, down (and left: the keeper has given up), or unhealthy: the process lives and does not do its work
+    state: str  # up, down (failing: tried every 10 minutes), or unhealthy: the process lives and does not do its work
     address: str
     since: str  # ISO, of this machine's time zone
 
@@ -72,8 +72,8 @@ def look(root: Path) -> Status:
     if place is None or not recorded:
         return Status(place.setup.profile if place else None)
     described = place.services()
-    left = given_up(root)
-    states = [_state_of(server, described.get(server.name), server.name in left) for server in recorded]
+    failed = failing(root)
+    states = [_state_of(server, described.get(server.name), server.name in failed) for server in recorded]
     if not any(state.name == "Prefect" and state.state == "up" for state in states):
         return Status(place.setup.profile, states, unanswered="Prefect is not up")
     try:
@@ -82,11 +82,11 @@ def look(root: Path) -> Status:
         return Status(place.setup.profile, states, unanswered=f"Prefect does not answer: {error}")
 
 
-def _state_of(server: servers.Started, service: servers.Service | None, is_left: bool) -> ServiceState:
+def _state_of(server: servers.Started, service: servers.Service | None, is_failing: bool) -> ServiceState:
     alive = server.is_alive()
     healthy = alive and (service is None or service.is_healthy())
     since = datetime.fromtimestamp(server.started_at).astimezone().isoformat(timespec="seconds")
-    state = "up" if healthy else "unhealthy" if alive else "down, left" if is_left else "down"
+    state = "up" if healthy else "unhealthy" if alive else "down, failing" if is_failing else "down"
     return ServiceState(server.name, state, server.url, since)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from flows import keeper
 from flows.dead_runs import CANCEL_SECONDS, RUN_VARIABLE, SEEN_DEAD_SECONDS, DeadRuns, end_left_behind
 from minimind.store import Store
@@ -15,13 +17,13 @@ from minimind.store import Store
 RUN = "0191e0c0-0000-7000-8000-000000000001"
 
 
-def test_service_that_dies_again_and_again_is_left_after_growing_pauses() -> None:
+def test_service_that_dies_again_and_again_is_tried_for_ever_after_growing_pauses() -> None:
     restarts = keeper.Restarts()
-    moments = [now for now in range(0, 1000) if restarts.is_due(float(now))]
-    assert restarts.gave_up
-    assert len(moments) == keeper.TRIES
+    moments = [now for now in range(0, 3000) if restarts.is_due(float(now))]
+    assert restarts.is_failing
     pauses = [after - before for before, after in pairwise(moments)]
     assert pauses == sorted(pauses)
+    assert pauses[keeper.TRIES - 1 :] == [keeper.LATER_SECONDS] * 4
 
 
 def test_service_that_became_healthy_is_started_at_once_however_often_it_is_killed() -> None:
@@ -32,14 +34,35 @@ def test_service_that_became_healthy_is_started_at_once_however_often_it_is_kill
         restarts.note_alive(lambda: True, now)
 
 
-def test_service_that_lives_for_long_and_never_becomes_healthy_is_left() -> None:
+def test_service_that_lives_for_long_and_never_becomes_healthy_is_failing_until_it_is() -> None:
     restarts, now = keeper.Restarts(), 0.0
-    while restarts.is_due(now):
+    while not restarts.is_failing:
+        assert restarts.is_due(now)
         now += 10 * keeper.STEADY_SECONDS
         restarts.note_alive(lambda: False, now)
-    assert restarts.gave_up
+    assert not restarts.is_due(now)
     restarts.note_alive(lambda: True, now)
-    assert not restarts.is_due(now), "it is for a person to mend"
+    assert not restarts.is_failing
+    assert restarts.is_due(now)
+
+
+def test_service_that_fails_keeps_no_later_one_from_being_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    dead = [SimpleNamespace(name=name, is_alive=lambda: False) for name in ("MLflow", "worker")]
+    described = dict.fromkeys(("MLflow", "worker"), SimpleNamespace(is_healthy=lambda: False))
+    monkeypatch.setattr(keeper, "start_again", lambda root, name: started.append(name))
+    monkeypatch.setattr(keeper.servers, "recorded_servers", lambda root: dead)
+    monkeypatch.setattr(keeper.servers, "running_servers", lambda root: [])
+    kept = keeper.Keeper(tmp_path)
+    (tmp_path / "servers").mkdir()
+    place: Any = SimpleNamespace(services=lambda: described)
+    kept.look(place)
+    assert (started, keeper.failing(tmp_path)) == (["MLflow"], [])
+    kept.restarts_of("MLflow").tries = keeper.TRIES
+    kept.look(place)
+    assert (started, keeper.failing(tmp_path)) == (["MLflow", "worker"], ["MLflow"])
 
 
 def test_service_is_not_taken_for_healthy_in_the_first_seconds_of_a_start() -> None:
