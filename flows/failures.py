@@ -4,7 +4,8 @@ Prefect's pages, `minimind status` and the automations show that message.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -33,11 +34,18 @@ class StageError(Exception):
 
 def build_stage(run: Run, stage: Task[Any, Any]) -> None:
     """Builds or finds a stage, and adds it to `run.built`. Raises StageError."""
-    label_run(STAGE, stage.name)
-    try:
+    with begun(stage.name):
         run.built[stage.name] = stage(run, return_state=True).result()
+
+
+@contextmanager
+def begun(stage: str) -> Iterator[None]:
+    """What fails within is a StageError, and what is killed within is told as having begun it."""
+    label_run(STAGE, stage)
+    try:
+        yield
     except Exception as error:
-        raise StageError(stage.name) from error
+        raise StageError(stage) from error
 
 
 def failures_told(flow: Callable[P, Any]) -> Callable[P, Any]:

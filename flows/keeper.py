@@ -78,7 +78,7 @@ class Keeper:
             time.sleep(LOOK_SECONDS)
 
     def look(self, place: Place) -> None:
-        """Starts each service that died, unless one before it, which it may need, is about to be well; ends dead runs."""
+        """Starts each service that died, unless one before it, which it may need, will soon be well; ends dead runs."""
         recorded, described = servers.recorded_servers(self.root), place.services()
         kept = [server for server in recorded if server.name in described and server.name != KEEPER]
         for position, server in enumerate(kept):

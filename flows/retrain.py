@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.failures import build_stage, failures_told
+from flows.failures import begun, build_stage, failures_told
 from flows.progress import listener
 from flows.settings import slot_name, store_root, tracking_uri
 from minimind.audit.due import Due, is_due
@@ -104,7 +104,10 @@ def retrain(request: RetrainRequest) -> Any:
                 return too_little_changed(run, due)
             if stage.name == request.until:
                 break
-        page = report(run) if "registry" in run.built else None
+        page = None
+        if "registry" in run.built:
+            with begun("report"):
+                page = report(run)
     return finished(run, page, due)
 
 

@@ -8,10 +8,11 @@ from prefect.cache_policies import NO_CACHE
 
 from minimind.registry.tracking import log_report
 from minimind.report.page import render_report
+from tasks.retries import RETRIES
 from tasks.stage import Run
 
 
-@task(task_run_name="report", cache_policy=NO_CACHE, persist_result=True, result_serializer="json")
+@task(task_run_name="report", cache_policy=NO_CACHE, persist_result=True, result_serializer="json", **RETRIES)
 def report(run: Run) -> Path:
     """Renders the report; last, so that the registry's decision is in it."""
     registered = run.built["registry"]

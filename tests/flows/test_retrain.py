@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from flows.retrain import RetrainRequest, start_run
-from minimind.errors import UserError
+from minimind.errors import ServerError, UserError
 from minimind.store import STAGES
 
 AFTER_TRAINING_CHANGED = ("training", "evaluation", "registry")
@@ -288,6 +288,19 @@ def last_run(prefect: PrefectServer) -> dict[str, Any]:
     newest = {"sort": "START_TIME_DESC", "limit": 1}
     (run,) = httpx.post(f"{prefect.url}/flow_runs/filter", json=newest, timeout=30).raise_for_status().json()
     return dict(run)
+
+
+def test_failed_report_is_told_as_the_stage_that_it_is(
+    first: dict[str, Any], domain: Domain, prefect: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise ServerError("MLflow did not answer; start it")
+
+    monkeypatch.setattr("tasks.report.log_report", away)
+    assert "MLflow did not answer" in domain.call(prefect, expect=2)["stderr"]
+    run = last_run(prefect)
+    assert run["state"]["message"] == "report: MLflow did not answer; start it"
+    assert run["labels"]["minimind.stage"] == "report"
 
 
 def test_failed_run_says_stage_and_cause_as_its_state(
