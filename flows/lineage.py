@@ -156,6 +156,8 @@ def draw(recorded: Recorded, store: Store) -> Tree:
         keys = ("seed", "device", "hardware", "threads", "precision")
         told = ", ".join(f"{key} {recorded.plan[key]}" for key in keys if recorded.plan.get(key) is not None)
         training.add(Text(f"plan {recorded.tags.get('minimind.plan_sha256', '')[:SHORT]}: {told}"))
+    if start := stages["training"].details.get("started_from"):
+        training.add(Text(f"started from {start.get('folder') or 'models:/{name}/{version}'.format(**start)}"))
     shards = training.add(heading(stages["shards"], store))
     shards.add(Text(figures(stages["shards"], "train_tokens", "holdout_tokens")))
     tokenizer = shards.add(heading(stages["tokenizer"], store))

@@ -42,15 +42,15 @@ def read_holdout(path: Path, max_bytes: int) -> Holdout:
 
 
 def first_by_hash(sizes: Mapping[str, int], max_bytes: int) -> list[str]:
-    """Document ids in the order of their hashes, up to the first whose text does not fit; one at least.
+    """Document ids in the order of their hashes, without those whose text does not fit beside the others; one at least.
 
     Sizes are bytes by document id. Which documents are chosen depends on nothing else.
     """
+    order = sorted(sizes, key=lambda document_id: hashlib.sha256(document_id.encode()).digest())
     chosen: list[str] = []
     total = 0
-    for document_id in sorted(sizes, key=lambda document_id: hashlib.sha256(document_id.encode()).digest()):
-        total += sizes[document_id]
-        if chosen and total > max_bytes:
-            break
-        chosen.append(document_id)
-    return chosen
+    for document_id in order:
+        if total + sizes[document_id] <= max_bytes:
+            chosen.append(document_id)
+            total += sizes[document_id]
+    return chosen or order[:1]

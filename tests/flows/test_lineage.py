@@ -1,5 +1,6 @@
 """Where a registered model comes from, who was trained on a document, and whether the model can be made again."""
 
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -12,15 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from domain import Domain, invoked
+from rich.console import Console
 from stages import DOORS
 from typer.testing import CliRunner
 
 from flows.cli import app
+from flows.lineage import draw
 from minimind.config import Config, load_config
 from minimind.digests import sha256_of_file
 from minimind.registry import tracking
 from minimind.registry.build import RegistryInputs
 from minimind.registry.build import build as register
+from minimind.registry.recorded import Recorded
 from minimind.store import Manifest, Store
 
 NEAR_COPY = "texts/0009"  # of the document before
@@ -107,6 +111,19 @@ def test_json_carries_checksums_licences_plan_config_and_machine(traced: Traced)
     assert told["tags"]["minimind.ledger_sha256"] == traced.built["cleaning"].files["ledger.parquet"].sha256
     assert told["cost"] is None
     assert told["seconds"] == pytest.approx(sum(traced.built[stage].seconds for stage in DOORS), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [({"name": "law", "version": "3"}, "started from models:/law/3"), ({"folder": "there"}, "started from there")],
+)
+def test_tree_names_what_a_warm_start_went_on_from(traced: Traced, start: dict[str, str], expected: str) -> None:
+    training = traced.built["training"]
+    warm = training.model_copy(update={"details": training.details | {"started_from": start}})
+    recorded = Recorded("traced", "2", [], {}, "run", traced.built | {"training": warm}, [], None, None)
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(draw(recorded, Store(traced.root, "traced")))
+    assert expected in shown.getvalue()
 
 
 def test_cost_is_the_hours_of_training_at_the_price_of_its_section(traced: Traced) -> None:
