@@ -144,7 +144,7 @@ def figure_in_words(figure: str) -> str:
 
 def _about_champion(measured: Measured) -> str:
     if measured.champion is None:
-        return "no version that is or was champion is there"
+        return "there is no champion to hold it against"
     if measured.incomparable is not None:
         return f"the champion, version {measured.champion}, could not be compared: {measured.incomparable}"
     if measured.whole is None:

@@ -86,7 +86,7 @@ def a_document(traced: Traced, split: str) -> str:
 def test_tree_names_every_stage_down_to_the_sources(traced: Traced) -> None:
     said = traced.say("lineage", "traced")
     for part in (
-        "models:/traced/1 @champion", "no version that is or was champion is there",
+        "models:/traced/1 @champion", "there is no champion to hold it against",
         *(f"{stage} {traced.built[stage].fingerprint}" for stage in DOORS),
         "texts: 60 documents from 1 file, sha256 of all", "licences CC0-1.0 (60)",
         "seed 1, device cpu", "split ledger", "requirements.lock",
