@@ -90,9 +90,9 @@ class Keeper:
                 for earlier in kept[:position]
             ):
                 self.restart(server.name, time.monotonic())
-        self.tell_status()
         if "Prefect" in servers.running_servers(self.root):
             self.end_dead_runs(place)
+        self.tell_status()  # last: a full disk keeps it from writing, and nothing else
 
     def restarts_of(self, name: str) -> Restarts:
         return self.restarts.setdefault(name, Restarts())

@@ -5,7 +5,7 @@ import platform
 import subprocess
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from minimind.digests import LIBRARY, sha256_of_file
 
@@ -40,8 +40,13 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def container_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[int, int] | None:
-    """Bytes that this container may hold, and those it does (cgroup v2, then v1); None where there is no such file.
+class ContainerMemory(NamedTuple):
+    limit: int  # bytes
+    used: int
+
+
+def container_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> ContainerMemory | None:
+    """What this container may hold, and what it does (cgroup v2, then v1); None where there is no such file.
 
     What the kernel keeps of files that were read does not count, since it gives that up when it is wanted.
     """
@@ -54,7 +59,7 @@ def container_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[int, int] |
             numbers = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
         except (OSError, ValueError):  # no such file, or a limit that is `max`
             continue
-        return limit, used - int(numbers.get(kept, 0))
+        return ContainerMemory(limit, used - int(numbers.get(kept, 0)))
     return None
 
 

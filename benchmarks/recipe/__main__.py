@@ -4,11 +4,11 @@
     python -m benchmarks.recipe --shards FOLDER --preset 26m --seconds 600 --recipes ours,reference,reference-packed
 
 FOLDER holds prepared shards (of a store, or made by `python -m benchmarks.recipe.prepare`); without it,
-$MINIMIND_SHARDS. Needs torch 2.11 or newer, numpy, pyarrow, pydantic, PyYAML and safetensors. Equal time is measured by
-turns before the first run, and gives each recipe the steps that all its seeds take. Each run becomes a row of
-docs/benchmarks/recipe.json as it ends, and a row that is there is not run again: a stopped benchmark goes on by the
-same command. A row whose recipe has changed since (the configs' optimizer, for `ours`) is run again and replaced. The
-tables beside it are made of all rows (`--table` does only that).
+$MINIMIND_SHARDS. Needs torch 2.11 or newer, numpy, pyarrow, pydantic, PyYAML and safetensors. Equal time is as many
+steps for recipes of the same products, and is measured by turns for the others, before the first run. Each run becomes
+a row of docs/benchmarks/recipe.json as it ends, and a row that is there is not run again: a stopped benchmark goes on
+by the same command. A row whose recipe has changed since (the configs' optimizer, for `ours`) is run again and
+replaced. The tables beside it are made of all rows (`--table` does only that).
 """
 
 import argparse

@@ -31,7 +31,8 @@ def equal_steps(names: Iterable[str], task: Task, results: Path) -> dict[str, in
     if not missing:
         return known
     anchor = "ours" if "ours" in known else next(iter(known), None)
-    seconds = step_seconds(sorted({arithmetic_of(name, task) for name in (*missing, anchor or "ours")}), task)
+    kinds = {arithmetic_of(name, task) for name in (*missing, anchor or "ours")}
+    seconds = step_seconds(sorted(kinds, key=lambda kind: (kind != "ours", kind)), task)
     if anchor:
         budget = known[anchor] * seconds[arithmetic_of(anchor, task)]
     else:

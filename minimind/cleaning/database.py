@@ -101,7 +101,7 @@ def machine_memory_bytes() -> int:
     """Of this machine, or of the container that the process runs in."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     container = container_memory()
-    return min(machine, container[0]) if container else machine
+    return min(machine, container.limit) if container else machine
 
 
 def numbered_files(folder: str) -> list[tuple[str, str]]:

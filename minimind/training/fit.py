@@ -161,7 +161,7 @@ def free_bytes(device: torch.device) -> int:
     lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(lines["MemAvailable"].split()[0]) * 1024
     container = container_memory()
-    return min(available, container[0] - container[1]) if container else available
+    return min(available, container.limit - container.used) if container else available
 
 
 def peak_bytes(device: torch.device) -> int:
