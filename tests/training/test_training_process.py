@@ -124,7 +124,10 @@ ABSENT = (
 )  # fmt: skip
 NEEDED = (  # modules, and what they need of that
     ((), ("minimind.training.__main__", "minimind.training.loop", "minimind.training.fit")),
-    (("yaml",), [f"benchmarks.{name}" for name in ("throughput", "loader", "resume", "time_to_loss", "gpu")]),
+    (
+        ("yaml",),
+        [f"benchmarks.{name}" for name in ("ladder.__main__", "throughput", "loader", "resume", "time_to_loss", "gpu")],
+    ),
     ((), ("benchmarks.recipe.__main__",)),
     (("tokenizers", "tiktoken", "psutil"), ("benchmarks.recipe.prepare",)),
 )
