@@ -40,10 +40,14 @@ class Law:
         )
 
     def effective_parameters(self, parameters: float, unique_tokens: float) -> float:
+        if not self.parameter_term:  # none are worth anything, and none too many
+            return parameters
         return worth(parameters, min(parameters, self.optimal_parameters(unique_tokens)), EXCESS_PARAMETERS)
 
     def optimal_parameters(self, tokens: float) -> float:
         """For which `tokens` are compute-optimal: at 6 N D operations, a A / N^a = b B / D^b."""
+        if not self.token_term:
+            return math.inf
         terms = self.parameter_exponent * self.parameter_term / (self.token_exponent * self.token_term)
         return float((terms * tokens**self.token_exponent) ** (1 / self.parameter_exponent))
 
