@@ -13,7 +13,7 @@ from flows.failures import failures_told
 from flows.settings import store_root
 from flows.store_views import existing_store, prune_store
 from minimind.errors import StoreInUseError
-from minimind.pruning import Prunable
+from minimind.pruning import MAX_INTERRUPTED_DAYS, Prunable
 from minimind.store import Store
 
 ASK_AGAIN_SECONDS = 30.0
@@ -27,7 +27,7 @@ class PruneRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     unfinished: Annotated[
-        bool, Field(description="Interrupted trainings too, which a run would otherwise continue")
+        bool, Field(description=f"Interrupted trainings of the last {MAX_INTERRUPTED_DAYS:g} days, too")
     ] = False
     keep_versions: Annotated[
         int | None,

@@ -4,9 +4,12 @@ import shutil
 import threading
 
 import pytest
+from typer.testing import CliRunner
 
 from flows import prune
+from flows.cli import app
 from flows.prune import PruneRequest, when_unused
+from minimind.pruning import MAX_INTERRUPTED_DAYS
 from minimind.store import Outcome, Recipe, Store
 
 
@@ -22,6 +25,11 @@ def test_nothing_goes_while_a_run_uses_the_store(replaced: Store) -> None:
     with replaced.in_use():
         assert when_unused(replaced, PruneRequest(wait_hours=0)) is None
     assert len(replaced.manifests("corpus")) == 2
+
+
+def test_help_says_after_how_many_days_an_interrupted_training_goes() -> None:
+    said = CliRunner().invoke(app, ["store", "prune", "--help"], env={"COLUMNS": "300"}).stdout
+    assert f"of the last {MAX_INTERRUPTED_DAYS:g} days too" in said
 
 
 def test_scratch_goes_by_itself_or_after_a_kill_by_pruning(store: Store) -> None:
