@@ -3,7 +3,7 @@
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,7 +34,7 @@ class Databases(Protocol):
         """Writes `folder/<purpose>` of those that there are: one consistent picture each, though servers use them."""
 
     def load(self, place: "Place", folder: Path, before: Path, now: Path) -> None:
-        """Fills a new store's databases from a dump; artifacts that lay below `before` lie below `now`."""
+        """Fills a new store's databases from a dump, all or none; artifacts that lay below `before` lie below `now`."""
 
 
 class Sqlite:
@@ -98,16 +98,14 @@ class PostgreSql:
                     postgres.dump(server, purpose, folder / purpose)
 
     def load(self, place: "Place", folder: Path, before: Path, now: Path) -> None:
-        with self._reachable(place) as server:
+        with self._reachable(place) as server, ExitStack() as transactions:
             dumps = sorted(folder.iterdir())
             for dumped in dumps:
                 postgres.create_missing(server, dumped.name)
                 postgres.refuse_filled(server, dumped.name)
             for dumped in dumps:
-                postgres.load_dump(server, dumped.name, dumped)
-                if dumped.name == PREFECT:
-                    with server.connect(server.database(PREFECT)) as prefect:
-                        prefect.execute(FREE_SLOTS)
+                then = f"set search_path to public; {FREE_SLOTS};" if dumped.name == PREFECT else ""
+                transactions.enter_context(postgres.loaded(server, dumped.name, dumped, then))
 
     @contextmanager
     def _reachable(self, place: "Place") -> Iterator[postgres.Postgres]:

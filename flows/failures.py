@@ -21,6 +21,8 @@ from tasks.stage import Run
 
 logger = logging.getLogger("minimind.flows")  # below the logger that Prefect shows
 
+BEFORE = "before the first stage"
+
 P = ParamSpec("P")
 
 
@@ -70,7 +72,7 @@ def as_state(error: BaseException, stage: str = "") -> State[Any]:
 
 
 def describe(error: BaseException, stage: str = "") -> str:
-    """The message of a failed run: `training: what was found, what to change`."""
+    """The message of a failed run: `training: what was found, what to change`; not every flow has stages."""
     where = f"{stage}: " if stage else ""
     match error:
         case UserError() | TrainingInterruptedError():

@@ -6,11 +6,11 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from flows.servers import (
@@ -284,13 +284,42 @@ def dump(postgres: Postgres, purpose: str, path: Path) -> None:
     run_as(None, [*command, f"--file={path}", postgres.database(purpose)], postgres.environment())
 
 
-def load_dump(postgres: Postgres, purpose: str, path: Path) -> None:
-    """Fills an empty database; all of it or nothing."""
-    command = [
-        str(programs() / "pg_restore"),
-        "--no-owner",
-        "--no-privileges",
-        "--single-transaction",
-        "--exit-on-error",
-    ]
-    run_as(None, [*command, f"--dbname={postgres.database(purpose)}", str(path)], postgres.environment())
+@contextmanager
+def loaded(postgres: Postgres, purpose: str, path: Path, then: str) -> Iterator[None]:
+    """An empty database filled from a dump, with the statement `then` behind it: in one transaction.
+
+    It is committed where the block ends; where that fails, or is killed, the database is as empty as before.
+    """
+    session = [str(programs() / "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
+    restore = [str(programs() / "pg_restore"), "--no-owner", "--no-privileges", "--file=-", str(path)]
+    environment = os.environ | postgres.environment() | {"PGDATABASE": postgres.database(purpose)}
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(
+            session, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, env=environment, cwd="/", bufsize=0
+        ) as psql,
+    ):
+        do(psql, said, "\\o /dev/null\nbegin;")  # what queries yield is not asked for
+        if subprocess.run(restore, stdout=psql.stdin, stderr=said, cwd="/").returncode:
+            raise failed(psql, said)
+        do(psql, said, then)
+        yield
+        do(psql, said, "commit;")
+
+
+def do(psql: "subprocess.Popen[bytes]", said: IO[bytes], script: str) -> None:
+    """Returns once the session has done it; raises ServerError with the end of what was said instead."""
+    assert psql.stdin
+    assert psql.stdout
+    with suppress(BrokenPipeError):  # it has ended, and said why
+        psql.stdin.write(f"{script}\n\\echo done\n".encode())
+    if psql.stdout.readline() != b"done\n":
+        raise failed(psql, said)
+
+
+def failed(psql: "subprocess.Popen[bytes]", said: IO[bytes]) -> ServerError:
+    assert psql.stdin
+    psql.stdin.close()
+    psql.wait()
+    said.seek(0)
+    return ServerError(f"pg_restore failed: {masked(said.read().decode(errors='replace').strip())[-1500:]}")

@@ -19,6 +19,7 @@ from flows.databases import Databases, PostgreSql, Sqlite
 from flows.postgres import OWNER, Postgres, parse
 from flows.prefect_api import PrefectApi
 from flows.servers import HOST, Service, prefect_settings, read_json, write_json
+from minimind.errors import UserError
 
 
 class Setup(BaseModel):
@@ -146,3 +147,12 @@ PROFILES = {
         artifact_options=_through_the_server,
     ),
 }
+
+
+def refuse_to_tell(profile: str) -> None:
+    """Raises UserError for a profile whose Prefect tells nobody of failures."""
+    if services.automations not in PROFILES[profile].steps:
+        raise UserError(
+            f"--notify (or {services.NOTIFY}) needs a store that is up with --profile team: Prefect on SQLite answers "
+            "automations with `database is locked`"
+        )

@@ -4,8 +4,9 @@ import logging
 import time
 from typing import Annotated, Any
 
-from prefect import flow
+from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,8 +14,9 @@ from flows.failures import failures_told
 from flows.settings import store_root
 from flows.store_views import existing_store, prune_store
 from minimind.errors import StoreInUseError
-from minimind.pruning import Prunable
+from minimind.pruning import MAX_INTERRUPTED_DAYS, Prunable
 from minimind.store import Store
+from tasks.retries import RETRIES
 
 ASK_AGAIN_SECONDS = 30.0
 
@@ -27,7 +29,7 @@ class PruneRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     unfinished: Annotated[
-        bool, Field(description="Interrupted trainings too, which a run would otherwise continue")
+        bool, Field(description=f"Interrupted trainings of the last {MAX_INTERRUPTED_DAYS:g} days, too")
     ] = False
     keep_versions: Annotated[
         int | None,
@@ -45,7 +47,7 @@ class PruneRequest(BaseModel):
 def prune(request: PruneRequest) -> Any:
     """Removes builds that no registered model and no newest build needs, and what killed runs left."""
     store = existing_store(store_root(request.store))
-    removed = when_unused(store, request)
+    removed = pruned(store, request)
     if removed is None:
         sentence = f"In use: runs used the store for {request.wait_hours:g} hours; nothing was removed."
         return Completed(name="In use", message=sentence, data={"removed": [], "bytes": 0})
@@ -70,3 +72,9 @@ def when_unused(store: Store, request: PruneRequest) -> list[Prunable] | None:
             time.sleep(ASK_AGAIN_SECONDS)
         else:
             return folders + texts
+
+
+# As MLflow is asked, and may be away: nothing has been removed by then.
+pruned = task(
+    when_unused, name="pruned", task_run_name="pruned", cache_policy=NO_CACHE, persist_result=False, **RETRIES
+)

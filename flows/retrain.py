@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.failures import begun, build_stage, failures_told
+from flows.failures import BEFORE, begun, build_stage, failures_told
 from flows.progress import listener
 from flows.settings import slot_name, store_root, tracking_uri
 from minimind.audit.due import Due, is_due
@@ -96,7 +96,8 @@ class RetrainRequest(DomainRequest):
 @failures_told
 def retrain(request: RetrainRequest) -> Any:
     """The stages in order, each reused where nothing that shapes it has changed; then the report."""
-    run = start_run(request, tracking_server)
+    with begun(BEFORE):
+        run = start_run(request, tracking_server)
     with working(run):
         for stage in STAGE_TASKS:
             build_stage(run, stage)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from prefect import flow
 from pydantic import Field
 
-from flows.failures import build_stage, failures_told
+from flows.failures import BEFORE, begun, build_stage, failures_told
 from flows.retrain import STAGE_TASKS, DomainRequest, RetrainRequest, start_run, working
 from minimind.seeds import check_measurable
 from tasks.registry import tracking_server
@@ -28,8 +28,9 @@ class SeedsRequest(DomainRequest):
 def seeds(request: SeedsRequest) -> dict[str, Any]:
     """The stages up to the shards, then a training for each seed."""
     domain = request.model_dump(include=set(DomainRequest.model_fields))
-    run = start_run(RetrainRequest(**domain, until="training"), tracking_server)
-    check_measurable(run.config, request.budget)
+    with begun(BEFORE):
+        run = start_run(RetrainRequest(**domain, until="training"), tracking_server)
+        check_measurable(run.config, request.budget)
     with working(run):
         for stage in STAGES_BEFORE:
             build_stage(run, stage)

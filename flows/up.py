@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from flows import postgres, servers, services
+from flows import postgres, servers
 from flows.credentials import credentials_path, ensure_credentials
-from flows.profiles import PROFILES, Place, Setup, load_setup, recorded_place, save_setup
+from flows.profiles import PROFILES, Place, Setup, load_setup, recorded_place, refuse_to_tell, save_setup
 from flows.services import KEEPER, NOTIFY, Once
 from minimind.errors import ServerError, UserError
 
@@ -34,10 +34,7 @@ def up(
     `notify` is who is told of failures. It is handed on in the environment, as it may hold a password.
     """
     if notify:
-        if services.automations not in PROFILES[wanted.profile].steps:
-            raise UserError(
-                "--notify needs --profile team: Prefect on SQLite answers automations with `database is locked`"
-            )
+        refuse_to_tell(wanted.profile)
         environ[NOTIFY] = notify
     if servers.running_servers(root) and is_up_again(root, say):
         return

@@ -1,10 +1,13 @@
 """What may go from a store: neither a registered model nor a domain's newest build was made from it."""
 
+import time
 from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from minimind.store import FOLDERS, Store, put_back
+
+MAX_INTERRUPTED_DAYS = 40.0  # a schedule of a month comes round within 35, from one last Saturday to the next
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,13 @@ NOTHING_REGISTERED = Registered()
 def prunable(store: Store, unfinished: bool = False, registered: Registered = NOTHING_REGISTERED) -> list[Prunable]:
     """What may go: builds that neither a registered model nor a domain's newest build needs, and leftovers of kills.
 
-    A leftover that a living run works on is locked, and is not listed; an interrupted training, which the next run
-    would continue, only if `unfinished` is asked for. A build that a kill left set aside while it was made anew is put
-    back: it may be needed.
+    A leftover that a living run works on is locked, and is not listed. An interrupted training is continued by the next
+    run of the same data and config; where none came for `MAX_INTERRUPTED_DAYS`, it may go, and with `unfinished` at
+    once. A build that a kill left set aside while it was made anew is put back: it may be needed.
     """
     put_back_builds(store)
     kept = needed_builds(store, registered)
+    max_days = 0.0 if unfinished else MAX_INTERRUPTED_DAYS
     rows = []
     for stage in FOLDERS:
         for manifest in store.manifests(stage):
@@ -42,8 +46,9 @@ def prunable(store: Store, unfinished: bool = False, registered: Registered = NO
         for path in leftovers(store, stage, "building"):
             if stage != "training":
                 rows.append(Prunable(path, size_of(path), "left by a run that did not finish"))
-            elif unfinished:
-                rows.append(Prunable(path, size_of(path), "an interrupted training, with its checkpoint"))
+            elif (days := days_since_written(path)) >= max_days:
+                reason = f"an interrupted training that no run has gone on with for {days:.0f} days"
+                rows.append(Prunable(path, size_of(path), reason))
         for path in leftovers(store, stage, "outdated"):
             rows.append(Prunable(path, size_of(path), "replaced or pruned, and left half removed"))
     return rows
@@ -85,6 +90,13 @@ def needed_builds(store: Store, registered: Registered = NOTHING_REGISTERED) -> 
         parents = (store.find(stage, fingerprint) for stage, fingerprint in manifest.parents.items())
         roots += [parent for parent in parents if parent]
     return needed
+
+
+def days_since_written(folder: Path) -> float:
+    """Of the file below that was written last; 0 where the clock says that this is still to come."""
+    files = [path for path in folder.rglob("*") if path.is_file()]  # a folder's own time moves when it is pruned, too
+    last = max(path.stat().st_mtime for path in files or [folder])
+    return max(0.0, time.time() - last) / 86400
 
 
 def size_of(folder: Path) -> int:

@@ -14,7 +14,7 @@ import pytest
 
 from minimind.config import TokenizerConfig
 from minimind.errors import DiskFullError, StoreDamagedError, UserError
-from minimind.pruning import Registered, prunable
+from minimind.pruning import MAX_INTERRUPTED_DAYS, Registered, prunable
 from minimind.store import Outcome, Recipe, Store, load_manifest, recipe, remove, set_aside
 
 
@@ -311,11 +311,22 @@ def test_store_in_use_is_not_pruned(store: Store) -> None:
         pass
 
 
-def test_interrupted_training_is_pruned_only_when_asked_for(store: Store) -> None:
+def test_interrupted_training_is_pruned_when_asked_for_or_when_no_run_went_on_with_it(store: Store) -> None:
     folder = store.root / "training" / ".building-0123456789abcdef"
-    folder.mkdir(parents=True)
+    (folder / "checkpoints").mkdir(parents=True)
+    (checkpoint := folder / "checkpoints" / "step-000001.pt").touch()
+
+    def write_days_ago(days: float) -> None:
+        os.utime(checkpoint, (time.time() - 86400 * days,) * 2)
+
+    write_days_ago(MAX_INTERRUPTED_DAYS - 1)
     assert prunable(store) == []
     assert [row.path for row in prunable(store, unfinished=True)] == [folder]
+    write_days_ago(MAX_INTERRUPTED_DAYS + 1)
+    with store.lock("training-0123456789abcdef"):
+        assert prunable(store) == []
+    (row,) = prunable(store)
+    assert (row.path, row.reason) == (folder, "an interrupted training that no run has gone on with for 41 days")
 
 
 def test_run_that_was_killed_leaves_its_name_and_one_that_ended_does_not(store: Store) -> None:

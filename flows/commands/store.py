@@ -67,7 +67,10 @@ def store_why(
 def store_prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List only")] = False,
     unfinished: Annotated[
-        bool, typer.Option("--unfinished", help="Interrupted trainings too, which a run would otherwise continue")
+        bool,
+        typer.Option(
+            "--unfinished", help="Interrupted trainings of the last 40 days too, which a run would otherwise continue"
+        ),
     ] = False,
     keep_versions: Annotated[
         int | None,

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from flows import postgres, servers
+from flows import deployments, postgres, servers
 from flows.cli import app
 from flows.credentials import credentials_path, ensure_credentials, load_credentials
 from flows.prefect_api import PrefectApi
@@ -536,5 +536,24 @@ def test_automations_are_for_postgresql_alone() -> None:
 
 
 def test_notify_is_refused_where_no_automation_would_tell(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--notify needs --profile team"):
+    with pytest.raises(UserError, match=r"--notify .* needs .* --profile team"):
         up(tmp_path, SETUP, print, notify="https://chat.example.org/hooks/1")
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["its own server", "its own server by address"])
+def test_deploy_refuses_notify_where_no_automation_would_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    place = Place(tmp_path, SETUP, {})
+    save_setup(tmp_path, SETUP)
+    for name, value in place.client_environment().items():
+        monkeypatch.setenv(name, value)  # whatever is set within is taken back
+    if not named:
+        monkeypatch.delenv("PREFECT_API_URL")
+    monkeypatch.setattr(servers, "check_reachable", lambda *given: None)
+    monkeypatch.setattr(deployments, "deploy_all", lambda *given: pytest.fail("it was deployed"))
+    are_up(monkeypatch, "Prefect")
+    with pytest.raises(UserError, match=r"--notify .* needs .* --profile team"):
+        deployments.deploy(tmp_path, "https://chat.example.org/hooks/1", tmp_path)
+    monkeypatch.setattr(deployments, "deploy_all", lambda *given: deployments.Deployed(made=["all"]))
+    assert deployments.deploy(tmp_path, None, tmp_path) == ["made      all"]

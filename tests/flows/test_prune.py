@@ -2,12 +2,19 @@
 
 import shutil
 import threading
+from types import SimpleNamespace
 
 import pytest
+from domain import PrefectServer
+from typer.testing import CliRunner
 
-from flows import prune
+from flows import prune, store_views
+from flows.cli import app
 from flows.prune import PruneRequest, when_unused
+from minimind.errors import ServerUnreachableError
+from minimind.pruning import MAX_INTERRUPTED_DAYS, NOTHING_REGISTERED, Registered
 from minimind.store import Outcome, Recipe, Store
+from tasks import retries
 
 
 @pytest.fixture
@@ -24,6 +31,11 @@ def test_nothing_goes_while_a_run_uses_the_store(replaced: Store) -> None:
     assert len(replaced.manifests("corpus")) == 2
 
 
+def test_help_says_after_how_many_days_an_interrupted_training_goes() -> None:
+    said = CliRunner().invoke(app, ["store", "prune", "--help"], env={"COLUMNS": "300"}).stdout
+    assert f"of the last {MAX_INTERRUPTED_DAYS:g} days too" in said
+
+
 def test_scratch_goes_by_itself_or_after_a_kill_by_pruning(store: Store) -> None:
     store.root.mkdir()
     with store.scratch() as folder:
@@ -35,6 +47,24 @@ def test_scratch_goes_by_itself_or_after_a_kill_by_pruning(store: Store) -> None
     removed = when_unused(store, PruneRequest())
     assert [(row.path, row.reason) for row in removed or []] == [(left, "left by a command that was killed")]
     assert not left.exists()
+
+
+def test_pruning_of_a_deployment_tries_again_where_mlflow_does_not_answer(
+    replaced: Store, prefect: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [ServerUnreachableError("MLflow does not answer"), ServerUnreachableError("MLflow does not answer")]
+
+    def asked(store: Store, keep_versions: int | None) -> Registered:
+        if answers:
+            raise answers.pop()
+        return NOTHING_REGISTERED
+
+    monkeypatch.setattr(store_views, "registered_versions", asked)
+    monkeypatch.setattr(retries, "deployment", SimpleNamespace(id="one"))
+    monkeypatch.setattr(prune, "pruned", prune.pruned.with_options(retry_delay_seconds=[0, 0, 0]))
+    with prefect.spoken_to():
+        assert len(prune.prune(PruneRequest(store=str(replaced.root)))["removed"]) == 1
+    assert not answers
 
 
 def test_prune_waits_for_the_run_that_uses_the_store(replaced: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -303,6 +303,19 @@ def test_failed_report_is_told_as_the_stage_that_it_is(
     assert run["labels"]["minimind.stage"] == "report"
 
 
+def test_run_that_fails_before_its_first_stage_says_so_and_what_to_do(
+    first: dict[str, Any], domain: Domain, prefect: PrefectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise ServerError("MLflow did not answer; start it")
+
+    monkeypatch.setattr("tasks.registry.tracking.initialise", away)
+    assert "MLflow did not answer" in domain.call(prefect, expect=2)["stderr"]
+    run = last_run(prefect)
+    assert run["state"]["message"] == "before the first stage: MLflow did not answer; start it"
+    assert run["labels"]["minimind.stage"] == "before the first stage"
+
+
 def test_failed_run_says_stage_and_cause_as_its_state(
     first: dict[str, Any], domain: Domain, prefect: PrefectServer
 ) -> None:
