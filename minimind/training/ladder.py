@@ -4,14 +4,14 @@ from minimind.training.scaling import Ladder, Law, Range
 
 LADDER = Ladder(
     law=Law(
-        irreducible=0.61147,
-        parameter_term=35.1694,
-        token_term=101.579,
+        irreducible=0.730978,
+        parameter_term=27.0473,
+        token_term=86.2509,
         parameter_exponent=0.353,
         token_exponent=0.353,
     ),
-    parameters=Range(410_240, 1_312_128),
-    tokens=Range(397_312, 798_720),
+    parameters=Range(410_240, 2_508_736),
+    tokens=Range(397_312, 2_396_160),
     batch_tokens=Range(4_096, 4_096),
-    ratio=Range(0.865, 1.135),
+    ratio=Range(0.967, 1.032),
 )
