@@ -304,7 +304,7 @@ def test_failed_report_is_told_as_the_stage_that_it_is(
 
 
 def test_run_that_fails_before_its_first_stage_says_so_and_what_to_do(
-    first: dict[str, Any], domain: Domain, prefect: PrefectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    domain: Domain, prefect: PrefectServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: Any) -> None:
         raise ServerError("MLflow did not answer; start it")
