@@ -16,7 +16,7 @@ import httpx
 from flows import postgres, servers, services
 from flows.credentials import credentials_path, ensure_credentials
 from flows.profiles import PROFILES, Place, Setup, load_setup, recorded_place, save_setup
-from flows.services import KEEPER, NOTIFY, Once
+from flows.services import KEEPER, NOTIFY, WORKER, Once
 from minimind.errors import ServerError, UserError
 
 POSTGRES_URL = "MINIMIND_POSTGRES_URL"
@@ -117,7 +117,7 @@ def start_again(root: Path, name: str) -> servers.Started:
 
 def end_left_over(root: Path, name: str) -> None:
     """What a server has left behind holds its port or its files; the runs of a worker go on without it."""
-    if name != "worker":
+    if name != WORKER:
         servers.stop(servers.left_over(root, name))
 
 
