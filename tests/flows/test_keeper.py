@@ -17,6 +17,7 @@ import pytest
 from flows import keeper, servers
 from flows.dead_runs import (
     CANCEL_SECONDS,
+    PENDING_SECONDS,
     RUN_VARIABLE,
     SEEN_DEAD_SECONDS,
     DeadRuns,
@@ -231,6 +232,17 @@ def test_run_whose_lock_is_left_behind_is_crashed_at_the_second_look(tmp_path: P
     assert [ended.state for ended in runs.end(api, 10 + SEEN_DEAD_SECONDS)] == ["CRASHED"]
     assert api.told == [(f"/flow_runs/{RUN}/set_state", "CRASHED")]
     assert not store.abandoned_runs()
+
+
+def test_run_that_the_worker_has_claimed_and_not_started_has_until_the_worker_gives_up(tmp_path: Path) -> None:
+    """Its server may have died just then, and is back long before the worker asks it again."""
+    runs, api = DeadRuns(Store(tmp_path, ""), "minimind"), Api("PENDING", "minimind")
+    for now in (0, SEEN_DEAD_SECONDS, 75):  # the worker's five tries, each after twice as long
+        assert not runs.end(api, now)
+    assert [ended.state for ended in runs.end(api, PENDING_SECONDS)] == ["CRASHED"]
+    left = Api("PENDING", "minimind")
+    end_left_behind(Store(tmp_path, ""), "minimind", left)
+    assert [state for _, state in left.told] == ["CRASHED"], "a new server has no worker yet"
 
 
 def test_only_runs_of_our_worker_are_ended_for_want_of_a_process(tmp_path: Path) -> None:
