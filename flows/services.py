@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 WORKER, KEEPER = "worker", "keeper"
 WORKER_NAME = "minimind"  # as Prefect knows it
+RUNS_GRACE_SECONDS = 60.0  # a training writes its checkpoint within 30 s or is ended, and its run waits for 35
 NOTIFY = "MINIMIND_NOTIFY"  # an address may hold a password: it is kept by Prefect alone
 # A minute: runs outlast a server that is being started again. It answers 500 where PostgreSQL refuses connections.
 OUTLASTING = {"PREFECT_CLIENT_MAX_RETRIES": "5", "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500"}
@@ -140,7 +141,7 @@ def worker(place: "Place") -> Service:
         prepare=lambda: place.prefect_api().forget_worker(WORKER_NAME),  # one of before counts as alive for 90 s
         environment=place.client_environment() | {"MINIMIND_STORE": str(place.root)} | OUTLASTING,
         folder=place.setup.project,
-        grace_seconds=60,  # its runs write a checkpoint
+        grace_seconds=RUNS_GRACE_SECONDS,
     )
 
 

@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,7 +17,7 @@ import httpx
 from flows import postgres, servers, services
 from flows.credentials import credentials_path, ensure_credentials
 from flows.profiles import PROFILES, Place, Setup, load_setup, recorded_place, save_setup
-from flows.services import KEEPER, NOTIFY, WORKER, Once
+from flows.services import KEEPER, NOTIFY, RUNS_GRACE_SECONDS, WORKER, Once
 from minimind.errors import ServerError, UserError
 
 POSTGRES_URL = "MINIMIND_POSTGRES_URL"
@@ -122,17 +123,23 @@ def end_left_over(root: Path, name: str) -> None:
 
 
 def down(root: Path) -> list[str]:
-    """Stops what `up` started and nothing else; the names of what was still alive, last started first.
+    """Stops what `up` started and nothing else; what that was, in words.
 
-    The keeper before them, which would start the others again; at last runs whose worker had been killed.
+    The keeper first, which would start the others again; these in turn, last started first; at last what has outlived
+    its service, as runs do whose worker was killed: they have the time of a worker's runs.
     """
+    stopped = []
     if keeper := servers.running_servers(root).get(KEEPER):
         servers.stop_alone(keeper)  # what it had started again is its child
+        stopped.append(KEEPER)
     alive = list(reversed(servers.running_servers(root).values()))
     servers.stop(alive)
-    servers.stop(servers.left_over(root))
+    stopped += [server.name for server in alive]
+    if left := servers.left_over(root):
+        servers.stop([replace(process, grace_seconds=RUNS_GRACE_SECONDS) for process in left])
+        stopped.append("what had outlived its service")
     servers.forget_all(root)
-    return [server.name for server in alive]
+    return stopped
 
 
 def runs_that_end(root: Path) -> list[str]:
