@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -157,20 +156,6 @@ def runs_that_end(root: Path) -> list[str]:
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------------
-
-
-def asked_for(root: Path, profile: str | None, postgres: str | None, artifacts: str | None, **more: Any) -> Setup:
-    """The setup of `minimind up`: profile, database and bucket are those of the last time where they are not named."""
-    before = load_setup(root)
-    chosen = profile or (before.profile if before else "local")
-    if chosen not in PROFILES:
-        raise UserError(f"--profile {chosen!r} is none; expected {' or '.join(PROFILES)}")
-    kept = before if before and before.profile == chosen else None
-    places = {
-        "postgres": postgres or (kept.postgres if kept else None),
-        "artifacts": artifacts or (kept.artifacts if kept else None),
-    }
-    return Setup(profile=chosen, project=Path.cwd(), **places, **more)
 
 
 def refuse_password(notify: str | None) -> None:
