@@ -24,6 +24,7 @@ Post = Callable[[str, object], Any]
 RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # set by Prefect's process worker
 UNENDED = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}}
 SEEN_DEAD_SECONDS = 5.0  # between the two looks that have to agree: a run may be about to start or to end
+PENDING_SECONDS = 90.0  # of a run that a worker has claimed: it asks a server that died just then for over a minute
 CANCEL_SECONDS = 60.0  # for the worker, which gives a process 30 s; longer than that, nobody is ending it
 
 
@@ -44,7 +45,7 @@ class DeadRuns:
         self._cancelling: set[str] = set()  # at the last look
 
     def end(self, post: Post, now: float) -> list[Ended]:
-        """Ends what is dead at the second look, and tells processes to stop that nobody cancels; what was ended.
+        """Ends what is dead at a second look, and tells processes to stop that nobody cancels; what was ended.
 
         `post` sends a body to a path of Prefect's API and returns the answer; `now` is in seconds of a clock that does
         not jump.
@@ -54,7 +55,9 @@ class DeadRuns:
         dead = {run["id"] for run in runs if self._is_dead(run, abandoned, processes)}
         dead |= abandoned.keys() - processes.keys()
         self._dead_since = {run: self._dead_since.get(run, now) for run in dead}
-        due = {run for run, since in self._dead_since.items() if now - since >= SEEN_DEAD_SECONDS}
+        claimed = {run["id"] for run in runs if run["state_type"] == "PENDING"} - abandoned.keys()
+        patience = dict.fromkeys(claimed, PENDING_SECONDS)
+        due = {run for run, since in self._dead_since.items() if now - since >= patience.get(run, SEEN_DEAD_SECONDS)}
         ended = self._cancelled_though_crashed(post, runs) + [end_run(post, run) for run in runs if run["id"] in due]
         for run in due & abandoned.keys():  # only now, with all ended: until then it says which are dead
             abandoned[run].unlink(missing_ok=True)
@@ -82,7 +85,7 @@ def end_left_behind(store: Store, worker: str, post: Post) -> None:
     A `minimind run` whose server died, or whose disk was full, could not say how it ended; it holds no lock any more.
     """
     runs = DeadRuns(store, worker, None)
-    for now in (0.0, SEEN_DEAD_SECONDS):
+    for now in (0.0, PENDING_SECONDS):
         runs.end(post, now)
 
 

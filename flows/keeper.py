@@ -1,4 +1,4 @@
-"""Keeps what `minimind up` started: restarts a service that died, ends flow runs whose process is gone.
+"""Keeps what `minimind up` started: restarts a service that died or hangs, ends flow runs whose process is gone.
 
 A process of its own, started last. All that it knows is in the store's files and on the Prefect server, so it can be
 killed and started again at any moment. It ends with `minimind down`.
@@ -12,17 +12,22 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import httpx
 
 from flows import servers
 from flows.dead_runs import DeadRuns
+from flows.keeper_state import KeeperState, save_state, state_path
 from flows.profiles import Place, recorded_place
-from flows.services import KEEPER, WORKER_NAME
+from flows.services import KEEPER, WORKER, WORKER_NAME
 from flows.up import start_again
 from minimind.errors import UserError
+from minimind.masking import masked
 from minimind.store import Store
+
+Answer = Callable[[], bool]
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +35,8 @@ LOOK_SECONDS = 2.0
 PAUSE_SECONDS = (0.0, 2.0, 10.0, 30.0, 60.0, 120.0)  # before each try in a row
 LATER_SECONDS = 600.0  # before each after these: a disk that was full may have room again, with nobody there to say so
 TRIES = len(PAUSE_SECONDS)
-STEADY_SECONDS = 30.0  # healthy so long after its start, a service can start: its next death is its first again
+ASK_SECONDS = 30.0  # between two questions; healthy so long after its start, a service is tried anew when it dies
+HANGING_ASKED = 10  # times in a row without an answer, five minutes: Prefect on SQLite was seen to take two
 
 
 @dataclass
@@ -39,60 +45,100 @@ class Restarts:
 
     tries: int = 0
     tried_at: float = float("-inf")  # monotonic
+    asked_at: float = float("-inf")
+    unanswered: int = 0  # questions in a row
 
     @property
     def is_failing(self) -> bool:
         """Whether it is tried now and then only."""
         return self.tries >= TRIES
 
+    @property
+    def is_hanging(self) -> bool:
+        """Whether it has been silent for too long, which is longer at each try: a database may be moved at a start."""
+        return self.unanswered >= HANGING_ASKED * (1 + min(self.tries, TRIES))
+
     def is_due(self, now: float) -> bool:
         """Whether to start it now, which counts as a try."""
         if now - self.tried_at < (LATER_SECONDS if self.is_failing else PAUSE_SECONDS[self.tries]):
             return False
-        self.tries, self.tried_at = self.tries + 1, now
+        self.tries, self.tried_at, self.unanswered = self.tries + 1, now, 0
         return True
 
-    def note_alive(self, is_healthy: Callable[[], bool], now: float) -> None:
-        """Forgets the tries where the last one led to a service that works; what ends it later is another thing."""
-        if self.tries and now - self.tried_at >= STEADY_SECONDS and is_healthy():
-            self.tries = 0
+    def note_alive(self, is_healthy: Answer, could_answer: Answer, now: float) -> None:
+        """Asks it now and then. An answer ends the tries: what ends the service later is another thing."""
+        if now - max(self.asked_at, self.tried_at) < ASK_SECONDS:
+            return
+        self.asked_at = now
+        if is_healthy():
+            self.tries = self.unanswered = 0
+        else:
+            self.unanswered = self.unanswered + 1 if could_answer() else 0
 
 
 class Keeper:
     def __init__(self, root: Path) -> None:
         self.root, self.store = root, Store(root, "")
         self.restarts: dict[str, Restarts] = {}
-        self.told: list[str] = []  # to `minimind status`: what fails
+        self.said: dict[str, str] = {}  # to `minimind status`, of services
+        self.told: KeeperState | None = None  # to `minimind status`, all of it
+        self.trouble: str | None = None  # of the last look, as logged
         self.dead_runs = DeadRuns(self.store, WORKER_NAME)
         self.mlflow_told: subprocess.Popen[bytes] | None = None  # of what is abandoned now
         self.unanswered = False  # by Prefect, the last time that it was asked
 
     def keep(self) -> None:
-        state_path(self.root).unlink(missing_ok=True)
         while True:
-            try:
-                if place := recorded_place(self.root):
-                    self.look(place)
-            except Exception:  # a full disk, a database that is away: the next look may do better
-                logger.exception("this look failed")
+            self.try_to_look()
             time.sleep(LOOK_SECONDS)
+
+    def try_to_look(self) -> None:
+        """One look. What keeps it from its end is logged when it begins or changes, and told to the status."""
+        trouble = None
+        try:
+            if place := recorded_place(self.root):
+                self.look(place)
+        except Exception as error:  # noqa: BLE001 - a full disk, a database that is away: the next look may do better
+            trouble = error
+        try:
+            self.tell_status(describe(trouble))
+        except OSError as error:  # the same disk; the status sees that nothing is told any more
+            trouble = trouble or error
+        if describe(trouble) != self.trouble:
+            self.trouble = describe(trouble)
+            logger.error("looks fail: %s", self.trouble, exc_info=trouble) if trouble else logger.info("looks are well")
 
     def look(self, place: Place) -> None:
         """Starts each service that died, unless one before it, which it may need, will soon be well; ends dead runs."""
         recorded, described = servers.recorded_servers(self.root), place.services()
         kept = [server for server in recorded if server.name in described and server.name != KEEPER]
         for position, server in enumerate(kept):
-            restarts = self.restarts_of(server.name)
+            earlier = [(self.restarts_of(one.name), described[one.name].is_healthy) for one in kept[:position]]
             if server.is_alive():
-                restarts.note_alive(described[server.name].is_healthy, time.monotonic())
-            elif all(
-                self.restarts_of(earlier.name).is_failing or described[earlier.name].is_healthy()
-                for earlier in kept[:position]
-            ):
+                self.ask(server, described[server.name].is_healthy, [is_healthy for _, is_healthy in earlier])
+            elif all(one.is_failing or is_healthy() for one, is_healthy in earlier):
                 self.restart(server.name, time.monotonic())
         if "Prefect" in servers.running_servers(self.root):
             self.end_dead_runs(place)
-        self.tell_status()  # last: a full disk keeps it from writing, and nothing else
+
+    def ask(self, server: servers.Started, is_healthy: Answer, earlier: list[Answer]) -> None:
+        """Stops a service that lives and has long not answered; the next look starts it again."""
+
+        def could_answer() -> bool:  # else its silence may be another one's: a worker is heard of through Prefect
+            return not (server.name == WORKER and self.unanswered) and all(answers() for answers in earlier)
+
+        restarts = self.restarts_of(server.name)
+        restarts.note_alive(is_healthy, could_answer, time.monotonic())
+        if not restarts.is_hanging:
+            return
+        silent = f"lived and did not answer {restarts.unanswered} times in a row"
+        logger.warning("%s %s; it is stopped, to be started again", server.name, silent)
+        self.said[server.name] = f"{silent}; started again at {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
+        restarts.unanswered = 0
+        if server.name == WORKER:
+            servers.kill_alone(server)  # its runs go on; at TERM it would end them
+        else:
+            servers.stop([server])
 
     def restarts_of(self, name: str) -> Restarts:
         return self.restarts.setdefault(name, Restarts())
@@ -109,11 +155,13 @@ class Keeper:
         except (UserError, OSError) as error:
             logger.error("%s: %s", name, error)
 
-    def tell_status(self) -> None:
+    def tell_status(self, trouble: str | None) -> None:
         failing = [name for name, restarts in self.restarts.items() if restarts.is_failing]
-        if failing != self.told:
-            servers.write_json(state_path(self.root), failing)
-            self.told = failing
+        state = KeeperState(failing, self.said | ({KEEPER: f"looks fail: {trouble}"} if trouble else {}))
+        if state != self.told:
+            save_state(self.root, state)
+            self.told = state
+        state_path(self.root).touch()
 
     def end_dead_runs(self, place: Place) -> None:
         if not self.store.abandoned_runs():
@@ -136,13 +184,9 @@ def tell_mlflow(place: Place) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, env=os.environ | place.client_environment(), stdin=subprocess.DEVNULL)
 
 
-def state_path(root: Path) -> Path:
-    return root / "servers" / "keeper.json"
-
-
-def failing(root: Path) -> list[str]:
-    """The services that died so often in a row that they are tried now and then only; for `minimind status`."""
-    return list(servers.read_json(state_path(root)) or [])
+def describe(error: Exception | None) -> str | None:
+    """One line."""
+    return error and masked(f"{type(error).__name__}: {error}").partition("\n")[0]
 
 
 if __name__ == "__main__":

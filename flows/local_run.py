@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
@@ -19,12 +20,14 @@ from flows import servers
 from flows.own_server import own_prefect_server
 from flows.profiles import recorded_place
 from flows.progress import shown_progress
+from flows.services import KEEPER
 from flows.settings import join_team
 from minimind.errors import ServerError, UserError
 from minimind.registry import tracking
 from minimind.store import disk_full
 
 NEEDED = ("mlflow", "torch", "duckdb", "pyarrow", "numba")
+BACK_WITHIN_SECONDS = 60.0  # a server that its keeper starts again
 FULL_BYTES = 1 << 20  # free on a disk on which no database can work
 
 
@@ -115,11 +118,23 @@ def imported_meanwhile() -> Iterator[None]:
 
 
 def joined_up(root: Path) -> bool:
-    """Sets addresses and passwords of what `minimind up` started; False where its Prefect is not up."""
-    if "Prefect" not in servers.running_servers(root):
+    """Sets addresses and passwords of what `minimind up` started; False where neither its Prefect nor a keeper is up.
+
+    A keeper starts Prefect again where it died: a second server would meet it on one database. Raises ServerError where
+    Prefect is away for longer.
+    """
+    if not servers.running_servers(root).keys() & {"Prefect", KEEPER}:
         return False
     place = recorded_place(root)
     assert place, "what is up was recorded"
+    deadline = time.monotonic() + BACK_WITHIN_SECONDS
+    while not servers.answers(f"{place.prefect}/api/health"):
+        if time.monotonic() > deadline:
+            raise ServerError(
+                f"the Prefect server of `minimind up` does not answer at {place.prefect}, and a second one must not "
+                "use its database: see `minimind status`, or run again after `minimind down`"
+            )
+        time.sleep(0.5)
     chosen = {"MLFLOW_TRACKING_URI": os.environ["MLFLOW_TRACKING_URI"]} if "MLFLOW_TRACKING_URI" in os.environ else {}
     os.environ.update(place.client_environment() | chosen)
     return True

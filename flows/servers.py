@@ -217,6 +217,12 @@ def stop_alone(server: Started) -> None:
         _kill([process])
 
 
+def kill_alone(server: Started) -> None:
+    """Ends the process at once and none of its descendants."""
+    if process := server.process():
+        _kill([process])
+
+
 def _terminate(family: list[psutil.Process], grace_seconds: float) -> None:
     """TERM to all; a second TERM to what is left after three seconds, which Prefect's worker waits for."""
     for seconds in (3.0, max(0.0, grace_seconds - 3)):

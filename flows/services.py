@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows import credentials, databases, postgres
+from flows.keeper_state import is_looking
 from flows.prefect_api import GPU_SLOT, WORK_POOL
 from flows.prefect_server import server_command
 from flows.servers import PRIVATE_SETTINGS, Service, answers, prefect_settings
@@ -15,7 +16,9 @@ from flows.servers import PRIVATE_SETTINGS, Service, answers, prefect_settings
 if TYPE_CHECKING:
     from flows.profiles import Place
 
-WORKER_NAME, KEEPER = "minimind", "keeper"
+WORKER, KEEPER = "worker", "keeper"
+WORKER_NAME = "minimind"  # as Prefect knows it
+RUNS_GRACE_SECONDS = 60.0  # a training writes its checkpoint within 30 s or is ended, and its run waits for 35
 NOTIFY = "MINIMIND_NOTIFY"  # an address may hold a password: it is kept by Prefect alone
 # A minute: runs outlast a server that is being started again. It answers 500 where PostgreSQL refuses connections.
 OUTLASTING = {"PREFECT_CLIENT_MAX_RETRIES": "5", "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500"}
@@ -131,14 +134,14 @@ def automations(place: "Place") -> Once:
 def worker(place: "Place") -> Service:
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process"]
     return Service(
-        name="worker",
+        name=WORKER,
         command=[*command, "--name", WORKER_NAME],
         address=f"polls the work pool `{WORK_POOL}`",
         is_healthy=lambda: place.prefect_api().has_worker(WORKER_NAME),
         prepare=lambda: place.prefect_api().forget_worker(WORKER_NAME),  # one of before counts as alive for 90 s
         environment=place.client_environment() | {"MINIMIND_STORE": str(place.root)} | OUTLASTING,
         folder=place.setup.project,
-        grace_seconds=60,  # its runs write a checkpoint
+        grace_seconds=RUNS_GRACE_SECONDS,
     )
 
 
@@ -147,6 +150,6 @@ def keeper(place: "Place") -> Service:
         name=KEEPER,
         command=[sys.executable, "-m", "flows.keeper", "--store", str(place.root)],
         address="starts again what died",
-        is_healthy=lambda: True,  # it has no more to do than to be alive
+        is_healthy=lambda: is_looking(place.root, KEEPER),
         folder=place.setup.project,
     )

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import servers
-from flows.keeper import failing
+from flows.keeper_state import KeeperState, load_state
 from flows.prefect_api import PrefectApi
 from flows.profiles import Place, recorded_place
 from flows.settings import store_root
@@ -25,6 +25,7 @@ class ServiceState:
     state: str  # up, down (failing: tried every 10 minutes), or unhealthy: the process lives and does not do its work
     address: str
     since: str  # ISO, of this machine's time zone
+    detail: str = ""  # what the keeper says of it
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ def look(root: Path) -> Status:
     if place is None or not recorded:
         return Status(place.setup.profile if place else None)
     described = place.services()
-    failed = failing(root)
-    states = [_state_of(server, described.get(server.name), server.name in failed) for server in recorded]
+    kept = load_state(root)
+    states = [_state_of(server, described.get(server.name), kept) for server in recorded]
     if not any(state.name == "Prefect" and state.state == "up" for state in states):
         return Status(place.setup.profile, states, unanswered="Prefect is not up")
     try:
@@ -82,12 +83,12 @@ def look(root: Path) -> Status:
         return Status(place.setup.profile, states, unanswered=f"Prefect does not answer: {error}")
 
 
-def _state_of(server: servers.Started, service: servers.Service | None, is_failing: bool) -> ServiceState:
+def _state_of(server: servers.Started, service: servers.Service | None, kept: KeeperState) -> ServiceState:
     alive = server.is_alive()
     healthy = alive and (service is None or service.is_healthy())
     since = datetime.fromtimestamp(server.started_at).astimezone().isoformat(timespec="seconds")
-    state = "up" if healthy else "unhealthy" if alive else "down, failing" if is_failing else "down"
-    return ServiceState(server.name, state, server.url, since)
+    state = "up" if healthy else "unhealthy" if alive else "down, failing" if server.name in kept.failing else "down"
+    return ServiceState(server.name, state, server.url, since, kept.said.get(server.name, ""))
 
 
 def _with_runs(place: Place, states: list[ServiceState]) -> Status:
@@ -137,7 +138,11 @@ def _print(status: Status) -> None:
     if not status.services:
         print("nothing is up; `minimind up` starts it")
         return
-    _table("service", status.services, lambda row: (row.name, row.state, row.address, f"since {_when(row.since)}"))
+    _table(
+        "service",
+        status.services,
+        lambda row: (row.name, row.state, row.address, f"since {_when(row.since)}", row.detail),
+    )
     _table("running", status.running, lambda row: (row.domain, row.state, row.detail, f"since {_when(row.at)}"))
     _table("next", status.next, lambda row: (row.domain, row.state, _when(row.at)))
     _table("last", status.last, lambda row: (row.domain, row.state, _when(row.at), row.detail))

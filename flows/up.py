@@ -6,9 +6,9 @@ import re
 import signal
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,7 +16,7 @@ import httpx
 from flows import postgres, servers
 from flows.credentials import credentials_path, ensure_credentials
 from flows.profiles import PROFILES, Place, Setup, load_setup, recorded_place, refuse_to_tell, save_setup
-from flows.services import KEEPER, NOTIFY, Once
+from flows.services import KEEPER, NOTIFY, RUNS_GRACE_SECONDS, WORKER, Once
 from minimind.errors import ServerError, UserError
 
 POSTGRES_URL = "MINIMIND_POSTGRES_URL"
@@ -114,22 +114,28 @@ def start_again(root: Path, name: str) -> servers.Started:
 
 def end_left_over(root: Path, name: str) -> None:
     """What a server has left behind holds its port or its files; the runs of a worker go on without it."""
-    if name != "worker":
+    if name != WORKER:
         servers.stop(servers.left_over(root, name))
 
 
 def down(root: Path) -> list[str]:
-    """Stops what `up` started and nothing else; the names of what was still alive, last started first.
+    """Stops what `up` started and nothing else; what that was, in words.
 
-    The keeper before them, which would start the others again; at last runs whose worker had been killed.
+    The keeper first, which would start the others again; these in turn, last started first; at last what has outlived
+    its service, as runs do whose worker was killed: they have the time of a worker's runs.
     """
+    stopped = []
     if keeper := servers.running_servers(root).get(KEEPER):
         servers.stop_alone(keeper)  # what it had started again is its child
+        stopped.append(KEEPER)
     alive = list(reversed(servers.running_servers(root).values()))
     servers.stop(alive)
-    servers.stop(servers.left_over(root))
+    stopped += [server.name for server in alive]
+    if left := servers.left_over(root):
+        servers.stop([replace(process, grace_seconds=RUNS_GRACE_SECONDS) for process in left])
+        stopped.append("what had outlived its service")
     servers.forget_all(root)
-    return [server.name for server in alive]
+    return stopped
 
 
 def runs_that_end(root: Path) -> list[str]:
@@ -147,20 +153,6 @@ def runs_that_end(root: Path) -> list[str]:
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------------
-
-
-def asked_for(root: Path, profile: str | None, postgres: str | None, artifacts: str | None, **more: Any) -> Setup:
-    """The setup of `minimind up`: profile, database and bucket are those of the last time where they are not named."""
-    before = load_setup(root)
-    chosen = profile or (before.profile if before else "local")
-    if chosen not in PROFILES:
-        raise UserError(f"--profile {chosen!r} is none; expected {' or '.join(PROFILES)}")
-    kept = before if before and before.profile == chosen else None
-    places = {
-        "postgres": postgres or (kept.postgres if kept else None),
-        "artifacts": artifacts or (kept.artifacts if kept else None),
-    }
-    return Setup(profile=chosen, project=Path.cwd(), **places, **more)
 
 
 def refuse_password(notify: str | None) -> None:

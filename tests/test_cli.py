@@ -50,6 +50,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
         ["up"],
         ["deploy"],
         ["down"],
+        ["boot-unit"],
         ["status"],
         ["backup"],
         ["restore"],
@@ -67,7 +68,7 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     "command",
     [["run"], ["clean"], ["documents"], ["new"], ["explore"], ["generate"], ["compare"],
      ["seeds"], ["promote"], ["rollback"], ["lineage"], ["reproduce"], ["doctor"], ["up"], ["deploy"], ["down"],
-     ["status"], ["backup"], ["restore"], ["store"],
+     ["boot-unit"], ["status"], ["backup"], ["restore"], ["store"],
      ["store", "ls"], ["store", "why"], ["store", "prune"]],
 )  # fmt: skip
 def test_every_command_has_examples(command: list[str]) -> None:

@@ -41,14 +41,38 @@ def up(
         ),
     ] = None,
     store: StoreOption = None,
-    prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the Prefect server and its pages")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the MLflow server and its pages")] = 5000,
+    prefect_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="Of the Prefect server and its pages. Default: as before, else 4200",
+            show_default=False,
+        ),
+    ] = None,
+    mlflow_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="Of the MLflow server and its pages. Default: as before, else 5000",
+            show_default=False,
+        ),
+    ] = None,
     host: Annotated[
-        str, typer.Option(help="Where both listen; others than loopback only with passwords")
-    ] = "127.0.0.1",
+        str | None,
+        typer.Option(
+            help="Where both listen; others than loopback only with passwords. Default: as before, else 127.0.0.1",
+            show_default=False,
+        ),
+    ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A name by which browsers reach this machine; may stand several times"),
+        typer.Option(
+            metavar="NAME",
+            help="A name by which browsers reach this machine; may be repeated; '' for none. Default: as before",
+            show_default=False,
+        ),
     ] = None,
     postgres: Annotated[
         str | None,
@@ -82,7 +106,8 @@ def up(
 ) -> None:
     """Start Prefect, MLflow, the deployments of prefect.yaml and a worker on this machine.
 
-    Run it where prefect.yaml lies. `minimind status` says how all is, `minimind down` stops exactly what this started.
+    Run it where prefect.yaml lies. What is not named is as it was the last time in this store. `minimind status` says
+    how all is, `minimind down` stops exactly what this started.
 
     Examples:
 
@@ -94,17 +119,21 @@ def up(
 
         minimind up --store /data/store --prefect-port 4300 --mlflow-port 5100
     """
+    from flows.asked_for import asked_for
     from flows.settings import store_root
-    from flows.up import asked_for, refuse_password, up
+    from flows.up import refuse_password, up
+
+    def say(line: str) -> None:
+        print(line, flush=True)
 
     refuse_password(notify)
     root = store_root(store)
     setup = asked_for(
-        root, profile, postgres, artifacts,
-        host=host, prefect_port=prefect_port, mlflow_port=mlflow_port, allowed_hosts=tuple(allow_host or ()),
-        postgres_port=postgres_port,
+        root, say, profile=profile, postgres=postgres, artifacts=artifacts,
+        host=host, prefect_port=prefect_port, mlflow_port=mlflow_port, postgres_port=postgres_port,
+        allowed_hosts=tuple(filter(None, allow_host)) if allow_host else None,
     )  # fmt: skip
-    up(root, setup, lambda line: print(line, flush=True), notify)
+    up(root, setup, say, notify)
 
 
 @app.command()
@@ -144,7 +173,7 @@ def deploy(
 @app.command()
 @told_plainly
 def down(store: StoreOption = None) -> None:
-    """Stop exactly what `minimind up` started. Runs that are under way write a checkpoint and end.
+    """Stop exactly what `minimind up` started. Runs that are under way write a checkpoint and end, within a minute.
 
     Examples:
 
@@ -158,9 +187,28 @@ def down(store: StoreOption = None) -> None:
     root = store_root(store)
     ending = up.runs_that_end(root)
     if ending:
-        print(f"ends {', '.join(ending)}: the next run goes on from what is kept", flush=True)
+        print(f"ends {', '.join(ending)}, within a minute; the next run goes on from what is kept", flush=True)
     stopped = up.down(root)
     print(f"stopped {', '.join(stopped)}" if stopped else "nothing was up")
+
+
+@app.command()
+@told_plainly
+def boot_unit(store: StoreOption = None) -> None:
+    """Print a systemd unit that has the store up whenever the machine is, as `minimind up` last had it.
+
+    For root a unit of the system, else one of the user. Its first lines say where to put it.
+
+    Examples:
+
+        minimind boot-unit > ~/.config/systemd/user/minimind.service
+
+        minimind boot-unit --store /data/store > /etc/systemd/system/minimind.service
+    """
+    from flows.boot_unit import boot_unit
+    from flows.settings import store_root
+
+    print(boot_unit(store_root(store)), end="")
 
 
 @app.command()

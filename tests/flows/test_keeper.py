@@ -1,17 +1,30 @@
 """The keeper's rules; that it keeps real servers is shown by tests/system."""
 
 import fcntl
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
-from flows import keeper
-from flows.dead_runs import CANCEL_SECONDS, RUN_VARIABLE, SEEN_DEAD_SECONDS, DeadRuns, end_left_behind
+from flows import keeper, servers
+from flows.dead_runs import (
+    CANCEL_SECONDS,
+    PENDING_SECONDS,
+    RUN_VARIABLE,
+    SEEN_DEAD_SECONDS,
+    DeadRuns,
+    end_left_behind,
+)
+from flows.keeper_state import SILENT_SECONDS, is_looking, load_state, state_path
+from flows.services import KEEPER
 from minimind.store import Store
 
 RUN = "0191e0c0-0000-7000-8000-000000000001"
@@ -30,18 +43,18 @@ def test_service_that_became_healthy_is_started_at_once_however_often_it_is_kill
     restarts, now = keeper.Restarts(), 0.0
     for _ in range(3 * keeper.TRIES):
         assert restarts.is_due(now)
-        now += keeper.STEADY_SECONDS
-        restarts.note_alive(lambda: True, now)
+        now += keeper.ASK_SECONDS
+        restarts.note_alive(lambda: True, lambda: True, now)
 
 
 def test_service_that_lives_for_long_and_never_becomes_healthy_is_failing_until_it_is() -> None:
     restarts, now = keeper.Restarts(), 0.0
     while not restarts.is_failing:
         assert restarts.is_due(now)
-        now += 10 * keeper.STEADY_SECONDS
-        restarts.note_alive(lambda: False, now)
+        now += 10 * keeper.ASK_SECONDS
+        restarts.note_alive(lambda: False, lambda: True, now)
     assert not restarts.is_due(now)
-    restarts.note_alive(lambda: True, now)
+    restarts.note_alive(lambda: True, lambda: True, now + keeper.ASK_SECONDS)
     assert not restarts.is_failing
     assert restarts.is_due(now)
 
@@ -58,18 +71,135 @@ def test_service_that_fails_keeps_no_later_one_from_being_started(
     kept = keeper.Keeper(tmp_path)
     (tmp_path / "servers").mkdir()
     place: Any = SimpleNamespace(services=lambda: described)
-    kept.look(place)
-    assert (started, keeper.failing(tmp_path)) == (["MLflow"], [])
+    monkeypatch.setattr(keeper, "recorded_place", lambda root: place)
+    kept.try_to_look()
+    assert (started, load_state(tmp_path).failing) == (["MLflow"], [])
     kept.restarts_of("MLflow").tries = keeper.TRIES
-    kept.look(place)
-    assert (started, keeper.failing(tmp_path)) == (["MLflow", "worker"], ["MLflow"])
+    kept.try_to_look()
+    assert (started, load_state(tmp_path).failing) == (["MLflow", "worker"], ["MLflow"])
 
 
 def test_service_is_not_taken_for_healthy_in_the_first_seconds_of_a_start() -> None:
     restarts = keeper.Restarts()
     assert restarts.is_due(0.0)
-    restarts.note_alive(lambda: True, keeper.STEADY_SECONDS - 1)
+    restarts.note_alive(lambda: True, lambda: True, keeper.ASK_SECONDS - 1)
     assert restarts.tries == 1
+
+
+@pytest.mark.parametrize("tries", [0, 1, 3])
+def test_service_that_lives_and_does_not_answer_hangs_after_minutes_and_later_the_more_often_it_was_tried(
+    tries: int,
+) -> None:
+    restarts, now = keeper.Restarts(tries, tried_at=0.0), 0.0
+    while not restarts.is_hanging:
+        now += keeper.LOOK_SECONDS
+        restarts.note_alive(lambda: False, lambda: True, now)
+    assert now == 300 * (1 + tries)
+
+
+def test_one_answer_or_an_excuse_ends_the_count_of_questions_that_went_unanswered() -> None:
+    for healthy, to_blame in ((True, True), (False, False)):
+        restarts = keeper.Restarts(unanswered=keeper.HANGING_ASKED - 1)
+        restarts.note_alive(lambda healthy=healthy: healthy, lambda to_blame=to_blame: to_blame, 0.0)
+        assert restarts.unanswered == 0
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A store whose one service is a web server; the keeper asks at each look."""
+    monkeypatch.setattr(keeper, "ASK_SECONDS", 0.0)
+    port = servers.free_port()
+    command = [sys.executable, "-m", "http.server", str(port)]
+    service = servers.Service("MLflow", command, "", lambda: answers(port), folder=tmp_path, grace_seconds=1)
+    place: Any = SimpleNamespace(services=lambda: {"MLflow": service})
+    monkeypatch.setattr(keeper, "start_again", lambda root, name: servers.launch(root, service)[0])
+    monkeypatch.setattr(keeper, "recorded_place", lambda root: place)
+    servers.start(tmp_path, service)
+    yield service
+    servers.stop(servers.left_over(tmp_path))
+
+
+def answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}", timeout=0.5, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def test_service_that_hangs_is_stopped_and_started_again_and_the_status_says_so(tmp_path: Path, web: Any) -> None:
+    kept = keeper.Keeper(tmp_path)
+    kept.try_to_look()
+    (hanging,) = servers.recorded_servers(tmp_path)
+    process = hanging.process()
+    assert process
+    process.suspend()
+    for _ in range(keeper.HANGING_ASKED - 1):
+        kept.try_to_look()
+    assert servers.recorded_servers(tmp_path) == [hanging]
+    for _ in range(2):
+        kept.try_to_look()
+    assert not hanging.is_alive()
+    (again,) = servers.recorded_servers(tmp_path)
+    assert again.is_alive()
+    assert "did not answer 10 times in a row; started again at 20" in load_state(tmp_path).said["MLflow"]
+    while not web.is_healthy():
+        time.sleep(0.1)
+    kept.try_to_look()
+    assert kept.restarts_of("MLflow").tries == 0
+
+
+def test_worker_that_hangs_is_killed_and_its_runs_go_on(tmp_path: Path) -> None:
+    child = "import subprocess, time; subprocess.Popen(['sleep', '600']); time.sleep(600)"
+    worker = servers.launch(tmp_path, servers.Service("worker", [sys.executable, "-c", child], "", lambda: False))[0]
+    process = worker.process()
+    assert process
+    while not (runs := process.children()):
+        time.sleep(0.05)
+    kept = keeper.Keeper(tmp_path)
+    kept.restarts["worker"] = keeper.Restarts(unanswered=keeper.HANGING_ASKED - 1)
+    kept.unanswered = True
+    kept.ask(worker, lambda: False, [])
+    assert worker.is_alive(), "Prefect, through which it is heard of, gave no answer"
+    kept.unanswered = False
+    kept.restarts["worker"] = keeper.Restarts(unanswered=keeper.HANGING_ASKED - 1)
+    kept.ask(worker, lambda: False, [lambda: True])
+    assert not worker.is_alive()
+    assert runs[0].is_running()
+    runs[0].kill()
+
+
+def test_look_that_fails_is_logged_when_it_begins_and_when_it_changes_and_the_status_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = iter([None, OSError("full"), OSError("full"), ValueError("bad"), None, None])
+
+    def look(place: Any) -> None:
+        if failure := next(failures):
+            raise failure
+
+    monkeypatch.setattr(keeper, "recorded_place", lambda root: "a place")
+    kept = keeper.Keeper(tmp_path)
+    monkeypatch.setattr(kept, "look", look)
+    caplog.set_level("INFO")
+    told = []
+    for _ in range(6):
+        kept.try_to_look()
+        told.append((is_looking(tmp_path, KEEPER), load_state(tmp_path).said.get(KEEPER)))
+    full, bad = (False, "looks fail: OSError: full"), (False, "looks fail: ValueError: bad")
+    assert told == [(True, None), full, full, bad, (True, None), (True, None)]
+    assert [record.getMessage() for record in caplog.records] == [full[1], bad[1], "looks are well"]
+
+
+def test_keeper_that_has_not_looked_for_minutes_is_not_healthy(tmp_path: Path) -> None:
+    assert not is_looking(tmp_path, KEEPER)
+    kept = keeper.Keeper(tmp_path)
+    kept.try_to_look()
+    assert is_looking(tmp_path, KEEPER)
+    long_ago = time.time() - SILENT_SECONDS - 1
+    os.utime(state_path(tmp_path), (long_ago, long_ago))
+    assert not is_looking(tmp_path, KEEPER)
+    kept.try_to_look()
+    assert is_looking(tmp_path, KEEPER)
 
 
 class Api:
@@ -102,6 +232,17 @@ def test_run_whose_lock_is_left_behind_is_crashed_at_the_second_look(tmp_path: P
     assert [ended.state for ended in runs.end(api, 10 + SEEN_DEAD_SECONDS)] == ["CRASHED"]
     assert api.told == [(f"/flow_runs/{RUN}/set_state", "CRASHED")]
     assert not store.abandoned_runs()
+
+
+def test_run_that_the_worker_has_claimed_and_not_started_has_until_the_worker_gives_up(tmp_path: Path) -> None:
+    """Its server may have died just then, and is back long before the worker asks it again."""
+    runs, api = DeadRuns(Store(tmp_path, ""), "minimind"), Api("PENDING", "minimind")
+    for now in (0, SEEN_DEAD_SECONDS, 75):  # the worker's five tries, each after twice as long
+        assert not runs.end(api, now)
+    assert [ended.state for ended in runs.end(api, PENDING_SECONDS)] == ["CRASHED"]
+    left = Api("PENDING", "minimind")
+    end_left_behind(Store(tmp_path, ""), "minimind", left)
+    assert [state for _, state in left.told] == ["CRASHED"], "a new server has no worker yet"
 
 
 def test_only_runs_of_our_worker_are_ended_for_want_of_a_process(tmp_path: Path) -> None:

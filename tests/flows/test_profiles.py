@@ -25,12 +25,13 @@ from flows.prefect_api import PrefectApi
 from flows.prefect_server import Door
 from flows.profiles import PROFILES, Place, Setup, recorded_place, save_setup
 from flows.servers import Service, Started
-from flows.services import KEEPER, WORKER_NAME, Once
+from flows.services import KEEPER, RUNS_GRACE_SECONDS, WORKER_NAME, Once
 from flows.settings import tracking_uri
 from flows.status import look
 from flows.up import check, down, up, with_postgres
 from minimind.errors import ServerError, UserError
 from minimind.store import Store
+from minimind.training.process import STOP_SECONDS
 
 SETUP = Setup(project=Path(__file__).parents[2], prefect_port=4999, mlflow_port=5999)
 TEAM = SETUP.model_copy(update={"profile": "team", "postgres": "postgresql://us%40er@db.example.org:5433/models"})
@@ -367,8 +368,26 @@ def test_service_that_the_keeper_had_started_again_is_stopped_in_its_turn(
     while not (family := keeper.children()):
         time.sleep(0.05)
     servers.record(tmp_path, Started.of("MLflow", family[0].pid))
-    assert down(tmp_path) == ["MLflow"]
+    assert down(tmp_path) == [KEEPER, "MLflow"]
     assert not [process for process in (keeper, *family) if process.is_running() and process.status() != "zombie"]
+
+
+def test_run_whose_worker_was_killed_has_the_time_of_a_workers_runs(
+    tmp_path: Path, sleeper: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = servers.start(
+        tmp_path, replace(sleeper("import subprocess; subprocess.run(['sleep', '600'])"), name="worker")
+    )
+    process = worker.process()
+    assert process
+    while not process.children():
+        time.sleep(0.05)
+    servers.kill_alone(worker)
+    stop, graces = servers.stop, []
+    monkeypatch.setattr(servers, "stop", lambda some: (graces.extend(one.grace_seconds for one in some), stop(some)))
+    assert down(tmp_path) == ["what had outlived its service"]
+    assert graces == [RUNS_GRACE_SECONDS] > [STOP_SECONDS + 5]
+    assert not servers.left_over(tmp_path)
 
 
 def test_process_is_known_by_its_beginning_though_the_clock_was_set(

@@ -15,6 +15,8 @@ from prefect.logging.handlers import APILogHandler
 from flows import local_run, own_server, servers
 from flows.profiles import Setup, save_setup
 from flows.servers import Started
+from flows.services import KEEPER
+from minimind.errors import ServerError
 
 URL = "http://127.0.0.1:4999/api"
 
@@ -85,9 +87,57 @@ def test_run_that_has_waited_for_up_uses_its_server(tmp_path: Path, monkeypatch:
             yield
 
     monkeypatch.setattr(servers, "held", held_by_up_before)
+    monkeypatch.setattr(servers, "answers", lambda url: True)
     monkeypatch.setattr(local_run, "own_prefect_server", lambda root: pytest.fail("a second server of one database"))
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     with patch.dict(os.environ), local_run.prefect_server(tmp_path):
         assert os.environ["PREFECT_API_URL"] == URL
         with servers.held_now(servers.users_lock(tmp_path)):
             pass  # it keeps no later `up` from starting the keeper again
+
+
+@pytest.fixture
+def up_without_prefect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `up` started, whose Prefect has died a moment ago and whose keeper lives."""
+    save_setup(tmp_path, Setup(project=tmp_path, prefect_port=4999))
+    gone = subprocess.Popen(["true"])
+    dead = Started.of("Prefect", gone.pid)
+    gone.wait()
+    servers.record(tmp_path, dead)
+    servers.record(tmp_path, Started.of(KEEPER, os.getpid()))
+    monkeypatch.setattr(local_run, "own_prefect_server", lambda root: pytest.fail("a second server of one database"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+
+@pytest.mark.usefixtures("up_without_prefect")
+def test_run_waits_for_the_server_that_the_keeper_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = iter([False, False, True])
+    monkeypatch.setattr(servers, "answers", lambda url: next(said))
+    with patch.dict(os.environ), local_run.prefect_server(tmp_path):
+        assert os.environ["PREFECT_API_URL"] == URL
+
+
+@pytest.mark.usefixtures("up_without_prefect")
+def test_run_is_refused_where_the_server_of_up_stays_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_run, "BACK_WITHIN_SECONDS", 0.1)
+    monkeypatch.setattr(servers, "answers", lambda url: False)
+    sentence = (
+        r"does not answer at http://127.0.0.1:4999, and a second one must not use its database: see `minimind status`"
+    )
+    with patch.dict(os.environ), pytest.raises(ServerError, match=sentence), local_run.prefect_server(tmp_path):
+        pass
+
+
+def test_run_starts_a_server_of_its_own_where_nothing_of_up_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def own_server_of(root: Path) -> Iterator[str]:
+        yield "http://127.0.0.1:1/api"
+
+    save_setup(tmp_path, Setup(project=tmp_path, prefect_port=4999))  # it was up before this machine started anew
+    monkeypatch.setattr(local_run, "own_prefect_server", own_server_of)
+    monkeypatch.setattr(local_run, "NEEDED", ())
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with patch.dict(os.environ), local_run.prefect_server(tmp_path):
+        assert os.environ["PREFECT_API_URL"] == "http://127.0.0.1:1/api"

@@ -1,0 +1,77 @@
+"""`minimind boot-unit`: a systemd unit that has a store up from the start of the machine to its end."""
+
+import os
+import sys
+from pathlib import Path
+
+from flows.profiles import load_setup
+from minimind.errors import UserError
+
+# `up` returns, so the unit is active once it has; the keeper starts again what dies later.
+UNIT = """\
+# The store {root}, as `minimind up` last had it up; at the end of the machine its runs write a checkpoint.
+# {install}
+# Secrets and other settings of the servers: NAME=VALUE lines in {settings}, chmod 600.
+
+[Unit]
+Description=minimind, store {root}
+{after}
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+WorkingDirectory={project}
+Environment={environment}
+EnvironmentFile=-{settings}
+ExecStart={up}
+ExecStop={down}
+Restart=on-failure
+RestartSec=60
+TimeoutStopSec=300
+# A training that runs out of memory must not take the servers with it.
+OOMPolicy=continue
+
+[Install]
+WantedBy={target}
+"""
+AS_ROOT = {
+    "install": "To /etc/systemd/system/minimind.service; systemctl enable minimind",
+    "after": "Wants=network-online.target\nAfter=network-online.target\n",
+    "target": "multi-user.target",
+}
+AS_USER = {
+    "install": "To ~/.config/systemd/user/minimind.service; systemctl --user enable minimind; loginctl enable-linger",
+    "after": "",
+    "target": "default.target",
+}
+
+
+def boot_unit(root: Path) -> str:
+    """For root a unit of the system, else one of the user. Raises UserError where nothing was ever up."""
+    setup = load_setup(root)
+    if setup is None:
+        raise UserError(f"nothing was ever up in {root}; start it once with `minimind up`, whose options are kept")
+    path = os.environ.get("PATH", os.defpath)
+    words = [sys.executable, "-m", "flows.cli"]
+    return UNIT.format(
+        root=escaped(root),
+        project=escaped(setup.project),
+        settings=escaped(root / "servers" / "settings.env"),
+        environment=f"{quoted(f'PATH={path}')} {quoted(f'HOME={Path.home()}')}",
+        up=command(*words, "up", "--store", str(root)),
+        down=command(*words, "down", "--store", str(root)),
+        **(AS_ROOT if os.geteuid() == 0 else AS_USER),
+    )
+
+
+def command(*words: str) -> str:
+    return " ".join(quoted(word).replace("$", "$$") for word in words)
+
+
+def quoted(word: str) -> str:
+    """As systemd.syntax(7) has it."""
+    inner = escaped(word).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{inner}"'
+
+
+def escaped(text: object) -> str:
+    return str(text).replace("%", "%%")
