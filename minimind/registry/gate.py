@@ -109,9 +109,10 @@ def all_rules(section: RegistryConfig, measured: Measured) -> list[Rule]:
 
 
 def _rules_of_bits(section: RegistryConfig, whole: Difference, spread: Known) -> list[Rule]:
-    """`better` asks for more than chance in favour; `not_worse` for no more than chance against.
+    """Of the interval, the end that speaks against the new version: noise makes both rules harder, never easier.
 
-    Without the noise of the seeds neither is measured.
+    `better`: it may not reach 0. `not_worse`: it may not pass `max_regression`, the margin of a test of non-inferiority
+    (Piaggio et al. 2012, JAMA 308). Without the noise of the seeds neither is measured.
     """
     change, known = whole.change, whole.effect.known and whole.knows_seeds
     if section.promote_when == "better":
@@ -120,11 +121,12 @@ def _rules_of_bits(section: RegistryConfig, whole: Difference, spread: Known) ->
             Rule("fewer bits per byte than the champion", -change.value, "at least", section.min_improvement, "share"),
             Rule("of that, beyond the noise of documents and seeds", surely, "above", 0, "share", spread.said),
         ]
-    surely = change.low if known else None
+    at_worst, margin = change.high if known else None, section.max_regression
     return [
-        Rule("more bits per byte than the champion", change.value, "at most", section.max_regression, "share"),
-        Rule("of that, beyond the noise of documents and seeds", surely, "at most", 0, "share", spread.said),
-    ]
+        Rule("more bits per byte than the champion", change.value, "at most", margin, "share"),
+        Rule("the same, with the noise of documents and seeds against it", at_worst, "at most", margin, "share",
+             spread.said),
+    ]  # fmt: skip
 
 
 def _task_rule(name: str, most: float, measured: Measured) -> Rule:
