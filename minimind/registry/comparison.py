@@ -212,7 +212,8 @@ def _spread_of(version: Version, model: Transformer, name: str, store: Store) ->
     sections = {key: version.config.get(key) or {} for key in ("training", "tokenizer", "registry")}
     stated = sections["registry"].get("seed_spread", "measured")
     recipe = shaping(sections["training"], sections["tokenizer"], asdict(model.config))
-    return known_spread(stated, store.root, name, recipe, version.figures.get("train_bytes"))
+    tokens, train_bytes = version.figures.get("tokens"), version.figures.get("train_bytes")
+    return known_spread(stated, store.root, name, recipe, tokens, train_bytes)
 
 
 # --- what is compared -------------------------------------------------------------------------------------------------
