@@ -25,7 +25,7 @@ from minimind.model.transformer import Transformer
 from minimind.registry.packaged_model import download, find_version, opened, refuse_unknown
 from minimind.registry.promotion import champion_of, previous_champion
 from minimind.registry.recorded import config_of
-from minimind.registry.tracking import artifacts_address, connect, figures_of, refusals_said, run_of
+from minimind.registry.tracking import DOMAIN_TAG, artifacts_address, connect, figures_of, refusals_said, run_of
 from minimind.store import Store
 from minimind.tokenizer.bpe import load_tokenizer
 
@@ -148,7 +148,7 @@ def _of_this_domain(client: "MlflowClient", name: str, number: str) -> "ModelVer
     version = find_version(
         client, number if number.startswith("models:/") else f"models:/{name}/{number.split('/')[-1]}"
     )
-    domain = version.tags.get("minimind.domain")
+    domain = version.tags.get(DOMAIN_TAG)
     if domain is None:
         raise UserError(
             f"version {version.version} of {name} was not registered by `minimind run`: it says nothing of its holdout"

@@ -21,6 +21,7 @@ from minimind.registry import champion, lineage, required, tracking
 from minimind.registry.build import RegistryInputs, build
 from minimind.registry.gate import Decision, Measured
 from minimind.registry.packaged_model import resolve_model
+from minimind.registry.recorded import config_of
 from minimind.registry.version import as_description
 from minimind.store import Manifest, Store
 
@@ -70,6 +71,24 @@ def test_same_model_twice_makes_one_version(register: Register, make_stages: Mak
     assert again.reused
     assert again.details == first.details
     assert versions(client) == [1]
+
+
+def test_domains_that_share_a_training_and_an_experiment_have_a_run_each(
+    register: Register, make_stages: MakeStages, client: MlflowClient, config: Config, store: Store, uri: str
+) -> None:
+    stages, others = make_stages("20"), config.model_copy(update={"name": "others"})
+    details = [
+        register(stages).details,
+        build(others.registry, RegistryInputs(others, stages, uri), Store(store.root, "others")).details,
+    ]
+    for name, found in zip(("tests", "others"), details, strict=True):
+        version = client.get_model_version(name, "1")
+        assert version.run_id == found["run_id"]
+        tags = client.get_run(found["run_id"]).data.tags
+        assert (tags["minimind.domain"], tags["minimind.model"]) == (name, f"models:/{name}/1")
+        assert config_of(client, version)["name"] == name
+    assert details[0]["run_id"] != details[1]["run_id"]
+    assert register(stages).reused
 
 
 def test_better_model_takes_the_champions_place(
