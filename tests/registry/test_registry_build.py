@@ -297,6 +297,15 @@ def test_champion_that_has_seen_the_whole_holdout_is_kept_and_said(
     assert aliases(client) == {"champion": "1", "challenger": "2"}
 
 
+def test_champion_without_the_memory_of_its_training_text_is_measured_and_said(
+    register: Register, make_stages: MakeStages
+) -> None:
+    register(make_stages("20"))
+    decision = register(make_stages("40")).details["decision"]
+    assert 0 < decision["unchecked_documents"] == decision["compared_documents"]
+    assert "not checked for leaks" in decision["rules"][1]["remark"]
+
+
 def test_download_says_that_files_are_gone_by_its_status_alone() -> None:
     gone = champion.says_that_files_are_gone
     assert gone(MlflowException("x", error_code=RESOURCE_DOES_NOT_EXIST))

@@ -134,6 +134,15 @@ def test_bits_per_byte_are_those_of_the_compared_documents_which_are_counted():
     assert "10 of 60 holdout documents stand in the champion's training text" in decision.reasons[0]
 
 
+@pytest.mark.parametrize("promote_when", ["better", "not_worse"])
+def test_champion_whose_training_text_is_not_known_is_said_in_the_table_and_counted(promote_when):
+    decision = decided(measured(unchecked_documents=50), promote_when=promote_when)
+    assert "of version 3 there is no file of the training text's 13-grams: 50 documents" in decision.reasons[0]
+    assert decision.rules[1]["remark"] in decision.reasons[0]
+    assert decision.unchecked_documents == 50
+    assert (decided(measured()).rules[1]["remark"], decided(measured()).unchecked_documents) == ("", 0)
+
+
 def test_champion_with_which_no_document_is_shared_is_kept_and_said():
     decision = decided(measured(whole=None, sources={}, incomparable="every one stands in its training text"))
     assert decision.outcome == "kept_champion"
