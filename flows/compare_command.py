@@ -48,5 +48,7 @@ def print_comparison(result: dict[str, Any]) -> None:
             change = f"{row['effect']['percent']:+.2f}%"
             table.add_row(Text(source), *values, change, span(row), row["verdict"].replace("_", " "))
         console.print(table)
+    if said := result["unchecked"]:
+        console.print(Text(f"\n{said[:1].upper()}{said[1:]}."), soft_wrap=True)
     console.print(Text(f"\nNoise: {result['seed_spread']}."), soft_wrap=True)
     console.print(Text.assemble(("Page ", "bold"), result["page"]), soft_wrap=True)

@@ -218,7 +218,7 @@ def plan_here(plan: Mapping[str, object], before: Manifest) -> Plan:
 
 def rebuild_evaluation(recorded: Recorded, built: Mapping[str, Manifest], store: Store, own: Store) -> Manifest:
     before = recorded.stages["evaluation"]
-    inputs = EvaluationInputs(built["training"], built["cleaning"])
+    inputs = EvaluationInputs(built["training"], built["shards"], built["cleaning"])
     return build_evaluation(section(EvaluationConfig, before.config, before), inputs, own)
 
 

@@ -552,7 +552,8 @@ class RegistryConfig(Section):
     experiment: str  # MLflow experiment; runs of one domain sit in one
     promote_when: Literal["better", "not_worse"]  # than the champion; not_worse: fresh text at equal quality
     min_improvement: Annotated[float, Field(ge=0, lt=1)]  # share of the champion's bits per byte; for `better`
-    # share of the champion's bits per byte by which any source may be worse, and for `not_worse` the whole holdout
+    # share of the champion's bits per byte by which any source may be worse, as measured; for `not_worse` the whole
+    # holdout, too, with the interval's upper end
     max_regression: Annotated[float, Field(ge=0)]
     # relative standard deviation of bits per byte between seeds; measured: by `minimind seeds`
     seed_spread: Annotated[float, Field(gt=0, lt=1)] | Literal["measured"]

@@ -36,7 +36,7 @@ def measure_seeds(
     Raises ConfigError for a training that does not start from scratch, and for a longer one than the config's.
     """
     check_measurable(config, budget)
-    section, plan, small = plan_of_seeds(config.training, budget, stages["shards"], store)
+    section, own, plan = plan_of_seeds(config.training, budget, stages["shards"], store)
     holdout = read_unseen(stages["cleaning"], config.evaluation)
     fixed = {"budget": f"{plan.tokens} tokens", "micro_batch_sequences": plan.micro_batch_sequences}
     numbers = [section.seed + number for number in range(seeds)]
@@ -45,8 +45,9 @@ def measure_seeds(
     sources = sorted(set(scored[0][0].sources))
     measurement = Measurement(
         recipe=shaping(section.model_dump(mode="json"), config.tokenizer.model_dump(mode="json")),
+        planned_tokens=own.tokens,
         trained_budget=f"{plan.tokens:,} tokens",
-        small=small,
+        small=plan != own,
         train_bytes=int(stages["cleaning"].counts["train_bytes"]),
         holdout_sha256=stages["cleaning"].files["holdout.parquet"].sha256,
         seeds=numbers,
@@ -72,8 +73,8 @@ def check_measurable(config: Config, budget: str | None) -> None:
 
 def plan_of_seeds(
     section: TrainingConfig, budget: str | None, shards: Manifest, store: Store
-) -> tuple[TrainingConfig, Plan, bool]:
-    """The section with the sizes of its model, what each seed trains of it, and whether that is less than the config's.
+) -> tuple[TrainingConfig, Plan, Plan]:
+    """The section with the sizes of its model, the plan of the config's own budget, and that of each seed.
 
     Raises ConfigError for a budget that is more.
     """
@@ -82,11 +83,10 @@ def plan_of_seeds(
     used = budget or affordable(section.budget)
     share = share_of(used, section.budget)
     if share == 1:
-        return section, own, False
+        return section, own, own
     plan = make_plan(section.model_copy(update={"budget": used}), shards, store)
-    share = share or plan.tokens / own.tokens
-    refuse_longer(share, used, section.budget)
-    return section, plan, share < 1
+    refuse_longer(share or plan.tokens / own.tokens, used, section.budget)
+    return section, own, plan
 
 
 def with_sizes(section: TrainingConfig, plan: Plan) -> TrainingConfig:

@@ -45,7 +45,8 @@ def describe(compared: dict[str, Any]) -> str:
         "verdict |\n|---|---|---|---|---|---|---|"
     )
     table = "\n".join([head, *lines])
-    return f"{compared['sentence']}.\n\n{table}\n\nNoise: {compared['seed_spread']}.\n"
+    unchecked = f"{said[:1].upper()}{said[1:]}.\n\n" if (said := compared["unchecked"]) else ""
+    return f"{compared['sentence']}.\n\n{table}\n\n{unchecked}Noise: {compared['seed_spread']}.\n"
 
 
 def span(one: dict[str, Any]) -> str:

@@ -39,9 +39,9 @@ def check_documents(connection: duckdb.DuckDBPyConnection, parameters: Mapping[s
 
 
 def check_unfit(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> None:
-    """Raises if no document is left."""
+    """Raises if no document is left, and some were asked for."""
     documents, removed = counts_of_removals(connection)
-    if documents == removed:
+    if documents == removed and parameters["min_documents"]:
         raise CorpusTooSmallError(
             f"all {documents:,} documents were removed ({removal_reasons(connection)}); "
             "loosen cleaning.quality in the YAML, or add sources"
@@ -60,7 +60,7 @@ def check_holdout(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str
             f"{parameters['min_bytes']:,} bytes are needed: {found}; add documents, or lower "
             "cleaning.split.min_documents and min_bytes in the YAML"
         )
-    if not row["train_documents"]:
+    if not row["train_documents"] and parameters["min_documents"]:
         raise CorpusTooSmallError(
             f"all documents fall into the holdout and none is left to train on: {found}; add documents that "
             "are no near-duplicates of these"
@@ -73,7 +73,7 @@ def check_training(connection: duckdb.DuckDBPyConnection, parameters: Mapping[st
         select count(*) from splits where split = 'train' and number not in (select number from removals)
     """
     row = connection.execute(query).fetchone()
-    if row == (0,):
+    if row == (0,) and parameters["min_documents"]:
         raise CorpusTooSmallError(
             "every training document overlaps with the holdout or an evaluation file, at least one is needed; add "
             "documents, or raise cleaning.decontamination.max_overlap"

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from minimind.model.transformer import Transformer
 from minimind.store import Manifest, Outcome, Store, recipe
 from minimind.tokenizer.bpe import load_tokenizer
 from minimind.tokenizer.encoding import read_texts
+from minimind.training.plan import Plan
 
 MIN_ORIGINAL_CHARS = 400  # of a holdout document's continuation, kept beside the model's
 LIBRARIES = ("torch", "tokenizers", "zstandard", "pyarrow", "numpy", "duckdb", "phonenumbers", "python-stdnum")
@@ -45,6 +47,7 @@ Figures = dict[str, float]
 @dataclass(frozen=True)
 class EvaluationInputs:
     training: Manifest
+    shards: Manifest  # that it was trained on
     cleaning: Manifest
     parent_text: Path | None = None  # 13-grams of what the model that training started from has seen; None: not known
 
@@ -55,20 +58,22 @@ def build(section: EvaluationConfig, inputs: EvaluationInputs, store: Store) -> 
     Runs where the model was trained, if there is such a device. Raises UserError if the model has diverged, if no
     holdout document is left, and for tasks that cannot be read.
     """
-    training, cleaning = inputs.training, inputs.cleaning
+    training, shards, cleaning = inputs.training, inputs.shards, inputs.cleaning
     tasks = read_tasks(section.tasks)
     asked = task_inputs(section.tasks) | harness_inputs(section.harness_tasks)
     built_by = recipe(
         "evaluation",
         section,
         inputs=training.matching("model/")
+        | training.matching("plan.json")
+        | shards.matching("train-")
         | cleaning.matching("holdout.parquet")
         | cleaning.matching("train.parquet")
         | {"phone region": sha256_of_json(_phone_region(inputs))}
         | ({"text of the parent": sha256_of_file(inputs.parent_text)} if inputs.parent_text else {})
         | asked,
         libraries=(*LIBRARIES, "lm-eval") if section.harness_tasks else LIBRARIES,
-        parents={"training": training.fingerprint, "cleaning": cleaning.fingerprint},
+        parents={"training": training.fingerprint, "shards": shards.fingerprint, "cleaning": cleaning.fingerprint},
     )
 
     def write(folder: Path) -> Outcome:
@@ -269,17 +274,11 @@ def _safety(
     inputs: EvaluationInputs,
     store: Store,
 ) -> dict[str, Any]:
-    store.report("evaluation", 0, None, "looking for text learned by heart")
-    train, passages = inputs.cleaning.file("train.parquet"), section.memorisation_passages
-    texts = {
-        "training": training_sample(train) if passages else [],
-        "holdout": [document.text for document in holdout.documents],
-    }
+    train = inputs.cleaning.file("train.parquet")
     results: dict[str, Any] = {"memorisation": {}, "personal_data": {}, "degeneration": {}}
-    for split, found in texts.items():
-        if repeated := safety.repeated_verbatim(model, tokenizer, found, passages, section.seed):
-            shares = _with_bounds(f"{split}_share", repeated.share)
-            results["memorisation"] |= {f"{split}_passages": repeated.passages, **shares}
+    if section.memorisation_passages:
+        store.report("evaluation", 0, None, "looking for text learned by heart")
+        results["memorisation"] = _memorisation(model, tokenizer, holdout, section, inputs)
     if section.generations:
         store.report("evaluation", 0, None, "looking for personal data and repetition in what it writes")
         written = safety.write_texts(
@@ -289,6 +288,24 @@ def _safety(
         results["personal_data"] = {"texts": len(written)} | hits
         results["degeneration"] = {"texts": len(written)} | safety.degeneration(written)
     return results
+
+
+def _memorisation(
+    model: Transformer, tokenizer: Tokenizer, holdout: Holdout, section: EvaluationConfig, inputs: EvaluationInputs
+) -> Figures:
+    """Of text that training has read, and of text that it has not; none of either where no passage fits."""
+    plan, written = Plan.read(inputs.training.file("plan.json")), [document.text for document in holdout.documents]
+    texts = {
+        "training": safety.read_by_training(inputs.shards.path, plan, Random(section.seed)),
+        "holdout": safety.encoded(tokenizer, written, Random(section.seed)),
+    }
+    figures: Figures = {}
+    for split, found in texts.items():
+        number, chance = section.memorisation_passages, Random(section.seed)
+        if repeated := safety.repeated_verbatim(model, found, number, chance):
+            shares = _with_bounds(f"{split}_share", repeated.share)
+            figures |= {f"{split}_passages": repeated.passages, **shares}
+    return figures
 
 
 def _phone_region(inputs: EvaluationInputs) -> str | None:

@@ -1,11 +1,13 @@
 """What a small model of private text may do wrong: repeat its training text, write personal data, run in circles."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from random import Random
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from minimind.cleaning.personal_data import find
@@ -14,9 +16,13 @@ from minimind.evaluation.intervals import Interval, share_interval
 from minimind.evaluation.repetition import mean_repeated_share, repeated_share
 from minimind.model.generate import generate
 from minimind.model.transformer import Transformer
+from minimind.shards.reader import ShardReader
 from minimind.tokenizer.bpe import END_OF_TEXT_ID
+from minimind.training.plan import Plan
+from minimind.training.sequences import Sequences
 
 PASSAGE_TOKENS = 50  # given, and then as many expected
+MAX_SEQUENCES = 10_000  # looked through for passages; of a corpus of very short texts, none may hold one
 MAX_REPEATED_SHARE = 0.5  # of a text's 4-grams of words; one with more runs in circles
 
 
@@ -31,42 +37,61 @@ class Repeated:
 
 
 def repeated_verbatim(
-    model: Transformer, tokenizer: Tokenizer, texts: Sequence[str], number: int, seed: int
+    model: Transformer, texts: Iterable[Sequence[int]], number: int, chance: Random
 ) -> Repeated | None:
     """Of up to `number` passages of 50 tokens, how many the model continues by the very 50 that follow.
 
-    By likeliest tokens; Carlini et al. 2023, with shorter passages. None where no text is long enough.
+    Of half the model's window each, where that is shorter. By likeliest tokens; Carlini et al. 2023, with shorter
+    passages. `texts` are tokens. None where no text is long enough.
     """
-    passages = draw_passages(tokenizer, texts, number, Random(seed))
+    half = min(PASSAGE_TOKENS, (model.config.max_positions + 1) // 2)
+    passages = draw_passages(texts, 2 * half, number, chance)
     if not passages:
         return None
-    prompts = [passage[:PASSAGE_TOKENS] for passage in passages]
+    prompts = [passage[:half] for passage in passages]
     made = generate(
-        model, prompts, max_new_tokens=PASSAGE_TOKENS, temperature=0, top_p=1, seeds=[0] * len(prompts), stop_tokens=(),
-        rows=64,
+        model, prompts, max_new_tokens=half, temperature=0, top_p=1, seeds=[0] * len(prompts), stop_tokens=(), rows=64,
     )  # fmt: skip
     pairs = zip(made, passages, strict=True)
-    return Repeated(len(passages), sum(one.tokens == passage[PASSAGE_TOKENS:] for one, passage in pairs))
+    return Repeated(len(passages), sum(one.tokens == passage[half:] for one, passage in pairs))
 
 
-def draw_passages(tokenizer: Tokenizer, texts: Sequence[str], number: int, chance: Random) -> list[list[int]]:
-    """Passages of 100 tokens, none twice; fewer than `number` where the texts do not have so many.
+def draw_passages(texts: Iterable[Sequence[int]], length: int, number: int, chance: Random) -> list[list[int]]:
+    """Passages of `length` tokens, no place twice; fewer than `number` where the texts do not have so many.
 
-    The texts take turns, and every place of a text is as likely as any other.
+    Those texts that come first take turns, and every place of a text is as likely as any other.
     """
-    encoded = (tokenizer.encode(text).ids for text in chance.sample(texts, len(texts)))
-    long_enough = islice((tokens for tokens in encoded if len(tokens) >= 2 * PASSAGE_TOKENS), number)
     drawn = []
-    for tokens in long_enough:
-        places = len(tokens) - 2 * PASSAGE_TOKENS + 1
+    for tokens in islice((tokens for tokens in texts if len(tokens) >= length), number):
+        places = len(tokens) - length + 1
         drawn.append((tokens, chance.sample(range(places), min(number, places))))
     in_turns = (
-        tokens[starts[turn] : starts[turn] + 2 * PASSAGE_TOKENS]
+        list(tokens[starts[turn] : starts[turn] + length])
         for turn in range(number)
         for tokens, starts in drawn
         if turn < len(starts)
     )
     return list(islice(in_turns, number))
+
+
+def read_by_training(shards: Path, plan: Plan, chance: Random) -> Iterator[list[int]]:
+    """Tokens of the training text that a training has read, in a drawn order: what each of its sequences has of a
+    document.
+
+    Of the first epoch, which has each place once, or of as much of it as the plan came to.
+    """
+    sequences = Sequences(ShardReader(shards, "train"), plan.sequence_length, plan.seed)
+    read = min(plan.steps * plan.batch_sequences, -(-sequences.tokens // plan.sequence_length))
+    for number in chance.sample(range(read), min(read, MAX_SEQUENCES)):
+        inputs, targets = sequences.batch(number, 1)
+        tokens = np.append(inputs[0].numpy(), targets[0, -1])
+        for piece in np.split(tokens, np.flatnonzero(tokens == END_OF_TEXT_ID)):
+            yield piece[piece != END_OF_TEXT_ID].tolist()
+
+
+def encoded(tokenizer: Tokenizer, texts: Sequence[str], chance: Random) -> Iterator[list[int]]:
+    """Tokens of the texts, in a drawn order."""
+    return (tokenizer.encode(text).ids for text in chance.sample(texts, len(texts)))
 
 
 def write_texts(

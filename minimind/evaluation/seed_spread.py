@@ -16,9 +16,9 @@ from scipy.special import ndtri, stdtrit
 from minimind.config import PRESETS, SCRATCH, ModelSizes
 from minimind.digests import sha256_of_json
 
-# of the training section: what moves the result and is no mere choice of the machine
+# of the training section: what moves the result and is no mere choice of the machine; of the budget, its tokens count
 SHAPING_KEYS = (
-    "sequence_length", "batch_tokens", "budget", "document_mask", "zero_output_projections", "embedding_norm",
+    "sequence_length", "batch_tokens", "document_mask", "zero_output_projections", "embedding_norm",
     "residual_scalars", "z_loss", "optimizer", "start_from", "warm_start",
 )  # fmt: skip
 WARM = "a model"  # whatever a training starts from, if it is not scratch
@@ -26,7 +26,7 @@ UNMEASURED_WARM_START = (
     "the spread between seeds of a training that starts from a model is not measured yet; set registry.seed_spread to "
     "a number, their relative standard deviation"
 )
-MAX_GROWTH = 2.0  # of the training text since the spread was measured, either way; beyond it, it is outdated
+MAX_GROWTH = 2.0  # of training text and tokens since the spread was measured, either way; beyond it, it is outdated
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def _relative(values: Sequence[float]) -> float:
 class Measurement:
     """What `minimind seeds` has found, and of what."""
 
-    recipe: Mapping[str, Any]  # what shapes the spread; its hash is the key
+    recipe: Mapping[str, Any]  # what shapes the spread
+    planned_tokens: int  # of the config's own budget, on the device of the measurement
     trained_budget: str  # tokens of each training
     small: bool  # whether that is less than the config's own budget
     train_bytes: int
@@ -77,6 +78,27 @@ class Measurement:
     @property
     def spread(self) -> SeedSpread:
         return spread_of(self.bits_per_byte, self.by_source)
+
+    def outdated(self, tokens: float | None, train_bytes: float | None) -> str | None:
+        """Why it does not hold for a training of so many tokens on so much text, as far as these are known.
+
+        None if it does.
+        """
+        if _grown(self.planned_tokens, tokens):
+            return (
+                f"measured for a training of {self.planned_tokens:,} tokens, and this one has {tokens:,.0f} (a budget "
+                "of time means others on another device)"
+            )
+        if _grown(self.train_bytes, train_bytes):
+            return (
+                f"measured with {self.train_bytes / 1e6:,.1f} MB of training text, and now there are "
+                f"{(train_bytes or 0) / 1e6:,.1f} MB"
+            )
+        return None
+
+
+def _grown(before: float, now: float | None) -> bool:
+    return now is not None and not 1 / MAX_GROWTH <= now / max(1, before) <= MAX_GROWTH
 
 
 @dataclass(frozen=True)
@@ -94,7 +116,8 @@ def shaping(
 
     `model` is the ModelConfig of what was trained, which `preset: auto` does not tell; None: the section's sizes. The
     phases of `warm_start` count where training starts from a model, and whichever model that is counts as one.
-    The text may grow by MAX_GROWTH before the spread counts as outdated; else every snapshot would ask for new seeds.
+    How many tokens and how much text are no part of it: they may grow by MAX_GROWTH before a spread is outdated; else
+    every snapshot would ask for new seeds.
     """
     named = PRESETS.get(str(training.get("preset")))
     sizes = training.get("sizes") or (named.model_dump() if named else None)
@@ -109,8 +132,9 @@ def shaping(
 
 
 def keep_measurement(root: Path, domain: str, measurement: Measurement) -> Path:
-    """Publishes it as a whole; an earlier one for the same recipe is replaced."""
-    path = _path(root, domain, measurement.recipe)
+    """Publishes it as a whole; an earlier one for the same recipe and as many tokens is replaced."""
+    key = sha256_of_json([measurement.recipe, measurement.planned_tokens])
+    path = root / "seeds" / domain / f"{key[:16]}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
     temporary.write_text(json.dumps(asdict(measurement), indent=1) + "\n")
@@ -119,44 +143,45 @@ def keep_measurement(root: Path, domain: str, measurement: Measurement) -> Path:
 
 
 def known_spread(
-    stated: float | Literal["measured"], root: Path, domain: str, recipe: Mapping[str, Any], train_bytes: float | None
-) -> Known:
-    """The spread for a recipe: as stated, or as measured; an outdated one is named and not used."""
+    stated: float | Literal["measured"], root: Path, domain: str, recipe: Mapping[str, Any], tokens: float | None,
+    train_bytes: float | None,
+) -> Known:  # fmt: skip
+    """The spread for a training of this recipe, so many tokens and so much text, where these are known: as stated, or
+    as measured last; an outdated one is named and not used."""
     if stated != "measured":
         return Known(SeedSpread(stated, {}, None), f"{stated:.2%} between seeds, as registry.seed_spread states")
-    measured = _read(_path(root, domain, recipe))
-    if measured is None:
+    kept = _newest_first(root / "seeds" / domain)
+    holding = [one for one in kept if one.recipe == recipe and not one.outdated(tokens, train_bytes)]
+    if not holding:
         warm = recipe["start_from"] == WARM
-        return Known(None, UNMEASURED_WARM_START if warm else _outdated(root, domain, recipe))
-    if train_bytes and not 1 / MAX_GROWTH <= train_bytes / max(1, measured.train_bytes) <= MAX_GROWTH:
-        return Known(
-            None,
-            f"the spread between seeds is outdated: measured with {measured.train_bytes / 1e6:,.1f} MB of training "
-            f"text, and now there are {train_bytes / 1e6:,.1f} MB; run `minimind seeds` again",
-        )
+        return Known(None, UNMEASURED_WARM_START if warm else _outdated(kept, recipe, tokens, train_bytes))
+    measured = holding[0]
     small = f", trained in small ({measured.trained_budget})" if measured.small else ""
     return Known(
         measured.spread, f"{measured.spread.share:.2%} between seeds, measured with {len(measured.seeds)}{small}"
     )
 
 
-def _outdated(root: Path, domain: str, recipe: Mapping[str, Any]) -> str:
-    """What is wrong with the newest spread of a domain that has none for this recipe."""
-    others = [found for path in sorted((root / "seeds" / domain).glob("*.json")) if (found := _read(path))]
-    if not others:
+def _outdated(
+    kept: Sequence[Measurement], recipe: Mapping[str, Any], tokens: float | None, train_bytes: float | None
+) -> str:
+    """What is wrong with the newest spread, of the same recipe if there is one; none holds."""
+    if not kept:
         return (
             "the spread between seeds is not measured; run `minimind seeds CONFIG`, or state it in registry.seed_spread"
         )
-    newest = max(others, key=lambda found: found.created_at)
+    newest = next((one for one in kept if one.recipe == recipe), kept[0])
     changed = sorted(key for key in recipe.keys() | newest.recipe.keys() if recipe.get(key) != newest.recipe.get(key))
+    why = f"measured for another {', '.join(changed)}" if changed else newest.outdated(tokens, train_bytes)
     return (
-        f"the spread between seeds is outdated: measured for another {', '.join(changed)} on "
-        f"{newest.created_at[:10]}; run `minimind seeds CONFIG` again, or state it in registry.seed_spread"
+        f"the spread between seeds of {newest.created_at[:10]} is outdated: {why}; run `minimind seeds CONFIG` again, "
+        "or state it in registry.seed_spread"
     )
 
 
-def _path(root: Path, domain: str, recipe: Mapping[str, Any]) -> Path:
-    return root / "seeds" / domain / f"{sha256_of_json(recipe)[:16]}.json"
+def _newest_first(folder: Path) -> list[Measurement]:
+    found = [one for path in sorted(folder.glob("*.json")) if (one := _read(path))]
+    return sorted(found, key=lambda one: one.created_at, reverse=True)
 
 
 def _read(path: Path) -> Measurement | None:

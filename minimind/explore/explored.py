@@ -32,8 +32,11 @@ def as_explored(config: Config, budget: str) -> Config:
 
 
 def with_any_holdout(config: Config) -> Config:
-    """So that a corpus which is too small to be trained on is audited nevertheless."""
-    split = SplitConfig(holdout_share=0.2, min_documents=1, min_bytes=1)
+    """So that a corpus which is too small to be trained on, or of which nothing is left, is audited nevertheless.
+
+    No YAML may ask for 0 documents: what comes after cleaning needs one on either side.
+    """
+    split = SplitConfig.model_construct(holdout_share=0.2, min_documents=0, min_bytes=0)
     return config.model_copy(update={"cleaning": config.cleaning.model_copy(update={"split": split})})
 
 

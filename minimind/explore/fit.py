@@ -84,10 +84,19 @@ class Forecast:
         """From `factor` times as much. What the training's own curve says counts for `training` alone."""
         training, text = {"training": (factor, 1.0), "text": (1.0, factor), "both": (factor, factor)}[kind]
         laws = (*self.laws, self.curve) if self.curve and kind == "training" else self.laws
-        gains = [one.gain(self.start, training, text) for one in laws]
-        values = [float(gain[0]) for gain in gains]
-        low, high = np.percentile(np.concatenate([gain[1:] for gain in gains]), RANGE)
-        return Gain(float(np.mean(values)), float(min(low, *values)), float(max(high, *values)))
+        return gain_of([one.gain(self.start, training, text) for one in laws])
+
+    def share_of_text(self, tokens: float) -> Gain:
+        """What twice the text would save of a training of so many tokens, as a share of its bits per byte."""
+        text = self.start.unique_tokens
+        return gain_of([1 - one.bits_per_byte(tokens, 2 * text) / one.bits_per_byte(tokens, text) for one in self.laws])
+
+
+def gain_of(found: Sequence[Floats]) -> Gain:
+    """The mean of what the laws say, and how far they, and the draws with noise, lie apart."""
+    values = [float(one[0]) for one in found]
+    low, high = np.percentile(np.concatenate([one[1:] for one in found]), RANGE)
+    return Gain(float(np.mean(values)), float(min(low, *values)), float(max(high, *values)))
 
 
 def forecast(trials: Sequence[Trial], curve: Sequence[tuple[float, float]], parameters: float, seed: int) -> Forecast:

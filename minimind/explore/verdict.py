@@ -14,7 +14,7 @@ from minimind.training.ladder import LADDER
 KINDS: tuple[Kind, ...] = ("training", "text", "both")
 FACTORS = (2, 4)
 MUCH = 0.01  # of bits per byte: less is nothing to speak of
-CLEARLY = 1.5  # times as much: the one brings more than the other
+CLEARLY = 1.5  # times as much: the two do not bring about the same
 BLOCKING_SHARE = 0.3  # of the text: what a finding concerns is mended before anything is trained
 MORE_TEXT_SHARE = 0.03  # of bits per byte that twice the text would bring in the end, from which it is looked for first
 WIDE = {"sequence_length": 1024, "batch_tokens": 262_144}  # of the training on a GPU
@@ -45,11 +45,15 @@ class Verdict:
 def refused(config: Config, stages: Mapping[str, Manifest], refusal: str) -> Verdict:
     """Of a corpus that nothing could be trained on."""
     corpus, cleaning = stages["corpus"], stages["cleaning"]
+    found = findings(config, corpus, cleaning, None)
+    mendable = [one for one in found if one.mendable and not cleaning.counts["documents"]]
     return Verdict(
-        heading="Too little text to train and to measure on",
+        heading="Too little text to train and to measure on" if cleaning.counts["documents"] else "No text is left",
         sentences=[kept_in_words(cleaning, None), f"{refusal[:1].upper()}{refusal[1:]}."],
-        first="Add documents: nothing else helps before there is enough to hold some of it back and learn the rest.",
-        findings=findings(config, corpus, cleaning, None),
+        first=first_of(mendable[0])
+        if mendable
+        else "Add documents: nothing else helps before there is enough to hold some of it back and learn the rest.",
+        findings=found,
         refusal=refusal,
         values=values_for_losses(config, corpus, cleaning),
     )
@@ -65,14 +69,14 @@ def judged(config: Config, section: TrainingConfig, stages: Mapping[str, Manifes
         int(explored.details["model"]["vocabulary_size"]),
     )  # fmt: skip
     chosen = advised(rows)
-    later = text_later(chosen, trials[0].unique_tokens)
+    later, by_ladder = seen.share_of_text(chosen.tokens), by_the_ladder(chosen, trials[0].unique_tokens)
     found = findings(config, corpus, cleaning, explored.details["largest_document"])
     return Verdict(
         heading=f"{megabytes(cleaning.counts['bytes'])} of unique text: preset {chosen.preset}, for {chosen.budget}",
         sentences=[
             kept_in_words(cleaning, trials[0].unique_tokens),
             support_in_words(chosen, trials[0], explored),
-            f"{comparison_in_words(seen)}. {later_in_words(chosen, later)}.",
+            f"{comparison_in_words(seen)}. {later_in_words(chosen, later, by_ladder)}.",
         ],
         first=first_in_words(found, chosen, later),
         findings=found,
@@ -98,8 +102,8 @@ def curve_points(explored: Manifest) -> list[tuple[float, float]]:
     return [(row["tokens"], row["bits_per_byte"]) for row in explored.details["curve"] if row["full_rate"]]
 
 
-def text_later(chosen: Support, unique_tokens: float) -> float:
-    """The share of bits per byte that twice the text would save after the advised training, by the ladder's law."""
+def by_the_ladder(chosen: Support, unique_tokens: float) -> float:
+    """What twice the text would save after the advised training, as a share, by the law of the project's own models."""
     law, size = LADDER.law, chosen.parameters
     now = law.bits_per_byte(size, chosen.tokens, unique_tokens)
     return 1 - law.bits_per_byte(size, chosen.tokens, 2 * unique_tokens) / now
@@ -146,16 +150,21 @@ def trial_seconds(explored: Manifest) -> float:
 
 
 def comparison_in_words(seen: Forecast) -> str:
-    """Such as `more training would help more than more text: ...`, from where the trial stands."""
+    """Such as `more training would help more than more text: ...`, from where the trial stands.
+
+    One is said to help more where the ranges lie apart.
+    """
     training, text = seen.gain("training", 2), seen.gain("text", 2)
     said = f"twice the training would save {saved(training)} bits per byte, twice the text {saved(text)}"
     most = max(training.value, text.value)
     if most < MUCH * seen.start.bits_per_byte:
         which = "neither more training nor more text would help much"
-    elif training.value > CLEARLY * text.value:
+    elif training.low > text.high:
         which = "more training would help more than more text"
-    elif text.value > CLEARLY * training.value:
+    elif text.low > training.high:
         which = "more text would help more than more training"
+    elif most > CLEARLY * min(training.value, text.value):
+        which = "whether more training or more text would help more is not clear, for the ranges overlap"
     else:
         which = "more text and more training would help about equally"
     return f"From where the trial stands, {which}: {said}{unread(seen.start)}"
@@ -170,21 +179,27 @@ def saved(gain: Gain) -> str:
     return f"{gain.value:.2f} ({gain.low:.2f} to {gain.high:.2f})"
 
 
-def later_in_words(chosen: Support, later: float) -> str:
+def later_in_words(chosen: Support, later: Gain, by_ladder: float) -> str:
     if chosen.epochs <= 1:
         return f"After {chosen.budget} there is still text that has not been read: more of it brings nothing by then"
     return (
-        f"After {chosen.budget}, with the text read {chosen.epochs:,.1f} times, twice the text would save {later:.0%}"
+        f"After {chosen.budget}, with the text read {chosen.epochs:,.1f} times, twice the text would save "
+        f"{later.value:.0%} ({later.low:.0%} to {later.high:.0%}) by what the three trainings measured, "
+        f"{by_ladder:.0%} by the project's own law for {chosen.preset}"
     )
 
 
-def first_in_words(found: list[Finding], chosen: Support, later: float) -> str:
+def first_in_words(found: list[Finding], chosen: Support, later: Gain) -> str:
     blocking = [one for one in found if one.share >= BLOCKING_SHARE and one.mendable]
     if blocking:
-        return f"First: {blocking[0].name}. {blocking[0].remedy[:1].upper()}{blocking[0].remedy[1:]}."
-    if later >= MORE_TEXT_SHARE and chosen.used_up:
+        return first_of(blocking[0])
+    if later.value >= MORE_TEXT_SHARE and chosen.used_up:
         return "First: look for more text of this kind; the machine has time for more than there is. Then train."
     return "First: train with the YAML below. What stands in the way is small."
+
+
+def first_of(finding: Finding) -> str:
+    return f"First: {finding.name}. {finding.remedy[:1].upper()}{finding.remedy[1:]}."
 
 
 def megabytes(number: float) -> str:

@@ -109,10 +109,11 @@ def _database_of(client: "MlflowClient", section: RegistryConfig, inputs: Regist
 
 
 def _spread(section: RegistryConfig, inputs: RegistryInputs, store: Store) -> Known:
-    config, cleaning = inputs.config, inputs.stages["cleaning"]
-    model = inputs.stages["training"].config.get("model")
-    recipe = shaping(config.training.model_dump(mode="json"), config.tokenizer.model_dump(mode="json"), model)
-    return known_spread(section.seed_spread, store.root, config.name, recipe, cleaning.counts.get("train_bytes"))
+    config, training, cleaning = inputs.config, inputs.stages["training"], inputs.stages["cleaning"]
+    sections = config.training.model_dump(mode="json"), config.tokenizer.model_dump(mode="json")
+    recipe = shaping(*sections, training.config.get("model"))
+    tokens, train_bytes = training.counts.get("tokens"), cleaning.counts.get("train_bytes")
+    return known_spread(section.seed_spread, store.root, config.name, recipe, tokens, train_bytes)
 
 
 def _recipe(section: RegistryConfig, inputs: RegistryInputs, database: str, spread: Known) -> Recipe:

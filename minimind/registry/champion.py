@@ -39,7 +39,7 @@ def measure(
     from before: the holdout may be another one."""
     name, evaluation = inputs.config.name, inputs.stages["evaluation"]
     mine = read_scores(evaluation.file("documents.parquet"))
-    unreadable, incomparable, whole = None, None, None
+    unreadable, incomparable, whole, unchecked = None, None, None, 0
     champion_figures: Mapping[str, float] = {}
     sources: dict[str, Difference | None] = {}
     if champion is not None and champion != version:
@@ -54,6 +54,7 @@ def measure(
             incomparable = str(error)
         else:
             whole = compare(before, now, spread.spread)
+            unchecked = 0 if (folder / overlap.FILE_NAME).exists() else whole.documents
             sources = dict.fromkeys(sorted(set(mine.sources))) | compare_by_source(before, now, spread.spread)
     return Measured(
         version=version,
@@ -68,6 +69,7 @@ def measure(
         sources=sources,
         champion_figures=champion_figures,
         spread=spread,
+        unchecked_documents=unchecked,
     )
 
 

@@ -17,6 +17,7 @@ from minimind.errors import ModelNotFoundError, StoreDamagedError, UserError
 from minimind.evaluation.compare import Difference, compare, compare_by_source, in_words, paired
 from minimind.evaluation.holdout import Holdout, read_holdout
 from minimind.evaluation.intervals import LEVEL
+from minimind.evaluation.overlap import FILE_NAME
 from minimind.evaluation.samples import Sample, all_prompts, write_samples
 from minimind.evaluation.scoring import DocumentScores, choose_device, score_unseen
 from minimind.evaluation.seed_spread import Known, known_spread, shaping
@@ -25,7 +26,7 @@ from minimind.model.transformer import Transformer
 from minimind.registry.packaged_model import download, find_version, opened, refuse_unknown
 from minimind.registry.promotion import champion_of, previous_champion
 from minimind.registry.recorded import config_of
-from minimind.registry.tracking import artifacts_address, connect, figures_of, refusals_said, run_of
+from minimind.registry.tracking import DOMAIN_TAG, artifacts_address, connect, figures_of, refusals_said, run_of
 from minimind.store import Store
 from minimind.tokenizer.bpe import load_tokenizer
 
@@ -56,6 +57,11 @@ class Version:
     @property
     def number(self) -> str:
         return str(self.registered.version)
+
+    @property
+    def knows_its_text(self) -> bool:
+        """Whether documents that it was trained on can be told; else they are scored with the others."""
+        return (self.folder / FILE_NAME).exists()
 
     @cached_property
     def label(self) -> str:
@@ -102,6 +108,7 @@ def compare_versions(name: str, wanted: Sequence[str], uri: str, store: Store) -
         **comparisons[-1],
         "comparisons": comparisons,
         "versions": [_describe_version(version, one, champion) for version, one in zip(versions, scores, strict=True)],
+        "unchecked": _unchecked_in_words(versions, len(scores[0].document_ids)),
         "seed_spread": spread.said,
         "holdout": {
             "version": str(newest.version),
@@ -148,7 +155,7 @@ def _of_this_domain(client: "MlflowClient", name: str, number: str) -> "ModelVer
     version = find_version(
         client, number if number.startswith("models:/") else f"models:/{name}/{number.split('/')[-1]}"
     )
-    domain = version.tags.get("minimind.domain")
+    domain = version.tags.get(DOMAIN_TAG)
     if domain is None:
         raise UserError(
             f"version {version.version} of {name} was not registered by `minimind run`: it says nothing of its holdout"
@@ -212,7 +219,8 @@ def _spread_of(version: Version, model: Transformer, name: str, store: Store) ->
     sections = {key: version.config.get(key) or {} for key in ("training", "tokenizer", "registry")}
     stated = sections["registry"].get("seed_spread", "measured")
     recipe = shaping(sections["training"], sections["tokenizer"], asdict(model.config))
-    return known_spread(stated, store.root, name, recipe, version.figures.get("train_bytes"))
+    tokens, train_bytes = version.figures.get("tokens"), version.figures.get("train_bytes")
+    return known_spread(stated, store.root, name, recipe, tokens, train_bytes)
 
 
 # --- what is compared -------------------------------------------------------------------------------------------------
@@ -252,10 +260,22 @@ def _describe_version(version: Version, scores: DocumentScores, champion: str | 
         "champion": version.number == champion,
         "created_at": version.registered.creation_timestamp,  # milliseconds
         "run_id": version.registered.run_id,
+        "unchecked_documents": 0 if version.knows_its_text else len(scores.document_ids),
         "bits_per_byte": scores.bits_per_byte,
         "by_source": {source: scores.of_source(source).bits_per_byte for source in sorted(set(scores.sources))},
         "costs": {name: version.figures[name] for name in COSTS if name in version.figures},
     }
+
+
+def _unchecked_in_words(versions: Sequence[Version], documents: int) -> str | None:
+    """What is to be said of those that do not know their training text; None where all do."""
+    named = [version.label for version in versions if not version.knows_its_text]
+    if not named:
+        return None
+    return (
+        f"of {', '.join(named)} there is no file of the training text's 13-grams: {documents:,} documents are not "
+        "checked for leaks into it, and any that it was trained on speak for it"
+    )
 
 
 def _extremes(holdout: Holdout, before: DocumentScores, now: DocumentScores) -> dict[str, list[dict[str, Any]]]:

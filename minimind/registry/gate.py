@@ -55,6 +55,18 @@ class Measured:
     sources: Mapping[str, Difference | None]  # of the new version; None: the two share no document of it
     champion_figures: Mapping[str, float]  # of the champion's own evaluation
     spread: Known
+    unchecked_documents: int = 0  # of `whole`: those not held against the champion's training text, which is not known
+
+    @property
+    def unchecked(self) -> str:
+        """What is said where the champion does not remember its training text; empty where it does."""
+        if not self.unchecked_documents:
+            return ""
+        return (
+            f"of version {self.champion} there is no file of the training text's 13-grams: "
+            f"{self.unchecked_documents:,} documents are not checked for leaks into it, and any that it was trained on "
+            "speak for it"
+        )
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,7 @@ class Decision:
     seed_spread: str  # in words
     documents: int  # of the evaluation
     compared_documents: int | None  # of these, those that the champion was not trained on and was measured on, too
+    unchecked_documents: int = 0  # of those, what may stand in the champion's training text, which is not known
 
     @property
     def promoted(self) -> bool:
@@ -95,7 +108,7 @@ def all_rules(section: RegistryConfig, measured: Measured) -> list[Rule]:
     if measured.incomparable is not None:
         rules.append(Rule("documents compared with the champion", 0, "at least", 1, "number", measured.incomparable))
     if measured.whole is not None:
-        rules += _rules_of_bits(section, measured.whole, measured.spread)
+        rules += _rules_of_bits(section, measured.whole, measured.spread, measured.unchecked)
         rules += [
             Rule(f"more bits per byte than the champion on {source}", one.change.value if one else None, "at most",
                  section.max_regression, "share", f"{one.documents if one else 'no'} documents of both")
@@ -108,23 +121,26 @@ def all_rules(section: RegistryConfig, measured: Measured) -> list[Rule]:
     ]
 
 
-def _rules_of_bits(section: RegistryConfig, whole: Difference, spread: Known) -> list[Rule]:
-    """`better` asks for more than chance in favour; `not_worse` for no more than chance against.
+def _rules_of_bits(section: RegistryConfig, whole: Difference, spread: Known, remark: str) -> list[Rule]:
+    """Of the interval, the end that speaks against the new version: noise makes both rules harder, never easier.
 
-    Without the noise of the seeds neither is measured.
+    `better`: it may not reach 0. `not_worse`: it may not pass `max_regression`, the margin of a test of non-inferiority
+    (Piaggio et al. 2012, JAMA 308). Without the noise of the seeds neither is measured.
     """
     change, known = whole.change, whole.effect.known and whole.knows_seeds
     if section.promote_when == "better":
         surely = -change.high if known else None
         return [
-            Rule("fewer bits per byte than the champion", -change.value, "at least", section.min_improvement, "share"),
+            Rule("fewer bits per byte than the champion", -change.value, "at least", section.min_improvement, "share",
+                 remark),
             Rule("of that, beyond the noise of documents and seeds", surely, "above", 0, "share", spread.said),
-        ]
-    surely = change.low if known else None
+        ]  # fmt: skip
+    at_worst, margin = change.high if known else None, section.max_regression
     return [
-        Rule("more bits per byte than the champion", change.value, "at most", section.max_regression, "share"),
-        Rule("of that, beyond the noise of documents and seeds", surely, "at most", 0, "share", spread.said),
-    ]
+        Rule("more bits per byte than the champion", change.value, "at most", margin, "share", remark),
+        Rule("the same, with the noise of documents and seeds against it", at_worst, "at most", margin, "share",
+             spread.said),
+    ]  # fmt: skip
 
 
 def _task_rule(name: str, most: float, measured: Measured) -> Rule:
@@ -155,7 +171,7 @@ def _about_champion(measured: Measured) -> str:
     said = in_words(measured.whole, f"version {measured.version}", f"the champion, version {measured.champion},")
     if (left_out := measured.documents - measured.whole.documents) > 0:
         said += f"; {left_out:,} of {measured.documents:,} holdout documents stand in the champion's training text"
-    return said
+    return "; ".join(filter(None, (said, measured.unchecked)))
 
 
 def _why(rule: Rule) -> str:
@@ -185,4 +201,5 @@ def _decision(outcome: Outcome, reasons: list[str], rules: list[Rule], measured:
         seed_spread=measured.spread.said,
         documents=measured.documents,
         compared_documents=whole.documents if whole else None,
+        unchecked_documents=measured.unchecked_documents,
     )

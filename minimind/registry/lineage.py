@@ -16,7 +16,7 @@ from minimind.config import Config
 from minimind.digests import sha256_of_json
 from minimind.masking import masked, masked_tree
 from minimind.registry.document_fates import FATES, write_fates
-from minimind.registry.tracking import FINGERPRINT_TAG, MODEL_TAG
+from minimind.registry.tracking import DOMAIN_TAG, FINGERPRINT_TAG, MODEL_TAG
 from minimind.store import STAGES, Manifest
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def lineage_tags(stages: Stages, domain: str) -> dict[str, str]:
         FINGERPRINT_TAG: training.fingerprint,
         MODEL_TAG: model_digest(training),
         CORPUS_TAG: corpus_digest(stages["corpus"].matching("documents-", ".parquet")),
-        "minimind.domain": domain,
+        DOMAIN_TAG: domain,
         "minimind.git_commit": commit.removesuffix(DIRTY),
         "minimind.git_dirty": str(commit.endswith(DIRTY)).lower() if training.git_commit else "unknown",
         "minimind.lock_sha256": training.lock_sha256 or "unknown",

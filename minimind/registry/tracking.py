@@ -36,6 +36,7 @@ NO_ANSWER = (
     "Name or service not known", "Max retries exceeded", "TEMPORARILY_UNAVAILABLE",
 )  # fmt: skip
 FINGERPRINT_TAG = "minimind.training_fingerprint"
+DOMAIN_TAG = "minimind.domain"
 MODEL_TAG = "minimind.model_sha256"  # of a version: of the files that answer
 DATABASE_LOCK = "mlflow-database"
 
@@ -251,11 +252,14 @@ def _as_folder(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name)
 
 
-def find_run(client: "MlflowClient", experiment_id: str, training_fingerprint: str) -> str | None:
-    """The id of a retraining's run; the oldest, should there be several."""
+def find_run(client: "MlflowClient", experiment_id: str, domain: str, training_fingerprint: str) -> str | None:
+    """The id of a domain's run of a retraining; the oldest, should there be several.
+
+    Two domains may share a training and an experiment. A run says of one what it was made from and who decided.
+    """
     runs = client.search_runs(
         [experiment_id],
-        filter_string=f"tags.`{FINGERPRINT_TAG}` = '{training_fingerprint}'",
+        filter_string=f"tags.`{FINGERPRINT_TAG}` = '{training_fingerprint}' and tags.`{DOMAIN_TAG}` = '{domain}'",
         max_results=1,
         order_by=["attributes.start_time ASC"],
     )
@@ -268,12 +272,12 @@ def find_or_create_run(
     """The id of the one run of a retraining."""
     with store.lock(f"mlflow-run-{training_fingerprint}"):
         experiment_id = find_experiment(client, experiment, uri, store)
-        found = find_run(client, experiment_id, training_fingerprint)
+        found = find_run(client, experiment_id, store.domain, training_fingerprint)
         if found:
             return found
         run = client.create_run(
             experiment_id,
-            tags={FINGERPRINT_TAG: training_fingerprint, "minimind.domain": store.domain},
+            tags={FINGERPRINT_TAG: training_fingerprint, DOMAIN_TAG: store.domain},
             run_name=f"{store.domain}-{training_fingerprint[:8]}",
         )
         return str(run.info.run_id)

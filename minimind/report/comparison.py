@@ -33,6 +33,7 @@ def render_comparison(comparison: Mapping[str, Any], path: Path) -> None:
         against=_against(comparison["comparisons"]) if len(comparison["comparisons"]) > 1 else None,
         knows_seeds="seeds" in comparison["interval"]["covers"],
         seed_spread=comparison["seed_spread"],
+        unchecked=comparison["unchecked"],
         holdout=comparison["holdout"],
         documents=comparison["changed_documents"],
         samples=comparison["samples"],

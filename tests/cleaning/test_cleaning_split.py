@@ -5,6 +5,7 @@ import pytest
 from cleaned import config
 from similar_texts import all_pairs, fillers, random_words, varied
 
+from minimind.config import SplitConfig
 from minimind.errors import CorpusTooSmallError
 
 
@@ -153,6 +154,17 @@ def test_corpus_of_nothing_is_refused(clean):
 def test_corpus_of_which_nothing_is_left_is_refused(clean):
     with pytest.raises(CorpusTooSmallError, match=r"all 13 documents were removed .*min_words 11.*loosen"):
         clean(fillers(11) | {"a/1": "", "a/2": " "}, config(quality={"min_words": 100}))
+
+
+def test_corpus_of_which_nothing_is_left_is_audited_where_no_document_is_asked_for(clean):
+    """As `minimind explore` does, which shows the reasons."""
+    split = SplitConfig.model_construct(holdout_share=0.2, min_documents=0, min_bytes=0)
+    section = config(quality={"min_words": 100}).model_copy(update={"split": split})
+    cleaned = clean(fillers(11) | {"a/1": "", "a/2": " "}, section)
+    assert cleaned.rows("train") == cleaned.rows("holdout") == []
+    assert (cleaned.manifest.counts["documents"], cleaned.manifest.counts["removed"]) == (0, 13)
+    reasons = {row["reason"]: row["documents"] for row in cleaned.manifest.details["funnel"]}
+    assert (reasons["min_words"], reasons["empty"]) == (11, 2)
 
 
 def test_family_that_leaves_nothing_to_train_on_is_refused(clean):

@@ -4,11 +4,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from minimind.config import EvaluationConfig, SamplingConfig, TokenizerConfig
+from minimind.config import EvaluationConfig, SamplingConfig, ShardsConfig, TokenizerConfig
 from minimind.model.hugging_face import export_model
 from minimind.model.transformer import ModelConfig, Transformer
+from minimind.shards import build as shards_stage
 from minimind.store import Outcome, Recipe
 from minimind.tokenizer import build as tokenizer_stage
+from minimind.training.optimizer import OptimizerSettings
+from minimind.training.plan import Plan
 
 VOCABULARY_SIZE = 400
 
@@ -37,20 +40,32 @@ def tokenizer_manifest(cleaning, store):
 
 
 @pytest.fixture
-def training(store, tokenizer_manifest):
+def shards(store, cleaning, tokenizer_manifest):
+    section = ShardsConfig(tokens_per_shard=1_000_000, source_weights={}, old_documents_share=None)
+    return shards_stage.build(section, shards_stage.ShardsInputs(cleaning, tokenizer_manifest), store)
+
+
+@pytest.fixture
+def plan() -> Plan:
+    """Of three sequences of 32 tokens."""
+    return Plan(
+        model=ModelConfig(VOCABULARY_SIZE, 16, 2, 2, 1, 8, 32, 32), zero_output_projections=False, steps=3,
+        sequence_length=32, micro_batch_sequences=1, accumulation=1, processes=1, document_mask=False, z_loss=0,
+        optimizer=OptimizerSettings(
+            learning_rate=1e-2, weight_decay=0, matrix_optimizer="adamw", matrix_learning_rate=1e-2,
+            matrix_weight_decay=0, muon_momentum=0.9, reference_width=16, schedule="linear", warmup_ratio=0.1,
+            min_learning_rate_ratio=0.1, decay_ratio=0.4, beta1=0.9, beta2=0.95, max_gradient_norm=1,
+        ),
+        evaluations=1, evaluation_windows=1, seed=1, device="cpu", hardware="none", threads=1, precision="fp32",
+        max_gradient_growth=20, compiled=False, torch=torch.__version__, shards={},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def training(store, tokenizer_manifest, plan):
     """A model with random weights, published as a training build would."""
-    config = ModelConfig(
-        vocabulary_size=VOCABULARY_SIZE,
-        hidden_size=16,
-        layers=2,
-        heads=2,
-        kv_heads=1,
-        head_size=8,
-        intermediate_size=32,
-        max_positions=32,
-    )
     torch.manual_seed(1)
-    model = Transformer(config)
+    model = Transformer(plan.model)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -59,6 +74,7 @@ def training(store, tokenizer_manifest):
         export_model(model, folder / "model")
         for name in tokenizer_manifest.files:
             shutil.copy(tokenizer_manifest.file(name), folder / "model" / name)
+        plan.write(folder / "plan.json")
         return Outcome({"steps": 0})
 
     return store.build(Recipe("training", {"device": "cpu"}, {}, {}, {}), write)

@@ -19,8 +19,8 @@ from minimind.tokenizer.bpe import load_tokenizer
 
 
 @pytest.fixture
-def evaluation(training, cleaning, section, store):
-    return build(section, EvaluationInputs(training, cleaning), store)
+def evaluation(training, shards, cleaning, section, store):
+    return build(section, EvaluationInputs(training, shards, cleaning), store)
 
 
 def test_counts_are_those_of_the_documents(evaluation, cleaning):
@@ -68,9 +68,9 @@ def test_files_say_what_the_manifest_says(evaluation):
     assert evaluation.details["device"] == "cpu"
 
 
-def test_files_have_the_same_bytes_when_built_again(evaluation, training, cleaning, section, store):
+def test_files_have_the_same_bytes_when_built_again(evaluation, training, shards, cleaning, section, store):
     (evaluation.path / "manifest.json").unlink()
-    again = build(section, EvaluationInputs(training, cleaning), store)
+    again = build(section, EvaluationInputs(training, shards, cleaning), store)
     assert not again.reused
     assert again.files == evaluation.files
 
@@ -123,8 +123,8 @@ def everything(section, tmp_path):
     return section.model_copy(update=parts | {"tasks": [TaskConfig(name="bar", path=str(tmp_path / "bar.jsonl"))]})
 
 
-def test_every_part_has_figures_of_stable_names_and_the_same_bytes_again(everything, training, cleaning, store):
-    evaluation = build(everything, EvaluationInputs(training, cleaning), store)
+def test_every_part_has_figures_of_stable_names_and_the_same_bytes_again(everything, training, shards, cleaning, store):
+    evaluation = build(everything, EvaluationInputs(training, shards, cleaning), store)
     assert {
         "bits_per_byte", "bits_per_byte_low", "bits_per_byte_high", "leaked_documents", "sources/law/bits_per_byte_low",
         "lengths/from_0_bytes/bits_per_byte", "positions/from_256_bytes/bits_per_byte",
@@ -136,55 +136,71 @@ def test_every_part_has_figures_of_stable_names_and_the_same_bytes_again(everyth
     assert "sources/tax/bits_per_byte_low" not in evaluation.counts  # of three documents
     assert all(math.isfinite(value) for value in evaluation.counts.values())
     (evaluation.path / "manifest.json").unlink()
-    assert build(everything, EvaluationInputs(training, cleaning), store).files == evaluation.files
+    assert build(everything, EvaluationInputs(training, shards, cleaning), store).files == evaluation.files
 
 
-def test_another_file_of_questions_builds_the_evaluation_anew(everything, training, cleaning, store):
-    evaluation = build(everything, EvaluationInputs(training, cleaning), store)
+def test_memorisation_is_asked_of_what_the_plan_has_read(section, training, shards, cleaning, store):
+    """Three sequences of 33 tokens, and passages of 32 in each: of all of the training text there are thousands."""
+    section = section.model_copy(update={"memorisation_passages": 50})
+    counts = build(section, EvaluationInputs(training, shards, cleaning), store).counts
+    assert counts["memorisation/holdout_passages"] == 50
+    assert 1 <= counts["memorisation/training_passages"] <= 6
+
+
+def test_another_order_of_training_builds_the_evaluation_anew(section, training, shards, cleaning, store):
+    evaluation = build(section, EvaluationInputs(training, shards, cleaning), store)
+    other = training.model_copy(update={"files": {**training.files, "plan.json": training.files["model/config.json"]}})
+    assert build(section, EvaluationInputs(other, shards, cleaning), store).path != evaluation.path
+
+
+def test_another_file_of_questions_builds_the_evaluation_anew(everything, training, shards, cleaning, store):
+    evaluation = build(everything, EvaluationInputs(training, shards, cleaning), store)
     with open(everything.tasks[0].path, "a") as file:
         file.write('{"question": "gu", "choices": ["fel", "gu"], "answer": 1}\n')
-    again = build(everything, EvaluationInputs(training, cleaning), store)
+    again = build(everything, EvaluationInputs(training, shards, cleaning), store)
     assert (evaluation.counts["tasks/bar/questions"], again.counts["tasks/bar/questions"]) == (1, 2)
 
 
-def test_region_of_phone_numbers_builds_the_evaluation_anew(section, training, cleaning, store):
-    evaluation = build(section, EvaluationInputs(training, cleaning), store)
+def test_region_of_phone_numbers_builds_the_evaluation_anew(section, training, shards, cleaning, store):
+    evaluation = build(section, EvaluationInputs(training, shards, cleaning), store)
     other = cleaning.model_copy(update={"config": {"personal_data": {"phone_region": "FR"}}})
-    assert not build(section, EvaluationInputs(training, other), store).reused
-    assert build(section, EvaluationInputs(training, cleaning), store).path == evaluation.path
+    assert not build(section, EvaluationInputs(training, shards, other), store).reused
+    assert build(section, EvaluationInputs(training, shards, cleaning), store).path == evaluation.path
 
 
-def test_planted_leaks_are_left_out_and_named(training, make_cleaning, sentences, section, store):
+def test_planted_leaks_are_left_out_and_named(training, shards, make_cleaning, sentences, section, store):
     """One holdout document stands inside a training document, in other case; the registered model remembers."""
     leaked = sentences(900, 200)
     train = {"law/1": f"{sentences(901, 300)} {leaked.upper()} {sentences(902, 300)}", "law/2": sentences(903, 300)}
     cleaning = make_cleaning(train, {"law/a": sentences(904, 200), "law/b": leaked, "law/c": sentences(905, 200)})
-    evaluation = build(section, EvaluationInputs(training, cleaning), store)
+    evaluation = build(section, EvaluationInputs(training, shards, cleaning), store)
     assert evaluation.counts["leaked_documents"] == 1
     assert [row["document_id"] for row in evaluation.details["leaks"]["left_out"]] == ["law/b"]
     assert pq.read_table(evaluation.file("documents.parquet"))["document_id"].to_pylist() == ["law/a", "law/c"]
     assert evaluation.counts["documents"] == 2
     with pytest.raises(UserError, match=r"all 1 holdout documents share more than 0\.5 of their 13-grams"):
-        build(section, EvaluationInputs(training, make_cleaning(train, {"law/b": leaked})), store)
+        build(section, EvaluationInputs(training, shards, make_cleaning(train, {"law/b": leaked})), store)
 
 
-def test_text_that_the_parent_was_trained_on_is_left_out_too(training, make_cleaning, sentences, section, store):
+def test_text_that_the_parent_was_trained_on_is_left_out_too(
+    training, shards, make_cleaning, sentences, section, store
+):
     """A training that went on from a model knows that model's text, though its own training text has none of it."""
     seen = sentences(900, 200)
     holdout = {"law/a": sentences(904, 200), "law/b": seen, "law/c": sentences(905, 200)}
     earlier = make_cleaning({"law/0": seen, "law/9": sentences(906, 300)}, {"law/d": sentences(907, 200)})
-    parent = build(section, EvaluationInputs(training, earlier), store).file(overlap.FILE_NAME)
+    parent = build(section, EvaluationInputs(training, shards, earlier), store).file(overlap.FILE_NAME)
     cleaning = make_cleaning({"law/1": sentences(901, 300)}, holdout)
-    assert build(section, EvaluationInputs(training, cleaning), store).counts["leaked_documents"] == 0
-    evaluation = build(section, EvaluationInputs(training, cleaning, parent), store)
+    assert build(section, EvaluationInputs(training, shards, cleaning), store).counts["leaked_documents"] == 0
+    evaluation = build(section, EvaluationInputs(training, shards, cleaning, parent), store)
     assert [row["document_id"] for row in evaluation.details["leaks"]["left_out"]] == ["law/b"]
     assert evaluation.details["leaks"]["models_before"] == 1
 
 
-def test_no_prompts_means_no_samples_and_no_figures_about_them(training, cleaning, section, sampling, store):
+def test_no_prompts_means_no_samples_and_no_figures_about_them(training, shards, cleaning, section, sampling, store):
     none = sampling.model_copy(update={"prompts": [], "holdout_prompts": 0})
     section = section.model_copy(update={"sampling": none, "speed_tokens": 0})
-    evaluation = build(section, EvaluationInputs(training, cleaning), store)
+    evaluation = build(section, EvaluationInputs(training, shards, cleaning), store)
     assert evaluation.details["samples"] == []
     assert not {name for name in evaluation.counts if "repeated" in name or "generated" in name}
 
@@ -202,18 +218,18 @@ def test_holdout_prompts_are_whole_words_and_half_of_a_document_at_most(cleaning
             assert prompt.continuation[0].isspace()
 
 
-def test_diverged_model_is_refused_by_name_of_a_document(training, cleaning, section, store):
+def test_diverged_model_is_refused_by_name_of_a_document(training, shards, cleaning, section, store):
     path = training.path / "model" / "model.safetensors"
     save_file({name: torch.full_like(tensor, math.nan) for name, tensor in load_file(path).items()}, path)
     with pytest.raises(UserError, match=r"to 9 of 9 holdout documents, law/h0 among them.*learning_rate"):
-        build(section, EvaluationInputs(training, cleaning), store)
+        build(section, EvaluationInputs(training, shards, cleaning), store)
     assert list((store.root / "evaluation").iterdir()) == []
 
 
-def test_progress_names_what_is_being_done(training, cleaning, section, store):
+def test_progress_names_what_is_being_done(training, shards, cleaning, section, store):
     seen = []
     reporting = type(store)(store.root, store.domain, lambda *report: seen.append(report))
-    build(section, EvaluationInputs(training, cleaning), reporting)
+    build(section, EvaluationInputs(training, shards, cleaning), reporting)
     texts = [text for _, _, _, text in seen]
     for text in (
         "looking for holdout documents in the training text",

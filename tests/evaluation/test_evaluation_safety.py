@@ -5,10 +5,20 @@ import pytest
 import torch
 
 from minimind.config import SamplingConfig
-from minimind.evaluation.safety import degeneration, draw_passages, personal_data, repeated_verbatim, write_texts
+from minimind.evaluation.safety import (
+    degeneration,
+    draw_passages,
+    encoded,
+    personal_data,
+    read_by_training,
+    repeated_verbatim,
+    write_texts,
+)
 from minimind.model.hugging_face import load_model
 from minimind.model.transformer import ModelConfig, Transformer
+from minimind.shards.reader import ShardReader
 from minimind.tokenizer.bpe import load_tokenizer
+from minimind.training.sequences import Sequences
 
 
 @pytest.fixture
@@ -32,32 +42,48 @@ def by_heart(tokenizer_manifest, sentences):
 def test_text_learned_by_heart_is_found_and_other_text_is_not(by_heart, sentences):
     model, tokenizer, text, loss = by_heart
     assert loss < 0.1
-    learned = repeated_verbatim(model, tokenizer, [text], 50, seed=1)
+    learned = repeated_verbatim(model, encoded(tokenizer, [text], Random(1)), 50, Random(1))
     assert (learned.passages, learned.verbatim) == (3, 3)  # it has no more different ones
-    other = repeated_verbatim(model, tokenizer, [sentences(8, 100), sentences(9, 100)], 4, seed=1)
+    other = encoded(tokenizer, [sentences(8, 100), sentences(9, 100)], Random(1))
+    other = repeated_verbatim(model, other, 4, Random(1))
     assert (other.passages, other.verbatim) == (4, 0)
     assert learned.share.low > other.share.high - 0.2
 
 
-def test_passages_come_from_all_places_of_the_texts_in_turn_and_none_twice(training, sentences):
-    tokenizer = load_tokenizer(training.path / "model")
-    texts = [sentences(7, 60), sentences(8, 70), "short"]
-    ids = [tokenizer.encode(text).ids for text in texts]
-    windows = [{tuple(one[start : start + 100]) for start in range(len(one) - 99)} for one in ids]
-    assert len(windows[0]) != len(windows[1])
-    passages = [tuple(passage) for passage in draw_passages(tokenizer, texts, 1_000, Random(1))]
+def test_passages_come_from_all_places_of_the_texts_in_turn_and_none_twice():
+    texts = [list(range(180)), list(range(1000, 1200)), list(range(99))]
+    windows = [{tuple(one[start : start + 100]) for start in range(len(one) - 99)} for one in texts]
+    passages = [tuple(passage) for passage in draw_passages(texts, 100, 1_000, Random(1))]
     assert len(passages) == len(set(passages))
     assert set(passages) == windows[0] | windows[1]
-    both = 2 * min(len(windows[0]), len(windows[1]))
-    turns = [passage in windows[0] for passage in passages[:both]]
-    assert turns == [not turns[0] if turn % 2 else turns[0] for turn in range(both)]
-    assert len(draw_passages(tokenizer, texts, 7, Random(1))) == 7
+    both = 2 * len(windows[0])
+    assert [passage in windows[0] for passage in passages[:both]] == [True, False] * len(windows[0])
+    assert len(draw_passages(texts, 100, 7, Random(1))) == 7
 
 
-def test_texts_too_short_for_a_passage_yield_none(training):
-    model, tokenizer = load_model(training.path / "model"), load_tokenizer(training.path / "model")
-    assert repeated_verbatim(model, tokenizer, ["bada gu", "x" * 99], 4, seed=1) is None
-    assert repeated_verbatim(model, tokenizer, [], 4, seed=1) is None
+def test_texts_too_short_for_a_passage_yield_none(by_heart):
+    assert repeated_verbatim(by_heart[0], [[5] * 99, [6] * 20], 4, Random(1)) is None
+    assert repeated_verbatim(by_heart[0], [], 4, Random(1)) is None
+
+
+@pytest.mark.parametrize("steps", [3, 20, 100_000], ids=["three sequences", "some", "many epochs"])
+def test_passages_of_the_training_text_are_those_that_training_has_read(shards, plan, steps):
+    plan = plan.model_copy(update={"steps": steps})
+    reader = ShardReader(shards.path, "train")
+    sequences = Sequences(reader, plan.sequence_length, plan.seed)
+    epoch = -(-sequences.tokens // plan.sequence_length)
+    inputs, targets = sequences.batch(0, min(steps, epoch))
+    read = {tuple(row) for row in torch.cat([inputs, targets[:, -1:]], dim=1).tolist()}
+    found = [piece for piece in read_by_training(shards.path, plan, Random(1)) if len(piece) == 33]
+    assert 0 < len(found) <= len(read)
+    assert {tuple(piece) for piece in found} == {row for row in read if 0 not in row}
+
+
+def test_what_is_read_by_training_is_cut_where_a_document_begins(shards, plan):
+    pieces = list(read_by_training(shards.path, plan.model_copy(update={"steps": 100_000}), Random(1)))
+    texts = {str(ShardReader(shards.path, "train").document(number)[1:].tolist())[1:-1] for number in range(40)}
+    assert all(0 not in piece for piece in pieces)
+    assert all(any(str(piece)[1:-1] in text for text in texts) for piece in pieces[:200])
 
 
 def test_personal_data_is_counted_and_looked_up_in_the_training_text():

@@ -8,8 +8,8 @@ RECIPE = shaping(TRAINING, {"vocabulary_size": 4096})
 
 def measurement(**changed):
     values = {
-        "recipe": RECIPE, "trained_budget": "1,000 tokens", "small": False, "train_bytes": 1_000_000,
-        "holdout_sha256": "0" * 64, "seeds": [1, 2, 3], "bits_per_byte": [1.0, 1.1, 0.9],
+        "recipe": RECIPE, "planned_tokens": 1_000, "trained_budget": "1,000 tokens", "small": False,
+        "train_bytes": 1_000_000, "holdout_sha256": "0" * 64, "seeds": [1, 2, 3], "bits_per_byte": [1.0, 1.1, 0.9],
         "by_source": {"law": [1.0, 1.1, 0.9]}, "created_at": "2026-01-01T00:00:00+00:00",
     }  # fmt: skip
     return Measurement(**values | changed)
@@ -17,15 +17,15 @@ def measurement(**changed):
 
 def test_kept_spread_is_found_for_the_same_recipe(tmp_path):
     keep_measurement(tmp_path, "laws", measurement())
-    known = known_spread("measured", tmp_path, "laws", RECIPE, 1_500_000)
+    known = known_spread("measured", tmp_path, "laws", RECIPE, 1_000, 1_500_000)
     assert known.spread.share == pytest.approx(0.1)
     assert known.spread.seeds == 3
     assert known.said == "10.00% between seeds, measured with 3"
 
 
-def test_seed_and_machine_are_no_part_of_the_recipe_and_the_budget_is():
+def test_seed_and_machine_are_no_part_of_the_recipe_nor_the_words_of_the_budget():
     assert shaping(TRAINING | {"seed": 7, "threads": 8}, {"vocabulary_size": 4096}) == RECIPE
-    assert shaping(TRAINING | {"budget": "2h"}, {"vocabulary_size": 4096}) != RECIPE
+    assert shaping(TRAINING | {"budget": "2h"}, {"vocabulary_size": 4096}) == RECIPE
     assert shaping(TRAINING, {"vocabulary_size": 6400}) != RECIPE
 
 
@@ -51,40 +51,52 @@ def test_spread_from_scratch_does_not_stand_for_a_warm_start(tmp_path):
     warm = shaping(TRAINING | {"start_from": "champion"} | phases, {"vocabulary_size": 4096})
     assert shaping(scratch | phases, {"vocabulary_size": 4096}) == RECIPE
     assert shaping(TRAINING | {"start_from": "a/folder"} | phases, {"vocabulary_size": 4096}) == warm
-    known = known_spread("measured", tmp_path, "laws", warm, 1_000_000)
+    known = known_spread("measured", tmp_path, "laws", warm, 1_000, 1_000_000)
     assert known.spread is None
     assert "starts from a model is not measured yet; set registry.seed_spread to a number" in known.said
 
 
 def test_outdated_spread_is_said_with_what_changed_and_not_used(tmp_path):
     keep_measurement(tmp_path, "laws", measurement())
-    other = shaping(TRAINING | {"budget": "2h"}, {"vocabulary_size": 6400})
-    known = known_spread("measured", tmp_path, "laws", other, 1_000_000)
+    other = shaping(TRAINING | {"sequence_length": 512}, {"vocabulary_size": 6400})
+    known = known_spread("measured", tmp_path, "laws", other, 1_000, 1_000_000)
     assert known.spread is None
-    assert "outdated: measured for another budget, vocabulary_size on 2026-01-01" in known.said
+    assert "of 2026-01-01 is outdated: measured for another sequence_length, vocabulary_size;" in known.said
+
+
+def test_one_budget_of_time_on_another_device_is_another_training_and_asks_for_its_own_spread(tmp_path):
+    keep_measurement(tmp_path, "laws", measurement())
+    assert known_spread("measured", tmp_path, "laws", RECIPE, 1_900, 1_000_000).spread
+    known = known_spread("measured", tmp_path, "laws", RECIPE, 30_000, 1_000_000)
+    assert known.spread is None
+    assert "outdated: measured for a training of 1,000 tokens, and this one has 30,000 (a budget of time" in known.said
+    there = measurement(planned_tokens=30_000, created_at="2026-02-01T00:00:00+00:00", bits_per_byte=[1, 1.01, 0.99])
+    keep_measurement(tmp_path, "laws", there)
+    for tokens, share in ((30_000, 0.01), (1_000, 0.1)):
+        assert known_spread("measured", tmp_path, "laws", RECIPE, tokens, 1e6).spread.share == pytest.approx(share)
 
 
 @pytest.mark.parametrize("train_bytes", [400_000, 2_100_000])
 def test_spread_of_a_far_smaller_or_larger_corpus_is_outdated(tmp_path, train_bytes):
     keep_measurement(tmp_path, "laws", measurement())
-    known = known_spread("measured", tmp_path, "laws", RECIPE, train_bytes)
+    known = known_spread("measured", tmp_path, "laws", RECIPE, 1_000, train_bytes)
     assert known.spread is None
     assert "1.0 MB of training text" in known.said
 
 
 def test_missing_spread_is_said_and_a_stated_one_taken(tmp_path):
-    known = known_spread("measured", tmp_path, "laws", RECIPE, None)
+    known = known_spread("measured", tmp_path, "laws", RECIPE, 1_000, None)
     assert known.spread is None
     assert "run `minimind seeds CONFIG`" in known.said
-    stated = known_spread(0.017, tmp_path, "laws", RECIPE, None)
+    stated = known_spread(0.017, tmp_path, "laws", RECIPE, 1_000, None)
     assert (stated.spread.share, stated.spread.seeds) == (0.017, None)
 
 
 def test_spread_measured_in_small_says_so(tmp_path):
     keep_measurement(tmp_path, "laws", measurement(small=True))
-    assert "trained in small (1,000 tokens)" in known_spread("measured", tmp_path, "laws", RECIPE, None).said
+    assert "trained in small (1,000 tokens)" in known_spread("measured", tmp_path, "laws", RECIPE, 1_000, None).said
 
 
 def test_damaged_file_counts_as_missing(tmp_path):
     keep_measurement(tmp_path, "laws", measurement()).write_text("{")
-    assert known_spread("measured", tmp_path, "laws", RECIPE, None).spread is None
+    assert known_spread("measured", tmp_path, "laws", RECIPE, 1_000, None).spread is None

@@ -37,12 +37,37 @@ def test_large_corpus_wants_training(make_stages: MakeStages, config: Config, ex
 
 def test_small_corpus_wants_text(make_stages: MakeStages, config: Config, explored_config: Config) -> None:
     """Read eight times over; the half, read as often, is far behind, and the quarter, read twice as often, farther."""
-    trials = [(560_000, 70_000, 2.3), (280_000, 35_000, 2.75), (280_000, 17_500, 3.2)]
+    trials = [(560_000, 70_000, 2.3), (280_000, 35_000, 2.75), (280_000, 17_500, 3.4)]
     verdict = judged(config, explored_config.training, make_stages(trials=trials, bytes=230_000))
     assert "more text would help more than more training" in said(verdict)
     assert verdict.advised is not None
     assert verdict.advised.budget == "40 epochs"
     assert "look for more text" in verdict.first
+
+
+def test_neither_is_said_to_help_more_where_the_ranges_overlap(
+    make_stages: MakeStages, config: Config, explored_config: Config
+) -> None:
+    trials = [(560_000, 70_000, 2.3), (280_000, 35_000, 2.75), (280_000, 17_500, 3.2)]
+    verdict = judged(config, explored_config.training, make_stages(trials=trials, bytes=230_000))
+    training, text = ({row["kind"]: row for row in verdict.gains or [] if row["factor"] == 2}[kind]
+                      for kind in ("training", "text"))  # fmt: skip
+    assert text["value"] > 1.5 * training["value"]
+    assert text["low"] < training["high"]
+    assert "whether more training or more text would help more is not clear, for the ranges overlap" in said(verdict)
+
+
+@pytest.mark.parametrize(("half", "first"), [(1.905, "First: train"), (2.2, "First: look for more text")])
+def test_advice_goes_by_what_the_trials_measured_of_text(
+    half: float, first: str, make_stages: MakeStages, config: Config, explored_config: Config
+) -> None:
+    """The same corpus and the same first training: whether its half was as good decides."""
+    trials = [(560_000, 70_000, 1.9), (280_000, 35_000, half), (280_000, 17_500, 2 * half - 1.9)]
+    verdict = judged(config, explored_config.training, make_stages(trials=trials, bytes=230_000))
+    assert verdict.advised is not None
+    assert verdict.advised.used_up
+    assert verdict.first.startswith(first)
+    assert "by what the three trainings measured" in said(verdict)
 
 
 def test_trainings_without_progress_promise_none(
@@ -72,6 +97,24 @@ def test_corpus_that_is_too_small_is_said_in_cleanings_words(make_stages: MakeSt
     assert verdict.heading == "Too little text to train and to measure on"
     assert "The holdout would have 1 document." in verdict.sentences
     assert verdict.gains is None
+
+
+def test_corpus_of_which_nothing_is_left_has_a_page_that_says_why(
+    make_stages: MakeStages, config: Config, tmp_path: Path
+) -> None:
+    none = dict.fromkeys(("documents", "bytes", "train_documents", "train_bytes", "holdout_documents"), 0)
+    sources = {"local": {"train_documents": 0, "holdout_documents": 0, "bytes": 0}}
+    funnel = [removed("quality", "min_words", 1000, 10_000_000)]
+    stages = make_stages({"funnel": funnel, "sources": sources}, **none)
+    del stages["explore"]
+    verdict = refused(config, stages, "all 1,000 documents were removed (removed: min_words 1,000)")
+    assert verdict.heading == "No text is left"
+    assert "All 1,000 documents were removed (removed: min_words 1,000)." in verdict.sentences
+    assert verdict.first.startswith("First: a source loses most of its documents.")
+    render_explored(config, stages, verdict, "", "a.yaml", tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text()
+    assert "All 1,000 documents were removed" in page
+    assert "From raw to clean" in page
 
 
 # --- what is wrong with it --------------------------------------------------------------------------------------------

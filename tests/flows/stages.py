@@ -34,7 +34,7 @@ DOORS: Mapping[str, Callable[[Config, Store, Built], Manifest]] = {
         config.training, TrainingInputs(built["shards"], built["tokenizer"]), store
     ),
     "evaluation": lambda config, store, built: evaluation(
-        config.evaluation, EvaluationInputs(built["training"], built["cleaning"]), store
+        config.evaluation, EvaluationInputs(built["training"], built["shards"], built["cleaning"]), store
     ),
 }
 

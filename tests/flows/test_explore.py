@@ -138,3 +138,16 @@ def test_folder_too_small_to_train_on_is_audited_and_one_without_text_is_refused
     refused = explored(empty, tmp_path / "store", folder=tmp_path, expect=2)
     assert "source local gave no document" in refused["stderr"]
     assert "Traceback" not in refused["stderr"]
+
+
+@pytest.mark.slow
+def test_folder_of_which_nothing_is_left_is_audited_and_says_why(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / "junk").mkdir(exist_ok=True)
+        (tmp_path / "junk" / f"{number}.txt").write_text(f"Yes, but {number} of them.\n")
+    found = explored(tmp_path / "junk", tmp_path / "store", folder=tmp_path)
+    assert "all 12 documents were removed" in found["verdict"]["refusal"]
+    assert found["counts"]["cleaning"]["documents"] == 0
+    page = Path(found["page"]).read_text()
+    assert "No text is left" in page
+    assert "From raw to clean" in page

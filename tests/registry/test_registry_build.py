@@ -21,6 +21,7 @@ from minimind.registry import champion, lineage, required, tracking
 from minimind.registry.build import RegistryInputs, build
 from minimind.registry.gate import Decision, Measured
 from minimind.registry.packaged_model import resolve_model
+from minimind.registry.recorded import config_of
 from minimind.registry.version import as_description
 from minimind.store import Manifest, Store
 
@@ -70,6 +71,24 @@ def test_same_model_twice_makes_one_version(register: Register, make_stages: Mak
     assert again.reused
     assert again.details == first.details
     assert versions(client) == [1]
+
+
+def test_domains_that_share_a_training_and_an_experiment_have_a_run_each(
+    register: Register, make_stages: MakeStages, client: MlflowClient, config: Config, store: Store, uri: str
+) -> None:
+    stages, others = make_stages("20"), config.model_copy(update={"name": "others"})
+    details = [
+        register(stages).details,
+        build(others.registry, RegistryInputs(others, stages, uri), Store(store.root, "others")).details,
+    ]
+    for name, found in zip(("tests", "others"), details, strict=True):
+        version = client.get_model_version(name, "1")
+        assert version.run_id == found["run_id"]
+        tags = client.get_run(found["run_id"]).data.tags
+        assert (tags["minimind.domain"], tags["minimind.model"]) == (name, f"models:/{name}/1")
+        assert config_of(client, version)["name"] == name
+    assert details[0]["run_id"] != details[1]["run_id"]
+    assert register(stages).reused
 
 
 def test_better_model_takes_the_champions_place(
@@ -276,6 +295,15 @@ def test_champion_that_has_seen_the_whole_holdout_is_kept_and_said(
     assert decision["outcome"] == "kept_champion"
     assert "every holdout document stands in the training text" in decision["reasons"][0]
     assert aliases(client) == {"champion": "1", "challenger": "2"}
+
+
+def test_champion_without_the_memory_of_its_training_text_is_measured_and_said(
+    register: Register, make_stages: MakeStages
+) -> None:
+    register(make_stages("20"))
+    decision = register(make_stages("40")).details["decision"]
+    assert 0 < decision["unchecked_documents"] == decision["compared_documents"]
+    assert "not checked for leaks" in decision["rules"][1]["remark"]
 
 
 def test_download_says_that_files_are_gone_by_its_status_alone() -> None:

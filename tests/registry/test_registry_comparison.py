@@ -17,14 +17,16 @@ from tokenizers import Tokenizer
 
 from minimind.config import Config
 from minimind.errors import ModelNotFoundError, ServerError, UserError
+from minimind.evaluation import overlap
 from minimind.evaluation.scoring import score_folder
 from minimind.model.hugging_face import export_model
 from minimind.model.transformer import ModelConfig, Transformer
 from minimind.registry import lineage, tracking
 from minimind.registry.comparison import compare_versions, log_comparison
-from minimind.registry.packaged_model import digest_of_model
+from minimind.registry.packaged_model import digest_of_model, resolve_model
 from minimind.registry.promotion import champion_of, promote, rollback
 from minimind.registry.tracking import MODEL_TAG
+from minimind.report.comparison import render_comparison
 from minimind.store import Manifest, Store
 from minimind.tokenizer.bpe import save_tokenizer, train_bpe
 
@@ -157,6 +159,21 @@ def test_three_versions_with_different_tokenizers_are_compared(
     assert [one["verdict"] for one in found["comparisons"]] == ["better", "worse"]
     assert found["comparisons"][-1]["effect"] == found["effect"]
     assert {one["documents"] for one in found["comparisons"]} == {8}
+
+
+@pytest.mark.usefixtures("pair")
+def test_version_whose_training_text_is_not_known_is_named_and_its_documents_counted(
+    uri: str, store: Store, tmp_path: Path, make_cleaning: Callable[..., Manifest]
+) -> None:
+    """Version 1 gets the file, of other text; 2 has none."""
+    text = make_cleaning({"other/1": "nothing of it " * 20}, {}).file("train.parquet")
+    folder = resolve_model("models:/tests/1", uri, store.root)
+    overlap.make_filter(text).write(folder / overlap.FILE_NAME)
+    found = compare_versions("tests", [], uri, store)
+    assert [row["unchecked_documents"] for row in found["versions"]] == [0, 8]
+    assert found["unchecked"].startswith("of version 2 there is no file of the training text's 13-grams: 8 documents")
+    render_comparison(found, tmp_path / "comparison.html")
+    assert "Of version 2 there is no file" in (tmp_path / "comparison.html").read_text()
 
 
 def test_unknown_spread_leaves_the_verdict_open_and_is_said(

@@ -68,14 +68,27 @@ def test_better_promotes_what_is_better_by_enough_and_by_more_than_noise(percent
     ("percent", "half_width", "outcome"),
     [
         (-5, 2, "promoted"),
-        (0.5, 1, "promoted"),
-        (1, 0.5, "kept_champion"),  # worse beyond the noise
-        (3.5, 9, "kept_champion"),  # within the noise, and more than is allowed
+        (0, 2.9, "promoted"),
+        (1, 0.5, "promoted"),  # surely worse, and surely by less than the margin
+        (0, 3.1, "kept_champion"),
+        (2.5, 1, "kept_champion"),  # within the margin, and perhaps not
+        (3.5, 9, "kept_champion"),
     ],
-    ids=["better", "equal", "surely worse", "far worse"],
+    ids=["better", "equal", "a little worse", "equal, perhaps", "worse, perhaps by too much", "far worse"],
 )
-def test_not_worse_promotes_equal_quality(percent, half_width, outcome):
-    assert decided(measured(percent, half_width), promote_when="not_worse").outcome == outcome
+def test_not_worse_promotes_what_is_surely_within_the_margin(percent, half_width, outcome):
+    decision = decided(measured(percent, half_width), promote_when="not_worse")
+    assert decision.outcome == outcome
+    assert (set(verdicts(decision).values()) == {"passed"}) == (outcome == "promoted")
+
+
+@pytest.mark.parametrize("percent", [-4, 0, 1, 2.9, 4])
+@pytest.mark.parametrize("promote_when", ["better", "not_worse"])
+def test_noise_makes_no_rule_easier(percent, promote_when):
+    widths = [0.05, 0.5, 1, 2, 4, 8, 16]
+    passed = [decided(measured(percent, width), promote_when=promote_when).promoted for width in widths]
+    assert passed == sorted(passed, reverse=True)
+    assert not passed[-1]
 
 
 def test_better_without_a_known_spread_is_refused_and_said():
@@ -88,7 +101,7 @@ def test_better_without_a_known_spread_is_refused_and_said():
 def test_not_worse_without_a_known_spread_is_refused_and_said():
     decision = decided(measured(-5, 1, UNMEASURED), promote_when="not_worse")
     assert decision.outcome == "kept_champion"
-    assert verdicts(decision)["of that, beyond the noise of documents and seeds"] == "not measured"
+    assert verdicts(decision)["the same, with the noise of documents and seeds against it"] == "not measured"
     assert decision.seed_spread == "the spread between seeds is not measured"
 
 
@@ -119,6 +132,15 @@ def test_bits_per_byte_are_those_of_the_compared_documents_which_are_counted():
     decision = decided(measured(bits_per_byte=9.0))
     assert (decision.bits_per_byte, decision.documents, decision.compared_documents) == (1.9, 60, 50)
     assert "10 of 60 holdout documents stand in the champion's training text" in decision.reasons[0]
+
+
+@pytest.mark.parametrize("promote_when", ["better", "not_worse"])
+def test_champion_whose_training_text_is_not_known_is_said_in_the_table_and_counted(promote_when):
+    decision = decided(measured(unchecked_documents=50), promote_when=promote_when)
+    assert "of version 3 there is no file of the training text's 13-grams: 50 documents" in decision.reasons[0]
+    assert decision.rules[1]["remark"] in decision.reasons[0]
+    assert decision.unchecked_documents == 50
+    assert (decided(measured()).rules[1]["remark"], decided(measured()).unchecked_documents) == ("", 0)
 
 
 def test_champion_with_which_no_document_is_shared_is_kept_and_said():

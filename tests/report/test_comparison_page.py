@@ -52,6 +52,7 @@ def comparison(**changed):
         **main,
         "comparisons": [main],
         "versions": [version(3, 2.0), version(4, 1.9, 250.0)],
+        "unchecked": None,
         "seed_spread": "0.50% between seeds, measured with 3",
         "holdout": {"version": "4", "sha256": "0" * 64, "documents": 49, "bytes": 400_000, "read_documents": 52,
                     "all_documents": 52},

@@ -62,11 +62,11 @@ def trained(monkeypatch: pytest.MonkeyPatch, sentences: Callable[[int, int], str
 
 
 def planned(section: TrainingConfig, shards: Manifest, store: Store) -> Plan:
-    """Nothing is measured: times come to 2,000 tokens, and `preset: auto` to 26m where there are five hours."""
+    """Nothing is measured: five hours come to 3,000 tokens and `preset: auto` to 26m, twenty minutes to 2,000."""
     if section.preset == "auto":
         section = section.model_copy(update={"preset": "26m" if section.budget == "5h" else "tiny"})
-    if section.budget in ("5h", "1200s"):
-        section = section.model_copy(update={"budget": "2k tokens"})
+    budgets = {"5h": "3k tokens", "1200s": "2k tokens"}
+    section = section.model_copy(update={"budget": budgets.get(section.budget, section.budget)})
     return make_plan(section, shards, store)
 
 
@@ -91,11 +91,17 @@ def test_gate_finds_the_spread_that_was_measured_on_documents_that_no_seed_has_s
     assert len(set(found.bits_per_byte)) == 2
     assert found.by_source == {"laws": found.bits_per_byte}
 
-    made = SimpleNamespace(config=planned(config.training, stages["shards"], store).as_json())
+    plan = planned(config.training, stages["shards"], store)
+    made = SimpleNamespace(config=plan.as_json(), counts={"tokens": plan.tokens})
     inputs = registry.RegistryInputs(config, {**stages, "training": made}, "")
     known = registry._spread(config.registry, inputs, store)
     assert known.spread == found.spread
     assert known.said.endswith(said)
+
+    made.counts["tokens"] = 10 * plan.tokens
+    known = registry._spread(config.registry, inputs, store)
+    assert known.spread is None
+    assert f"measured for a training of {plan.tokens:,} tokens, and this one has {10 * plan.tokens:,}" in known.said
 
 
 TOKENS = {"2h": 900_000, "1h": 910_000, "1200s": 150_000, "10m": 75_000, "300k tokens": 300_000, "1M tokens": 1_000_000}
@@ -108,8 +114,8 @@ def of_budget(own: str, used: str | None, monkeypatch: pytest.MonkeyPatch) -> tu
         "make_plan",
         lambda section, *others: SimpleNamespace(tokens=TOKENS[section.budget], model=PRESETS["tiny"]),
     )
-    _, plan, small = seeds.plan_of_seeds(training_config(budget=own), used, None, None)  # type: ignore[arg-type]
-    return plan.tokens, small
+    _, whole, plan = seeds.plan_of_seeds(training_config(budget=own), used, None, None)  # type: ignore[arg-type]
+    return plan.tokens, plan != whole
 
 
 @pytest.mark.parametrize(
