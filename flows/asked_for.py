@@ -14,13 +14,14 @@ def asked_for(root: Path, say: Callable[[str], None], **named: Any) -> Setup:
 
     Says which of the options it goes on with differ from the defaults. Raises UserError for a profile that is none.
     """
-    before, named = load_setup(root), {name: value for name, value in named.items() if value is not None}
+    before, named = load_setup(root), {name: value for name, value in named.items() if value not in (None, "")}
     profile = named.get("profile") or (before.profile if before else "local")
     if profile not in PROFILES:
         raise UserError(f"--profile {profile!r} is none; expected {' or '.join(PROFILES)}")
     kept = before.model_dump() if before and before.profile == profile else {}
-    if before and not is_free(before.postgres_port):
-        kept["postgres_port"] = None  # it was chosen for us, and another one will do
+    if before and "postgres_port" not in named and not is_free(before.postgres_port):
+        kept["postgres_port"] = None  # mostly it was chosen for us, and nobody but the servers has to know it
+        say(f"port {before.postgres_port}, which PostgreSQL had, is taken: it gets another")
     setup = Setup(**kept | named | {"profile": profile, "project": Path.cwd()})
     if again := in_words(setup, leave_out=named):
         say(f"as before: {again}")

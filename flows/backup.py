@@ -141,8 +141,9 @@ def _place_for(
     store: Path, building: Path, description: dict[str, Any], postgres: str | None, environ: Mapping[str, str]
 ) -> Place:
     """The restored store's setup and passwords: those of the backup where it holds them, else new ones."""
-    was = Setup.model_validate(description["setup"])
-    setup, password = with_postgres(was.model_copy(update={"postgres": postgres, "postgres_port": None}), environ)
+    was = Setup.model_validate(description["setup"])  # whose doors and ports are those of another machine
+    own = Setup(profile=was.profile, project=was.project, artifacts=was.artifacts, postgres=postgres)
+    setup, password = with_postgres(own, environ)
     save_setup(store, setup)
     if (building / CREDENTIALS).exists():
         write_private(credentials_path(store), (building / CREDENTIALS).read_text())

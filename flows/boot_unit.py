@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from flows.profiles import load_setup
+from flows.profiles import load_setup, setup_path
 from minimind.errors import UserError
 
 # `up` returns, so the unit is active once it has; the keeper starts again what dies later.
@@ -15,6 +15,7 @@ UNIT = """\
 
 [Unit]
 Description=minimind, store {root}
+RequiresMountsFor={quoted_root}
 {after}
 [Service]
 Type=oneshot
@@ -22,6 +23,8 @@ RemainAfterExit=yes
 WorkingDirectory={project}
 Environment={environment}
 EnvironmentFile=-{settings}
+# A disk that is not there yet must not be taken for an empty store; it is looked for again each minute.
+ExecStartPre=/usr/bin/test -e {setup}
 ExecStart={up}
 ExecStop={down}
 Restart=on-failure
@@ -50,10 +53,16 @@ def boot_unit(root: Path) -> str:
     setup = load_setup(root)
     if setup is None:
         raise UserError(f"nothing was ever up in {root}; start it once with `minimind up`, whose options are kept")
+    if not setup.project.is_dir():
+        raise UserError(
+            f"the project of {root} was {setup.project}, which is not here; call `minimind up` once from where it is"
+        )
     path = os.environ.get("PATH", os.defpath)
     words = [sys.executable, "-m", "flows.cli"]
     return UNIT.format(
         root=escaped(root),
+        quoted_root=quoted(str(root)),
+        setup=command(str(setup_path(root))),
         project=escaped(setup.project),
         settings=escaped(root / "servers" / "settings.env"),
         environment=f"{quoted(f'PATH={path}')} {quoted(f'HOME={Path.home()}')}",

@@ -34,7 +34,10 @@ class Databases(Protocol):
         """Writes `folder/<purpose>` of those that there are: one consistent picture each, though servers use them."""
 
     def load(self, place: "Place", folder: Path, before: Path, now: Path) -> None:
-        """Fills a new store's databases from a dump, all or none; artifacts that lay below `before` lie below `now`."""
+        """Fills a new store's databases from a dump, all or none, unless it is ended between the commits at its end.
+
+        Artifacts that lay below `before` lie below `now`.
+        """
 
 
 class Sqlite:

@@ -20,6 +20,7 @@ import yaml
 from flows import local_run, servers
 from flows.prefect_api import WORK_POOL, PrefectApi
 from flows.profiles import recorded_place, refuse_to_tell
+from flows.services import KEEPER
 from minimind.errors import ConfigError, ServerError
 
 TAG = "minimind"  # of every deployment, and so of its runs
@@ -48,13 +49,13 @@ def deploy(project: Path, notify: str | None, root: Path) -> list[str]:
 
     Raises UserError, and deploys nothing, where nobody can be told of failures though `notify` asks for it.
     """
-    if not os.environ.get("PREFECT_API_URL") and "Prefect" not in servers.running_servers(root):
+    if not os.environ.get("PREFECT_API_URL") and not servers.running_servers(root).keys() & {"Prefect", KEEPER}:
         raise ServerError(
             "there is no Prefect server to deploy to; set PREFECT_API_URL to one, or start one with `minimind up`"
         )
     with local_run.prefect_server(root):
         place = recorded_place(root)
-        if notify and place and os.environ["PREFECT_API_URL"] == f"{place.prefect}/api":
+        if notify and place and place.is_asked(os.environ["PREFECT_API_URL"]):
             refuse_to_tell(place.setup.profile)
         lines = deploy_all(project, os.environ).lines()
         if notify:

@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.failures import StageError, build_stage, failures_told
+from flows.failures import BEFORE, StageError, begun, build_stage, failures_told
 from flows.new_config import yaml_of
 from flows.progress import listener
 from flows.retrain import Overrides, Refresh, Runner, SlotName
@@ -53,9 +53,10 @@ class ExploreRequest(BaseModel):
 def explore(request: ExploreRequest) -> dict[str, Any]:
     """The audit; then, if there is enough text, three small trainings; then the page."""
     logging.getLogger("minimind").setLevel(logging.INFO)  # Prefect attaches its handler and leaves the level alone
-    text, is_new = yaml_of(request.target, request.name, request.overrides)
-    config = checked(text, request.target)
-    run = start_run(request, config)
+    with begun(BEFORE):
+        text, is_new = yaml_of(request.target, request.name, request.overrides)
+        config = checked(text, request.target)
+        run = start_run(request, config)
     with run.store.in_use(flow_run.id):
         build_stage(run, corpus)
         if is_new:

@@ -133,7 +133,9 @@ class Keeper:
             return
         silent = f"lived and did not answer {restarts.unanswered} times in a row"
         logger.warning("%s %s; it is stopped, to be started again", server.name, silent)
-        self.said[server.name] = f"{silent}; started again at {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
+        self.said[server.name] = (
+            f"{silent}; stopped, to be started again, at {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
+        )
         restarts.unanswered = 0
         if server.name == WORKER:
             servers.kill_alone(server)  # its runs go on; at TERM it would end them

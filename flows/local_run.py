@@ -27,7 +27,7 @@ from minimind.registry import tracking
 from minimind.store import disk_full
 
 NEEDED = ("mlflow", "torch", "duckdb", "pyarrow", "numba")
-BACK_WITHIN_SECONDS = 60.0  # a server that its keeper starts again
+BACK_WITHIN_SECONDS = 150.0  # a server that its keeper starts again, or SQLite under load: two minutes were seen
 FULL_BYTES = 1 << 20  # free on a disk on which no database can work
 
 

@@ -322,4 +322,4 @@ def failed(psql: "subprocess.Popen[bytes]", said: IO[bytes]) -> ServerError:
     psql.stdin.close()
     psql.wait()
     said.seek(0)
-    return ServerError(f"pg_restore failed: {masked(said.read().decode(errors='replace').strip())[-1500:]}")
+    return ServerError(f"the dump could not be loaded: {masked(said.read().decode(errors='replace').strip())[-1500:]}")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
@@ -80,6 +81,11 @@ class Place:
         """By which a request may ask for the servers."""
         own = [] if self.setup.host in ("0.0.0.0", "::") else [self.setup.host]
         return list(dict.fromkeys([HOST, "localhost", "[::1]", *own, *self.setup.allowed_hosts]))
+
+    def is_asked(self, address: str) -> bool:
+        """Whether a request to this address comes to the Prefect server of this place."""
+        host, _, port = urlsplit(address).netloc.rpartition("@")[2].rpartition(":")
+        return host in self.names and port == str(self.setup.prefect_port)
 
     @property
     def postgres(self) -> Postgres:

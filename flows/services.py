@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows import credentials, databases, postgres
-from flows.keeper_state import is_looking
+from flows.keeper_state import is_looking, state_path
 from flows.prefect_api import GPU_SLOT, WORK_POOL
 from flows.prefect_server import server_command
 from flows.servers import PRIVATE_SETTINGS, Service, answers, prefect_settings
@@ -151,5 +151,6 @@ def keeper(place: "Place") -> Service:
         command=[sys.executable, "-m", "flows.keeper", "--store", str(place.root)],
         address="starts again what died",
         is_healthy=lambda: is_looking(place.root, KEEPER),
+        prepare=lambda: state_path(place.root).unlink(missing_ok=True),  # else an earlier one's word counts as its own
         folder=place.setup.project,
     )

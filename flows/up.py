@@ -34,8 +34,9 @@ def up(
     `notify` is who is told of failures. It is handed on in the environment, as it may hold a password.
     """
     if notify:
-        refuse_to_tell(wanted.profile)
         environ[NOTIFY] = notify
+    if environ.get(NOTIFY):
+        refuse_to_tell(wanted.profile)
     if servers.running_servers(root) and is_up_again(root, say):
         return
     setup, password = with_postgres(wanted, environ)

@@ -47,7 +47,7 @@ def measure_seeds(
         recipe=shaping(section.model_dump(mode="json"), config.tokenizer.model_dump(mode="json")),
         planned_tokens=own.tokens,
         trained_budget=f"{plan.tokens:,} tokens",
-        small=plan != own,
+        small=plan.tokens < own.tokens,
         train_bytes=int(stages["cleaning"].counts["train_bytes"]),
         holdout_sha256=stages["cleaning"].files["holdout.parquet"].sha256,
         seeds=numbers,

@@ -11,7 +11,8 @@ HEAD = """# A ladder of small models
 
 Made by `python -m benchmarks.ladder` from `ladder.json`, which has machine and commit of every run. Each row is a
 training of its own, by the recipe of configs/demo.yaml, to the end of its decay. *parameters* count the embedding;
-*expected* is by the law below. The holdout is one of fifty documents, uncleaned."""
+*expected* is by the law below, in which parameters beyond what the corpus can fill count less (docs/training.md). The
+holdout is one of fifty documents, uncleaned."""
 
 
 def render(rows: Sequence[Row]) -> str:

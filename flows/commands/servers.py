@@ -173,7 +173,7 @@ def deploy(
 @app.command()
 @told_plainly
 def down(store: StoreOption = None) -> None:
-    """Stop exactly what `minimind up` started. Runs that are under way write a checkpoint and end, within a minute.
+    """Stop exactly what `minimind up` started. Runs that are under way write a checkpoint, which may take a minute.
 
     Examples:
 
@@ -187,7 +187,7 @@ def down(store: StoreOption = None) -> None:
     root = store_root(store)
     ending = up.runs_that_end(root)
     if ending:
-        print(f"ends {', '.join(ending)}, within a minute; the next run goes on from what is kept", flush=True)
+        print(f"ends {', '.join(ending)}, which may take a minute; the next run goes on from what is kept", flush=True)
     stopped = up.down(root)
     print(f"stopped {', '.join(stopped)}" if stopped else "nothing was up")
 

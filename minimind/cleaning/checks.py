@@ -38,10 +38,15 @@ def check_documents(connection: duckdb.DuckDBPyConnection, parameters: Mapping[s
         )
 
 
+def asks_for_some(parameters: Mapping[str, Any]) -> bool:
+    """False where a corpus is looked at however little is left of it (minimind.explore); no YAML can say that."""
+    return bool(parameters["min_documents"])
+
+
 def check_unfit(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]) -> None:
     """Raises if no document is left, and some were asked for."""
     documents, removed = counts_of_removals(connection)
-    if documents == removed and parameters["min_documents"]:
+    if documents == removed and asks_for_some(parameters):
         raise CorpusTooSmallError(
             f"all {documents:,} documents were removed ({removal_reasons(connection)}); "
             "loosen cleaning.quality in the YAML, or add sources"
@@ -60,7 +65,7 @@ def check_holdout(connection: duckdb.DuckDBPyConnection, parameters: Mapping[str
             f"{parameters['min_bytes']:,} bytes are needed: {found}; add documents, or lower "
             "cleaning.split.min_documents and min_bytes in the YAML"
         )
-    if not row["train_documents"] and parameters["min_documents"]:
+    if not row["train_documents"] and asks_for_some(parameters):
         raise CorpusTooSmallError(
             f"all documents fall into the holdout and none is left to train on: {found}; add documents that "
             "are no near-duplicates of these"
@@ -73,7 +78,7 @@ def check_training(connection: duckdb.DuckDBPyConnection, parameters: Mapping[st
         select count(*) from splits where split = 'train' and number not in (select number from removals)
     """
     row = connection.execute(query).fetchone()
-    if row == (0,) and parameters["min_documents"]:
+    if row == (0,) and asks_for_some(parameters):
         raise CorpusTooSmallError(
             "every training document overlaps with the holdout or an evaluation file, at least one is needed; add "
             "documents, or raise cleaning.decontamination.max_overlap"

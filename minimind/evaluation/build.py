@@ -294,15 +294,16 @@ def _memorisation(
     model: Transformer, tokenizer: Tokenizer, holdout: Holdout, section: EvaluationConfig, inputs: EvaluationInputs
 ) -> Figures:
     """Of text that training has read, and of text that it has not; none of either where no passage fits."""
-    plan, written = Plan.read(inputs.training.file("plan.json")), [document.text for document in holdout.documents]
-    texts = {
-        "training": safety.read_by_training(inputs.shards.path, plan, Random(section.seed)),
-        "holdout": safety.encoded(tokenizer, written, Random(section.seed)),
+    plan = Plan.read(inputs.training.file("plan.json"))
+    written = safety.encoded(tokenizer, [document.text for document in holdout.documents], Random(section.seed))
+    length, number = safety.passage_length(model), section.memorisation_passages
+    passages = {
+        "training": safety.draw_from_training(inputs.shards.path, plan, length, number, Random(section.seed)),
+        "holdout": safety.draw_from_texts(written, length, number, Random(section.seed)),
     }
     figures: Figures = {}
-    for split, found in texts.items():
-        number, chance = section.memorisation_passages, Random(section.seed)
-        if repeated := safety.repeated_verbatim(model, found, number, chance):
+    for split, found in passages.items():
+        if repeated := safety.repeated_verbatim(model, found):
             shares = _with_bounds(f"{split}_share", repeated.share)
             figures |= {f"{split}_passages": repeated.passages, **shares}
     return figures

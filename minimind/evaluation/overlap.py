@@ -42,6 +42,18 @@ MERGED_GRAMS = 2_000_000  # at first; merging with every batch would take the sq
 Grams = NDArray[np.uint64]
 
 
+def has_filter(model_folder: Path) -> bool:
+    """Whether a model remembers its training text; else documents that it was trained on are scored with the others."""
+    return (model_folder / FILE_NAME).exists()
+
+
+def unchecked_in_words(models: str, documents: int) -> str:
+    return (
+        f"of {models} there is no file of the training text's 13-grams: {documents:,} documents are not checked for "
+        "leaks into it, and any that it was trained on speak for it"
+    )
+
+
 @dataclass(frozen=True)
 class Filter:
     """Sorted, the first `bits` bits of grams, without the leading zeros by which they were sampled."""

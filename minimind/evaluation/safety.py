@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 
-import numpy as np
+import torch
 from tokenizers import Tokenizer
 
 from minimind.cleaning.personal_data import find
@@ -22,7 +22,7 @@ from minimind.training.plan import Plan
 from minimind.training.sequences import Sequences
 
 PASSAGE_TOKENS = 50  # given, and then as many expected
-MAX_SEQUENCES = 10_000  # looked through for passages; of a corpus of very short texts, none may hold one
+TRIES = 100  # for each passage: in a corpus of very short texts, hardly a place has room for one
 MAX_REPEATED_SHARE = 0.5  # of a text's 4-grams of words; one with more runs in circles
 
 
@@ -36,18 +36,19 @@ class Repeated:
         return share_interval(self.verbatim, self.passages)
 
 
-def repeated_verbatim(
-    model: Transformer, texts: Iterable[Sequence[int]], number: int, chance: Random
-) -> Repeated | None:
-    """Of up to `number` passages of 50 tokens, how many the model continues by the very 50 that follow.
+def passage_length(model: Transformer) -> int:
+    """Tokens of a passage and what follows it, as many of both; less than twice 50 where the model reads no more."""
+    return 2 * min(PASSAGE_TOKENS, (model.config.max_positions + 1) // 2)
 
-    Of half the model's window each, where that is shorter. By likeliest tokens; Carlini et al. 2023, with shorter
-    passages. `texts` are tokens. None where no text is long enough.
+
+def repeated_verbatim(model: Transformer, passages: Sequence[list[int]]) -> Repeated | None:
+    """Of how many passages of equal length the model continues the first half by the very second half.
+
+    By likeliest tokens; Carlini et al. 2023, with shorter passages. None where there is none.
     """
-    half = min(PASSAGE_TOKENS, (model.config.max_positions + 1) // 2)
-    passages = draw_passages(texts, 2 * half, number, chance)
     if not passages:
         return None
+    half = len(passages[0]) // 2
     prompts = [passage[:half] for passage in passages]
     made = generate(
         model, prompts, max_new_tokens=half, temperature=0, top_p=1, seeds=[0] * len(prompts), stop_tokens=(), rows=64,
@@ -56,7 +57,7 @@ def repeated_verbatim(
     return Repeated(len(passages), sum(one.tokens == passage[half:] for one, passage in pairs))
 
 
-def draw_passages(texts: Iterable[Sequence[int]], length: int, number: int, chance: Random) -> list[list[int]]:
+def draw_from_texts(texts: Iterable[Sequence[int]], length: int, number: int, chance: Random) -> list[list[int]]:
     """Passages of `length` tokens, no place twice; fewer than `number` where the texts do not have so many.
 
     Those texts that come first take turns, and every place of a text is as likely as any other.
@@ -74,19 +75,24 @@ def draw_passages(texts: Iterable[Sequence[int]], length: int, number: int, chan
     return list(islice(in_turns, number))
 
 
-def read_by_training(shards: Path, plan: Plan, chance: Random) -> Iterator[list[int]]:
-    """Tokens of the training text that a training has read, in a drawn order: what each of its sequences has of a
-    document.
+def draw_from_training(shards: Path, plan: Plan, length: int, number: int, chance: Random) -> list[list[int]]:
+    """Passages of `length` tokens of what a training has read; fewer than `number` where so many are not found.
 
-    Of the first epoch, which has each place once, or of as much of it as the plan came to.
+    Of the first epoch, or of as much of it as the plan came to. Each lies within one sequence and one document, and of
+    all such places each is as likely as any other, and none is drawn twice.
     """
     sequences = Sequences(ShardReader(shards, "train"), plan.sequence_length, plan.seed)
     read = min(plan.steps * plan.batch_sequences, -(-sequences.tokens // plan.sequence_length))
-    for number in chance.sample(range(read), min(read, MAX_SEQUENCES)):
-        inputs, targets = sequences.batch(number, 1)
-        tokens = np.append(inputs[0].numpy(), targets[0, -1])
-        for piece in np.split(tokens, np.flatnonzero(tokens == END_OF_TEXT_ID)):
-            yield piece[piece != END_OF_TEXT_ID].tolist()
+    starts = plan.sequence_length + 2 - length  # of a passage in a sequence and the token behind it
+    places = chance.sample(range(read * starts), min(read * starts, TRIES * number))
+    found = (tokens_at(sequences, place // starts, place % starts, length) for place in places)
+    return list(islice((tokens for tokens in found if END_OF_TEXT_ID not in tokens), number))
+
+
+def tokens_at(sequences: Sequences, number: int, start: int, length: int) -> list[int]:
+    inputs, targets = sequences.batch(number, 1)
+    tokens: list[int] = torch.cat([inputs[0], targets[0, -1:]])[start : start + length].tolist()
+    return tokens
 
 
 def encoded(tokenizer: Tokenizer, texts: Sequence[str], chance: Random) -> Iterator[list[int]]:

@@ -105,9 +105,9 @@ def score_unseen(
     They are told by its 13-grams, where these lie in its folder (those of a registered version do). Raises
     NotComparableError where nothing is left.
     """
-    filter_file = model_folder / overlap.FILE_NAME
-    if filter_file.exists():
-        leaked = overlap.leaked(holdout.documents, overlap.read_filter(filter_file), section.max_overlap)
+    if overlap.has_filter(model_folder):
+        seen = overlap.read_filter(model_folder / overlap.FILE_NAME)
+        leaked = overlap.leaked(holdout.documents, seen, section.max_overlap)
         holdout = holdout.without(leaked)
     if not holdout.documents:
         raise NotComparableError(f"every holdout document stands in the training text of the model in {model_folder}")

@@ -150,11 +150,12 @@ def known_spread(
     as measured last; an outdated one is named and not used."""
     if stated != "measured":
         return Known(SeedSpread(stated, {}, None), f"{stated:.2%} between seeds, as registry.seed_spread states")
-    kept = _newest_first(root / "seeds" / domain)
+    folder = root / "seeds" / domain
+    kept = _newest_first(folder)
     holding = [one for one in kept if one.recipe == recipe and not one.outdated(tokens, train_bytes)]
     if not holding:
         warm = recipe["start_from"] == WARM
-        return Known(None, UNMEASURED_WARM_START if warm else _outdated(kept, recipe, tokens, train_bytes))
+        return Known(None, UNMEASURED_WARM_START if warm else _outdated(folder, recipe, tokens, train_bytes))
     measured = holding[0]
     small = f", trained in small ({measured.trained_budget})" if measured.small else ""
     return Known(
@@ -162,13 +163,15 @@ def known_spread(
     )
 
 
-def _outdated(
-    kept: Sequence[Measurement], recipe: Mapping[str, Any], tokens: float | None, train_bytes: float | None
-) -> str:
+def _outdated(folder: Path, recipe: Mapping[str, Any], tokens: float | None, train_bytes: float | None) -> str:
     """What is wrong with the newest spread, of the same recipe if there is one; none holds."""
+    kept = _newest_first(folder)
     if not kept:
+        others = len(list(folder.glob("*.json")))
+        unread = f" ({others} kept in {folder} cannot be read by this version)" if others else ""
         return (
-            "the spread between seeds is not measured; run `minimind seeds CONFIG`, or state it in registry.seed_spread"
+            f"the spread between seeds is not measured{unread}; run `minimind seeds CONFIG`, or state it in "
+            "registry.seed_spread"
         )
     newest = next((one for one in kept if one.recipe == recipe), kept[0])
     changed = sorted(key for key in recipe.keys() | newest.recipe.keys() if recipe.get(key) != newest.recipe.get(key))

@@ -39,7 +39,7 @@ class Trial(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """Bits per byte saved."""
+    """What is saved: bits per byte, or a share of them."""
 
     value: float
     low: float

@@ -46,12 +46,12 @@ def refused(config: Config, stages: Mapping[str, Manifest], refusal: str) -> Ver
     """Of a corpus that nothing could be trained on."""
     corpus, cleaning = stages["corpus"], stages["cleaning"]
     found = findings(config, corpus, cleaning, None)
-    mendable = [one for one in found if one.mendable and not cleaning.counts["documents"]]
+    blocking = [one for one in found if one.mendable and one.share >= BLOCKING_SHARE]
     return Verdict(
         heading="Too little text to train and to measure on" if cleaning.counts["documents"] else "No text is left",
         sentences=[kept_in_words(cleaning, None), f"{refusal[:1].upper()}{refusal[1:]}."],
-        first=first_of(mendable[0])
-        if mendable
+        first=first_of(blocking[0])
+        if blocking
         else "Add documents: nothing else helps before there is enough to hold some of it back and learn the rest.",
         findings=found,
         refusal=refusal,

@@ -54,7 +54,7 @@ def measure(
             incomparable = str(error)
         else:
             whole = compare(before, now, spread.spread)
-            unchecked = 0 if (folder / overlap.FILE_NAME).exists() else whole.documents
+            unchecked = 0 if overlap.has_filter(folder) else whole.documents
             sources = dict.fromkeys(sorted(set(mine.sources))) | compare_by_source(before, now, spread.spread)
     return Measured(
         version=version,
@@ -114,7 +114,7 @@ def folder_of_champion(client: "MlflowClient", inputs: "RegistryInputs", store: 
     try:
         load_model(folder)
         load_tokenizer(folder)
-        if (folder / overlap.FILE_NAME).exists():
+        if overlap.has_filter(folder):
             overlap.read_filter(folder / overlap.FILE_NAME)
     except Exception as error:  # tokenizers raises no narrower one
         if says_nothing_of_the_model(error):

@@ -17,7 +17,7 @@ from minimind.errors import ModelNotFoundError, StoreDamagedError, UserError
 from minimind.evaluation.compare import Difference, compare, compare_by_source, in_words, paired
 from minimind.evaluation.holdout import Holdout, read_holdout
 from minimind.evaluation.intervals import LEVEL
-from minimind.evaluation.overlap import FILE_NAME
+from minimind.evaluation.overlap import has_filter, unchecked_in_words
 from minimind.evaluation.samples import Sample, all_prompts, write_samples
 from minimind.evaluation.scoring import DocumentScores, choose_device, score_unseen
 from minimind.evaluation.seed_spread import Known, known_spread, shaping
@@ -57,11 +57,6 @@ class Version:
     @property
     def number(self) -> str:
         return str(self.registered.version)
-
-    @property
-    def knows_its_text(self) -> bool:
-        """Whether documents that it was trained on can be told; else they are scored with the others."""
-        return (self.folder / FILE_NAME).exists()
 
     @cached_property
     def label(self) -> str:
@@ -260,7 +255,7 @@ def _describe_version(version: Version, scores: DocumentScores, champion: str | 
         "champion": version.number == champion,
         "created_at": version.registered.creation_timestamp,  # milliseconds
         "run_id": version.registered.run_id,
-        "unchecked_documents": 0 if version.knows_its_text else len(scores.document_ids),
+        "unchecked_documents": 0 if has_filter(version.folder) else len(scores.document_ids),
         "bits_per_byte": scores.bits_per_byte,
         "by_source": {source: scores.of_source(source).bits_per_byte for source in sorted(set(scores.sources))},
         "costs": {name: version.figures[name] for name in COSTS if name in version.figures},
@@ -269,13 +264,8 @@ def _describe_version(version: Version, scores: DocumentScores, champion: str | 
 
 def _unchecked_in_words(versions: Sequence[Version], documents: int) -> str | None:
     """What is to be said of those that do not know their training text; None where all do."""
-    named = [version.label for version in versions if not version.knows_its_text]
-    if not named:
-        return None
-    return (
-        f"of {', '.join(named)} there is no file of the training text's 13-grams: {documents:,} documents are not "
-        "checked for leaks into it, and any that it was trained on speak for it"
-    )
+    named = [version.label for version in versions if not has_filter(version.folder)]
+    return unchecked_in_words(", ".join(named), documents) if named else None
 
 
 def _extremes(holdout: Holdout, before: DocumentScores, now: DocumentScores) -> dict[str, list[dict[str, Any]]]:

@@ -138,7 +138,7 @@ class MetricForwarder:
             self._away_since = None
 
     def _file(self, training_fingerprint: str) -> Path:
-        return self.store.root / "tracking" / f"{training_fingerprint}.json"
+        return self.store.root / "tracking" / f"{training_fingerprint}-{self.store.domain}.json"
 
     def _load(self, training_fingerprint: str) -> Progress | None:
         try:

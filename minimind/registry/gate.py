@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from minimind.config import RegistryConfig
 from minimind.evaluation.compare import Difference, in_words
+from minimind.evaluation.overlap import unchecked_in_words
 from minimind.evaluation.seed_spread import Known
 
 Outcome = Literal["first", "promoted", "kept_champion", "not_promoted", "already_champion"]
@@ -57,17 +58,6 @@ class Measured:
     spread: Known
     unchecked_documents: int = 0  # of `whole`: those not held against the champion's training text, which is not known
 
-    @property
-    def unchecked(self) -> str:
-        """What is said where the champion does not remember its training text; empty where it does."""
-        if not self.unchecked_documents:
-            return ""
-        return (
-            f"of version {self.champion} there is no file of the training text's 13-grams: "
-            f"{self.unchecked_documents:,} documents are not checked for leaks into it, and any that it was trained on "
-            "speak for it"
-        )
-
 
 @dataclass(frozen=True)
 class Decision:
@@ -108,7 +98,7 @@ def all_rules(section: RegistryConfig, measured: Measured) -> list[Rule]:
     if measured.incomparable is not None:
         rules.append(Rule("documents compared with the champion", 0, "at least", 1, "number", measured.incomparable))
     if measured.whole is not None:
-        rules += _rules_of_bits(section, measured.whole, measured.spread, measured.unchecked)
+        rules += _rules_of_bits(section, measured.whole, measured.spread, measured.unchecked_documents)
         rules += [
             Rule(f"more bits per byte than the champion on {source}", one.change.value if one else None, "at most",
                  section.max_regression, "share", f"{one.documents if one else 'no'} documents of both")
@@ -121,13 +111,14 @@ def all_rules(section: RegistryConfig, measured: Measured) -> list[Rule]:
     ]
 
 
-def _rules_of_bits(section: RegistryConfig, whole: Difference, spread: Known, remark: str) -> list[Rule]:
+def _rules_of_bits(section: RegistryConfig, whole: Difference, spread: Known, unchecked: int) -> list[Rule]:
     """Of the interval, the end that speaks against the new version: noise makes both rules harder, never easier.
 
     `better`: it may not reach 0. `not_worse`: it may not pass `max_regression`, the margin of a test of non-inferiority
     (Piaggio et al. 2012, JAMA 308). Without the noise of the seeds neither is measured.
     """
     change, known = whole.change, whole.effect.known and whole.knows_seeds
+    remark = f"{unchecked:,} documents not checked for leaks into the champion's training text" if unchecked else ""
     if section.promote_when == "better":
         surely = -change.high if known else None
         return [
@@ -171,7 +162,9 @@ def _about_champion(measured: Measured) -> str:
     said = in_words(measured.whole, f"version {measured.version}", f"the champion, version {measured.champion},")
     if (left_out := measured.documents - measured.whole.documents) > 0:
         said += f"; {left_out:,} of {measured.documents:,} holdout documents stand in the champion's training text"
-    return "; ".join(filter(None, (said, measured.unchecked)))
+    if measured.unchecked_documents:
+        said += f"; {unchecked_in_words(f'version {measured.champion}', measured.unchecked_documents)}"
+    return said
 
 
 def _why(rule: Rule) -> str:

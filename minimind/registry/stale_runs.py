@@ -54,7 +54,9 @@ def _training_of_run(store: Store) -> dict[str, str]:
     found = {}
     for path in (store.root / "tracking").glob("[!.]*.json"):
         try:
-            found[str(json.loads(path.read_text())["run_id"])] = path.stem
+            found[str(json.loads(path.read_text())["run_id"])] = path.stem.partition("-")[
+                0
+            ]  # of a fingerprint and a domain
         except (OSError, ValueError, KeyError, TypeError):
             continue  # half written by a full disk; the forwarder says so
     return found

@@ -66,7 +66,8 @@ def worth(amount: float, fresh: float, constant: float) -> float:
 
 def best_for_tokens(law: Law, parameters: Mapping[str, int], tokens: float, unique_tokens: float) -> str:
     """The name whose parameters are, by ratio, nearest to the compute-optimal ones for what the tokens are worth."""
-    optimal = law.optimal_parameters(effective_tokens(tokens, unique_tokens))
+    sizes = parameters.values()
+    optimal = max(min(sizes), min(law.optimal_parameters(effective_tokens(tokens, unique_tokens)), max(sizes)))
     return min(parameters, key=lambda name: abs(math.log(parameters[name] / optimal)))
 
 

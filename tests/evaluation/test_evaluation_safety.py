@@ -1,3 +1,4 @@
+from collections import Counter
 from random import Random
 
 import numpy as np
@@ -7,10 +8,11 @@ import torch
 from minimind.config import SamplingConfig
 from minimind.evaluation.safety import (
     degeneration,
-    draw_passages,
+    draw_from_texts,
+    draw_from_training,
     encoded,
+    passage_length,
     personal_data,
-    read_by_training,
     repeated_verbatim,
     write_texts,
 )
@@ -42,10 +44,10 @@ def by_heart(tokenizer_manifest, sentences):
 def test_text_learned_by_heart_is_found_and_other_text_is_not(by_heart, sentences):
     model, tokenizer, text, loss = by_heart
     assert loss < 0.1
-    learned = repeated_verbatim(model, encoded(tokenizer, [text], Random(1)), 50, Random(1))
+    learned = repeated_verbatim(model, draw_from_texts(encoded(tokenizer, [text], Random(1)), 100, 50, Random(1)))
     assert (learned.passages, learned.verbatim) == (3, 3)  # it has no more different ones
     other = encoded(tokenizer, [sentences(8, 100), sentences(9, 100)], Random(1))
-    other = repeated_verbatim(model, other, 4, Random(1))
+    other = repeated_verbatim(model, draw_from_texts(other, 100, 4, Random(1)))
     assert (other.passages, other.verbatim) == (4, 0)
     assert learned.share.low > other.share.high - 0.2
 
@@ -53,37 +55,56 @@ def test_text_learned_by_heart_is_found_and_other_text_is_not(by_heart, sentence
 def test_passages_come_from_all_places_of_the_texts_in_turn_and_none_twice():
     texts = [list(range(180)), list(range(1000, 1200)), list(range(99))]
     windows = [{tuple(one[start : start + 100]) for start in range(len(one) - 99)} for one in texts]
-    passages = [tuple(passage) for passage in draw_passages(texts, 100, 1_000, Random(1))]
+    passages = [tuple(passage) for passage in draw_from_texts(texts, 100, 1_000, Random(1))]
     assert len(passages) == len(set(passages))
     assert set(passages) == windows[0] | windows[1]
     both = 2 * len(windows[0])
     assert [passage in windows[0] for passage in passages[:both]] == [True, False] * len(windows[0])
-    assert len(draw_passages(texts, 100, 7, Random(1))) == 7
+    assert len(draw_from_texts(texts, 100, 7, Random(1))) == 7
 
 
 def test_texts_too_short_for_a_passage_yield_none(by_heart):
-    assert repeated_verbatim(by_heart[0], [[5] * 99, [6] * 20], 4, Random(1)) is None
-    assert repeated_verbatim(by_heart[0], [], 4, Random(1)) is None
+    assert draw_from_texts([[5] * 99, [6] * 20], 100, 4, Random(1)) == []
+    assert repeated_verbatim(by_heart[0], []) is None
+
+
+@pytest.mark.parametrize(("window", "length"), [(47, 48), (48, 48), (98, 98), (99, 100), (1024, 100)])
+def test_passages_are_as_long_as_the_model_can_read(window, length):
+    """The token behind a window is predicted, too."""
+    assert passage_length(Transformer(ModelConfig(8, 8, 1, 1, 1, 8, 8, window))) == length
 
 
 @pytest.mark.parametrize("steps", [3, 20, 100_000], ids=["three sequences", "some", "many epochs"])
-def test_passages_of_the_training_text_are_those_that_training_has_read(shards, plan, steps):
+def test_passages_of_the_training_text_are_all_that_training_has_read_of_one_document_each(shards, plan, steps):
     plan = plan.model_copy(update={"steps": steps})
-    reader = ShardReader(shards.path, "train")
-    sequences = Sequences(reader, plan.sequence_length, plan.seed)
+    windows = [window for row in rows_read(shards, plan) for window in windows_of(row, 20)]
+    drawn = draw_from_training(shards.path, plan, 20, 100_000, Random(1))
+    assert sorted(map(tuple, drawn)) == sorted(windows)
+    assert all(0 not in passage for passage in drawn)
+
+
+def test_each_place_of_what_training_has_read_is_as_likely_as_any_other(shards, plan):
+    plan = plan.model_copy(update={"steps": 8})
+    places = Counter(window for row in rows_read(shards, plan) for window in windows_of(row, 20))
+    drawn = Counter(tuple(draw_from_training(shards.path, plan, 20, 1, Random(seed))[0]) for seed in range(1500))
+    expected = {window: 1500 * number / places.total() for window, number in places.items()}
+    assert drawn.keys() <= places.keys()
+    surprise = sum((drawn[window] - wanted) ** 2 / wanted for window, wanted in expected.items())
+    assert abs(surprise - len(places)) < 5 * (2 * len(places)) ** 0.5  # chi square, five standard deviations
+
+
+def rows_read(shards, plan):
+    """Each sequence of the first epoch that the plan comes to, with the token behind it."""
+    sequences = Sequences(ShardReader(shards.path, "train"), plan.sequence_length, plan.seed)
     epoch = -(-sequences.tokens // plan.sequence_length)
-    inputs, targets = sequences.batch(0, min(steps, epoch))
-    read = {tuple(row) for row in torch.cat([inputs, targets[:, -1:]], dim=1).tolist()}
-    found = [piece for piece in read_by_training(shards.path, plan, Random(1)) if len(piece) == 33]
-    assert 0 < len(found) <= len(read)
-    assert {tuple(piece) for piece in found} == {row for row in read if 0 not in row}
+    inputs, targets = sequences.batch(0, min(plan.steps * plan.batch_sequences, epoch))
+    return torch.cat([inputs, targets[:, -1:]], dim=1).tolist()
 
 
-def test_what_is_read_by_training_is_cut_where_a_document_begins(shards, plan):
-    pieces = list(read_by_training(shards.path, plan.model_copy(update={"steps": 100_000}), Random(1)))
-    texts = {str(ShardReader(shards.path, "train").document(number)[1:].tolist())[1:-1] for number in range(40)}
-    assert all(0 not in piece for piece in pieces)
-    assert all(any(str(piece)[1:-1] in text for text in texts) for piece in pieces[:200])
+def windows_of(row, length):
+    """Those in which no document begins."""
+    every = (tuple(row[start : start + length]) for start in range(len(row) - length + 1))
+    return [window for window in every if 0 not in window]
 
 
 def test_personal_data_is_counted_and_looked_up_in_the_training_text():

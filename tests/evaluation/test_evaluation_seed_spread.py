@@ -45,6 +45,13 @@ def test_preset_auto_counts_as_the_model_that_it_came_to():
     assert shaping(auto, tokenizer, model | {"layers": 9}) != RECIPE
 
 
+def test_what_another_version_kept_is_said(tmp_path):
+    path = keep_measurement(tmp_path, "laws", measurement())
+    path.write_text("{}")
+    said = known_spread("measured", tmp_path, "laws", RECIPE, 1_000, 1_000_000).said
+    assert said.startswith("the spread between seeds is not measured (1 kept in ")
+
+
 def test_spread_from_scratch_does_not_stand_for_a_warm_start(tmp_path):
     keep_measurement(tmp_path, "laws", measurement())
     scratch, phases = TRAINING | {"start_from": "scratch"}, {"warm_start": {"peak_ratio": 0.5}}

@@ -99,6 +99,17 @@ def test_corpus_that_is_too_small_is_said_in_cleanings_words(make_stages: MakeSt
     assert verdict.gains is None
 
 
+def test_corpus_of_which_little_is_left_is_not_asked_for_more_of_the_same(
+    make_stages: MakeStages, config: Config
+) -> None:
+    funnel = [removed("quality", "min_words", 990, 9_900_000)]
+    stages = make_stages({"funnel": funnel}, documents=10, bytes=100_000)
+    verdict = refused(config, stages, "the holdout would have 1 document")
+    assert verdict.heading == "Too little text to train and to measure on"
+    assert verdict.first.startswith("First: ")
+    assert "Add documents" not in verdict.first
+
+
 def test_corpus_of_which_nothing_is_left_has_a_page_that_says_why(
     make_stages: MakeStages, config: Config, tmp_path: Path
 ) -> None:

@@ -48,12 +48,14 @@ def test_first_up_has_the_defaults_and_says_nothing(tmp_path: Path) -> None:
 
 
 def test_port_of_the_stores_own_cluster_stays_unless_somebody_took_it(tmp_path: Path) -> None:
+    said: list[str] = []
     with socket.socket() as taken:
         taken.bind((servers.HOST, 0))
         port = taken.getsockname()[1]
         save_setup(tmp_path, BEFORE.model_copy(update={"postgres": None, "postgres_port": port}))
         taken.listen()
-        assert asked_for(tmp_path, lambda line: None).postgres_port is None
+        assert asked_for(tmp_path, said.append).postgres_port is None
+        assert said[0] == f"port {port}, which PostgreSQL had, is taken: it gets another"
         assert asked_for(tmp_path, lambda line: None, postgres_port=port).postgres_port == port, "`up` refuses it"
     assert asked_for(tmp_path, lambda line: None).postgres_port == port
 
@@ -73,15 +75,28 @@ def test_unit_starts_the_store_as_it_was_and_stops_it(
     assert f'"up" "--store" "{tmp_path}/my store"\n' in unit
     assert f'"down" "--store" "{tmp_path}/my store"\n' in unit
     assert f"WorkingDirectory={tmp_path}/laws 100%%\n" in unit
+    assert f'RequiresMountsFor="{tmp_path}/my store"\n' in unit
+    assert f'test -e "{tmp_path}/my store/servers/setup.json"\n' in unit, "an empty mount point is no empty store"
     assert "secret" not in unit
     if analyze := shutil.which("systemd-analyze"):
         written = tmp_path / "minimind.service"
         written.write_text(unit)
         scope = [] if user == 0 else ["--user"]
         done = subprocess.run([analyze, "verify", *scope, written], capture_output=True, text=True, env={"HOME": "/"})
-        assert str(written) not in done.stderr + done.stdout, done.stderr
+        assert "minimind.service" not in done.stderr + done.stdout, done.stderr
 
 
 def test_unit_of_a_store_that_was_never_up_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing was ever up in .*; start it once with `minimind up`"):
         boot_unit(tmp_path)
+
+
+def test_unit_of_a_project_that_is_not_here_is_refused(tmp_path: Path) -> None:
+    save_setup(tmp_path, BEFORE.model_copy(update={"project": tmp_path / "elsewhere"}))
+    with pytest.raises(UserError, match=r"the project of .* was .*/elsewhere, which is not here"):
+        boot_unit(tmp_path)
+
+
+def test_empty_option_is_one_that_was_not_named(tmp_path: Path) -> None:
+    save_setup(tmp_path, BEFORE)
+    assert asked_for(tmp_path, lambda line: None, postgres="").postgres == BEFORE.postgres

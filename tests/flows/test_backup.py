@@ -15,6 +15,7 @@ import zstandard
 from flows import archive
 from flows.backup import back_up, restore
 from flows.credentials import credentials_path, ensure_credentials
+from flows.profiles import Setup, load_setup, save_setup
 from minimind.errors import BackupError, UserError
 from minimind.store import SCRATCH, Outcome, Recipe, Store, load_manifest
 
@@ -75,6 +76,13 @@ def test_restored_store_has_every_build_and_nothing_of_the_machine(root: Path, t
         assert database.execute("select * from concurrency_limit_v2").fetchall() == [("gpu0", 0)]
     assert not list(tmp_path.glob("**/.restoring-*"))
     assert not list(root.glob(f"{SCRATCH}*"))
+
+
+def test_restored_store_has_the_doors_and_ports_of_a_new_one(root: Path, tmp_path: Path) -> None:
+    save_setup(root, Setup(project=tmp_path, host="0.0.0.0", prefect_port=4300, allowed_hosts=("models.example.org",)))
+    back_up(root, tmp_path / "a.tar.zst", with_credentials=False)
+    restore(tmp_path / "a.tar.zst", tmp_path / "new", None, {})
+    assert load_setup(tmp_path / "new") == Setup(project=tmp_path)
 
 
 def test_credentials_are_in_a_backup_only_if_asked_for(root: Path, tmp_path: Path) -> None:

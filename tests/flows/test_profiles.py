@@ -18,9 +18,10 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from flows import deployments, postgres, servers
+from flows import deployments, postgres, servers, services
 from flows.cli import app
 from flows.credentials import credentials_path, ensure_credentials, load_credentials
+from flows.keeper_state import KeeperState, save_state
 from flows.prefect_api import PrefectApi
 from flows.prefect_server import Door
 from flows.profiles import PROFILES, Place, Setup, recorded_place, save_setup
@@ -555,8 +556,34 @@ def test_automations_are_for_postgresql_alone() -> None:
 
 
 def test_notify_is_refused_where_no_automation_would_tell(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--notify .* needs .* --profile team"):
-        up(tmp_path, SETUP, print, notify="https://chat.example.org/hooks/1")
+    refused = pytest.raises(UserError, match=r"--notify .* needs .* --profile team")
+    with refused:
+        up(tmp_path, SETUP, print, notify="https://chat.example.org/hooks/1", environ={})
+    with refused:
+        up(tmp_path, SETUP, print, environ={"MINIMIND_NOTIFY": "https://chat.example.org/hooks/1"})
+
+
+@pytest.mark.parametrize(
+    ("address", "asked"),
+    [
+        ("http://127.0.0.1:4200/api", True),
+        ("http://localhost:4200/api/", True),
+        ("http://user:word@[::1]:4200/api", True),
+        ("http://127.0.0.1:4201/api", False),
+        ("http://prefect.example.org:4200/api", False),
+        ("https://prefect.example.org/api", False),
+    ],
+)
+def test_place_knows_the_addresses_of_its_server(tmp_path: Path, address: str, asked: bool) -> None:
+    assert Place(tmp_path, Setup(project=tmp_path), {}).is_asked(address) == asked
+
+
+def test_what_an_earlier_keeper_told_is_no_health_of_the_next(tmp_path: Path) -> None:
+    save_state(tmp_path, KeeperState())
+    service = services.keeper(Place(tmp_path, SETUP, {}))
+    assert service.is_healthy()
+    service.prepare()
+    assert not service.is_healthy()
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["its own server", "its own server by address"])
@@ -570,6 +597,7 @@ def test_deploy_refuses_notify_where_no_automation_would_tell(
     if not named:
         monkeypatch.delenv("PREFECT_API_URL")
     monkeypatch.setattr(servers, "check_reachable", lambda *given: None)
+    monkeypatch.setattr(servers, "answers", lambda address: True)
     monkeypatch.setattr(deployments, "deploy_all", lambda *given: pytest.fail("it was deployed"))
     are_up(monkeypatch, "Prefect")
     with pytest.raises(UserError, match=r"--notify .* needs .* --profile team"):

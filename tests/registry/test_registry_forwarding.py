@@ -215,6 +215,6 @@ def test_damaged_progress_file_costs_nothing(
 ) -> None:
     (folder / "metrics.jsonl").write_text(lines(1, 30))
     run_id = forwarder.finish(folder, FINGERPRINT)
-    (store.root / "tracking" / f"{FINGERPRINT}.json").write_text('{"run_id":')
+    (store.root / "tracking" / f"{FINGERPRINT}-{store.domain}.json").write_text('{"run_id":')
     assert MetricForwarder(store, "e", uri).finish(folder, FINGERPRINT) == run_id
     assert arrived(client, run_id) == expected(lines(1, 30))

@@ -50,6 +50,11 @@ def test_law_in_which_parameters_or_tokens_gain_nothing_has_two_terms():
     assert Law(1.0, 8.0, 0.0, 1 / 3, 1 / 3).bits_per_byte(8, 27, unique_tokens=1000) == pytest.approx(1 + 8 / 2)
 
 
+def test_law_in_which_parameters_or_tokens_gain_nothing_has_a_best_preset():
+    assert best_for_tokens(Law(1.0, 0.0, 27.0, 1 / 3, 1 / 3), SIZES, 1e9, 1e9) == "small"
+    assert best_for_tokens(Law(1.0, 8.0, 0.0, 1 / 3, 1 / 3), SIZES, 1e9, 1e9) == "large"
+
+
 def test_tokens_go_to_the_preset_nearest_to_compute_optimal():
     law = Law(0.0, 1.0, 1.0, 1.0, 1.0)  # as many parameters as tokens
     assert best_for_tokens(law, SIZES, 5e6, 1e12) == "small"
