@@ -112,6 +112,7 @@ def steps_of(rows):
     return {name: {row["steps"] for row in rows if row["recipe"] == name} for name in {row["recipe"] for row in rows}}
 
 
+@pytest.mark.slow
 def test_recipe_that_costs_twice_as_much_takes_half_the_steps_in_every_seed(run_benchmark, costs):
     costs |= {"ours": 0.5, "adamw-5e-4": 1.0}
     run_benchmark("--recipes", "ours,adamw-5e-4", "--cpu-seconds", "6", "--seeds", "1")
@@ -143,6 +144,7 @@ def test_ours_is_measured_beside_a_recipe_that_was_there_first(run_benchmark, co
     assert steps_of(rows) == {"ours": {12}, "adamw-5e-4": {6}}
 
 
+@pytest.mark.slow
 def test_equal_time_is_measured_by_steps_of_each_recipe(run_benchmark):
     rows, _ = run_benchmark("--recipes", "ours,reference", "--cpu-seconds", "0.3", "--seeds", "1,2")
     assert all(len(steps) == 1 and min(steps) >= 2 for steps in steps_of(rows).values())
@@ -170,6 +172,7 @@ def test_plain_loss_is_ours(shards):
         assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_every_recipe_can_be_run(run_benchmark):
     rows, _ = run_benchmark("--tokens", "1k", "--seeds", "1")
     assert {row["recipe"] for row in rows} == recipes.RECIPES.keys()

@@ -54,6 +54,7 @@ def in_threads(names, task):
     yield workers
 
 
+@pytest.mark.slow
 def test_throughput_has_a_row_a_recipe_and_counts_no_padding(command, monkeypatch):
     monkeypatch.setattr(throughput, "started", in_threads)
     rows, page = command(throughput, "--rounds", "3", "--steps", "2")
