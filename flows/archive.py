@@ -111,7 +111,14 @@ def unpack(path: Path, folder: Path) -> None:
         listed, found = _unpack(path, folder, room)
     except TooLargeError:
         raise BackupError(f"{path} holds more than the {room:,} bytes that are free at {folder.parent}") from None
-    except (SourceError, tarfile.TarError, OSError, ValueError, KeyError) as error:
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise BackupError(
+                f"the disk of {folder.parent} is full, and nothing of {path} was restored; free some space, or name "
+                "another place with --store"
+            ) from error
+        raise BackupError(f"{damaged}: {error}") from error
+    except (SourceError, tarfile.TarError, ValueError, KeyError) as error:
         raise BackupError(f"{damaged}: {error}") from error
     written_once = {name: entry["sha256"] for name, entry in listed.items() if "sha256" in entry}
     if written_once != found:

@@ -14,7 +14,7 @@ UNIT = """\
 # Secrets and other settings of the servers: NAME=VALUE lines in {settings}, chmod 600.
 
 [Unit]
-Description=minimind, store {root}
+Description=minimind, with the store {root} and its servers
 RequiresMountsFor={quoted_root}
 {after}
 [Service]

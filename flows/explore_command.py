@@ -78,6 +78,8 @@ def print_explored(result: dict[str, Any], written: Path | None, root: Path) -> 
     console.print(Text(f"\n{verdict['first']}", "bold"), soft_wrap=True)
     console.print(Text.assemble(("\nPage ", "bold"), result["page"]), soft_wrap=True)
     console.print(Text.assemble(("YAML ", "bold"), str(written or result["config"])), soft_wrap=True)
+    if verdict["refusal"]:
+        return  # a run would be refused, too
     command = f"{program()} run {shlex.quote(str(written or result['config']))}{store_option(root)}"
     console.print(Text.assemble(("Go on ", "bold"), (command, "cyan")), soft_wrap=True)
 

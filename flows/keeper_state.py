@@ -1,10 +1,12 @@
 """What the keeper tells `minimind status`: a file that it writes when something changes, and touches at each look."""
 
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from flows.servers import read_json, write_json
+from flows.servers import read_as, write_json
+from minimind.errors import ServerError
 
 SILENT_SECONDS = 120.0  # of a keeper that hangs: a look at servers that do not answer takes half a minute
 
@@ -20,8 +22,10 @@ def state_path(root: Path) -> Path:
 
 
 def load_state(root: Path) -> KeeperState:
-    found = read_json(state_path(root))
-    return KeeperState(**found) if isinstance(found, dict) else KeeperState()
+    """What was told last; nothing, where that is of another version: the next look tells it anew."""
+    with suppress(ServerError):
+        return read_as(KeeperState, state_path(root), "it is written anew") or KeeperState()
+    return KeeperState()
 
 
 def save_state(root: Path, state: KeeperState) -> None:

@@ -19,7 +19,7 @@ from flows.credentials import FOR_CLIENTS, POSTGRES_PASSWORD, Credentials, load_
 from flows.databases import Databases, PostgreSql, Sqlite
 from flows.postgres import OWNER, Postgres, parse
 from flows.prefect_api import PrefectApi
-from flows.servers import HOST, Service, prefect_settings, read_json, write_json
+from flows.servers import HOST, Service, prefect_settings, read_as, write_json
 from minimind.errors import UserError
 
 
@@ -45,8 +45,7 @@ def setup_path(root: Path) -> Path:
 
 def load_setup(root: Path) -> Setup | None:
     """What the last `minimind up` of this store was asked for."""
-    found = read_json(setup_path(root))
-    return Setup.model_validate(found) if found else None
+    return read_as(Setup, setup_path(root), "remove it, and name the options of `minimind up` again")
 
 
 def save_setup(root: Path, setup: Setup | None) -> None:

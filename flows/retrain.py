@@ -143,7 +143,7 @@ def working(run: Run) -> Iterator[None]:
         try:
             yield
         finally:
-            end_stale_runs(run.store, run.tracking_uri)
+            end_stale_runs(run.store, run.tracking_uri, own=flow_run.id)
 
 
 # --- the outcome ------------------------------------------------------------------------------------------------------

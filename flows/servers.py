@@ -18,13 +18,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import httpx
 import psutil
+from pydantic import TypeAdapter, ValidationError
 
 from minimind.errors import ServerError
 from minimind.masking import masked
+
+Kept = TypeVar("Kept")
 
 HOST = "127.0.0.1"
 HEALTHY_WITHIN_SECONDS = 300.0  # a busy machine; a process that has ended is said at once
@@ -316,7 +319,8 @@ def log_path(root: Path, name: str) -> Path:
 
 def recorded_servers(root: Path) -> list[Started]:
     """What `minimind up` started for this store and nobody has stopped: what should be alive, in order."""
-    return [Started(**entry) for entry in read_json(up_path(root)) or []]
+    remedy = "end by hand what it names, and remove it"
+    return read_as(list[Started], up_path(root), remedy) or []
 
 
 def running_servers(root: Path) -> dict[str, Started]:
@@ -340,6 +344,20 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
+
+
+def read_as(kind: type[Kept], path: Path, remedy: str) -> Kept | None:
+    """What a JSON file holds, as `kind`; None where there is none. Raises ServerError where it holds something else."""
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ServerError(
+            f"{path} is not what this version writes ({f'{where}: ' if where else ''}{first['msg']}); {remedy}"
+        ) from error
 
 
 def write_json(path: Path, value: object) -> None:

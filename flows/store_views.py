@@ -104,6 +104,9 @@ def prune_builds(
     rows = folders + texts
     for row in rows:
         print(f"{row.path}  {row.bytes / 1e6:,.1f} MB  {row.reason}")
+    if not rows:
+        print("nothing may go" if dry_run else "nothing had to go", file=sys.stderr)
+        return
     total = f"{sum(row.bytes for row in rows) / 1e6:,.1f} MB in {len(rows)} folders"
     print(f"{total} may go; `minimind store prune` removes them" if dry_run else f"removed {total}", file=sys.stderr)
 

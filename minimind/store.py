@@ -285,6 +285,10 @@ class Store:
             finally:
                 path.unlink(missing_ok=True)
 
+    def working_runs(self) -> set[str]:
+        """The names of runs whose processes work now."""
+        return {path.name for path in self._run_locks.glob("*") if _is_locked(path)}
+
     def abandoned_runs(self) -> list[Path]:
         """Lock files, by the name of their run, whose processes are gone without having taken them away."""
         return [path for path in sorted(self._run_locks.glob("*")) if not _is_locked(path)]

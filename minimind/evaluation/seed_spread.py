@@ -4,6 +4,7 @@ Measured by `minimind seeds`, kept in `<store>/seeds/<domain>/`, and read wherev
 """
 
 import json
+import math
 import os
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
 from scipy.special import ndtri, stdtrit
 
 from minimind.config import PRESETS, SCRATCH, ModelSizes
@@ -188,8 +190,15 @@ def _newest_first(folder: Path) -> list[Measurement]:
 
 
 def _read(path: Path) -> Measurement | None:
-    """None for a file that is missing, or that another version has written."""
+    """None for a file that is missing, that another version has written, or that tells no spread."""
     try:
-        return Measurement(**json.loads(path.read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+        found = TypeAdapter(Measurement).validate_json(path.read_bytes())
+        known = [found.spread.share, *found.spread.by_source.values()]
+    except (
+        OSError,
+        ValueError,
+        ArithmeticError,
+        AttributeError,
+    ):  # of pydantic and statistics, whose NaN raises the last
         return None
+    return found if all(map(math.isfinite, known)) else None

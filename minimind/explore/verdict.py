@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from minimind.config import Config, TrainingConfig
-from minimind.explore.findings import Finding, findings, losses, lost_shares
+from minimind.explore.findings import Finding, duplicates, findings, losses, lost_shares, removals
 from minimind.explore.fit import Forecast, Gain, Kind, Trial, forecast
 from minimind.explore.support import Support, advised, supported
 from minimind.store import Manifest
@@ -15,6 +15,7 @@ KINDS: tuple[Kind, ...] = ("training", "text", "both")
 FACTORS = (2, 4)
 MUCH = 0.01  # of bits per byte: less is nothing to speak of
 CLEARLY = 1.5  # times as much: the two do not bring about the same
+HOLDOUTS = 5  # at the least, in a corpus
 BLOCKING_SHARE = 0.3  # of the text: what a finding concerns is mended before anything is trained
 MORE_TEXT_SHARE = 0.03  # of bits per byte that twice the text would bring in the end, from which it is looked for first
 WIDE = {"sequence_length": 1024, "batch_tokens": 262_144}  # of the training on a GPU
@@ -45,18 +46,31 @@ class Verdict:
 def refused(config: Config, stages: Mapping[str, Manifest], refusal: str) -> Verdict:
     """Of a corpus that nothing could be trained on."""
     corpus, cleaning = stages["corpus"], stages["cleaning"]
-    found = findings(config, corpus, cleaning, None)
-    blocking = [one for one in found if one.mendable and one.share >= BLOCKING_SHARE]
+    some_is_left = cleaning.counts["documents"] > 0
     return Verdict(
-        heading="Too little text to train and to measure on" if cleaning.counts["documents"] else "No text is left",
+        heading="Too little text to train and to measure on" if some_is_left else "No text is left",
         sentences=[kept_in_words(cleaning, None), f"{refusal[:1].upper()}{refusal[1:]}."],
-        first=first_of(blocking[0])
-        if blocking
-        else "Add documents: nothing else helps before there is enough to hold some of it back and learn the rest.",
-        findings=found,
+        first=first_of_refused(config, cleaning),
+        findings=findings(config, corpus, cleaning, None),
         refusal=refusal,
-        values=values_for_losses(config, corpus, cleaning),
+        values=values_for_losses(config, corpus, cleaning) if some_is_left else None,
     )
+
+
+def first_of_refused(config: Config, cleaning: Manifest) -> str:
+    """More text, where all of it would not be enough; else what took most of it."""
+    split, documents, size = config.cleaning.split, int(cleaning.counts["documents_in"]), cleaning.counts["bytes_in"]
+    needed = HOLDOUTS * split.min_documents, HOLDOUTS * split.min_bytes
+    if documents < needed[0] or size < needed[1]:
+        return (
+            f"First: add text. Even all of it, {documents:,} documents with {megabytes(size)}, would be too little: at "
+            f"most a fifth is held back to measure on, so {needed[0]:,} documents with {megabytes(needed[1])} are "
+            "needed."
+        )
+    costly = sorted(filter(None, [duplicates(cleaning), *removals(cleaning)]), key=lambda one: -one.share)
+    if costly and costly[0].share >= BLOCKING_SHARE:
+        return first_of(costly[0])
+    return "First: add text. What cleaning removed would not have made enough of it."
 
 
 def judged(config: Config, section: TrainingConfig, stages: Mapping[str, Manifest]) -> Verdict:

@@ -138,7 +138,8 @@ def _chosen(client: "MlflowClient", name: str, wanted: Sequence[str]) -> list[st
         champion = previous_champion(client, name)
     if champion is None:
         raise UserError(
-            f"version {newest} of {name} has no champion to be compared with; name two, such as --versions 1,2"
+            f"version {newest} of {name} has no champion before it to be compared with"
+            + ("; name two with --versions" if len(numbers) > 1 else ", and is the only version: another run makes one")
         )
     return [champion, newest]
 

@@ -13,21 +13,22 @@ from minimind.store import Store
 logger = logging.getLogger(__name__)
 
 
-def end_stale_runs(store: Store, uri: str) -> list[str]:
+def end_stale_runs(store: Store, uri: str, own: str | None = None) -> list[str]:
     """The ids of the runs that were ended: as FINISHED where the model lies in the store, else as KILLED.
 
-    Only those of this store whose training has no process now. A later run that continues the training opens its run
+    Only those of this store whose training has no process now; with its model there, a run may be at its evaluation, so
+    that none is ended while flow runs other than `own` work. A later run that continues the training opens its run
     again. A server that is away is left alone, with a line in the log.
     """
     try:
         with quick_requests():
-            return _end_stale_runs(store, uri)
+            return _end_stale_runs(store, uri, own)
     except outages() as error:
         logger.warning("MLflow at %s was not asked for runs to end: %s", masked(uri), problem_in_words(error))
         return []
 
 
-def _end_stale_runs(store: Store, uri: str) -> list[str]:
+def _end_stale_runs(store: Store, uri: str, own: str | None) -> list[str]:
     known = _training_of_run(store)
     if not known:
         return []
@@ -41,11 +42,12 @@ def _end_stale_runs(store: Store, uri: str) -> list[str]:
             continue
         if store.is_locked(f"training-{fingerprint}"):
             continue
-        status = "FINISHED" if store.find("training", fingerprint) else "KILLED"
-        client.set_terminated(run.info.run_id, status)
+        is_done = store.find("training", fingerprint) is not None
+        if is_done and store.working_runs() - {own}:
+            continue
+        client.set_terminated(run.info.run_id, "FINISHED" if is_done else "KILLED")
+        logger.info("MLflow: ended the run %s, whose training has no process any more", run.info.run_name)
         ended.append(str(run.info.run_id))
-    if ended:
-        logger.info("MLflow: ended %s, whose training has no process any more", ", ".join(ended))
     return ended
 
 

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from minimind.evaluation.seed_spread import Measurement, keep_measurement, known_spread, shaping
@@ -45,11 +47,22 @@ def test_preset_auto_counts_as_the_model_that_it_came_to():
     assert shaping(auto, tokenizer, model | {"layers": 9}) != RECIPE
 
 
-def test_what_another_version_kept_is_said(tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe": []}, {"recipe": None}, {"planned_tokens": "many"}, {"bits_per_byte": []}, {"bits_per_byte": [2.0]},
+        {"bits_per_byte": ["a", "b"]}, {"bits_per_byte": [0, 0]}, {"bits_per_byte": [2.0, float("nan")]},
+        {"by_source": []}, {"by_source": {"a": [1.0]}}, {"seeds": 3}, {"created_at": 7},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_another_version_kept_is_said(tmp_path, change):
     path = keep_measurement(tmp_path, "laws", measurement())
-    path.write_text("{}")
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    (path.parent / "folder.json").mkdir()
+    path.with_name("empty.json").touch()
     said = known_spread("measured", tmp_path, "laws", RECIPE, 1_000, 1_000_000).said
-    assert said.startswith("the spread between seeds is not measured (1 kept in ")
+    assert said.startswith("the spread between seeds is not measured (3 kept in ")
 
 
 def test_spread_from_scratch_does_not_stand_for_a_warm_start(tmp_path):

@@ -106,8 +106,22 @@ def test_corpus_of_which_little_is_left_is_not_asked_for_more_of_the_same(
     stages = make_stages({"funnel": funnel}, documents=10, bytes=100_000)
     verdict = refused(config, stages, "the holdout would have 1 document")
     assert verdict.heading == "Too little text to train and to measure on"
-    assert verdict.first.startswith("First: ")
-    assert "Add documents" not in verdict.first
+    assert verdict.first.startswith("First: much of it counts as junk. Look at the examples under min words")
+
+
+def test_corpus_that_was_too_small_from_the_start_is_told_how_much_is_needed(
+    make_stages: MakeStages, config: Config
+) -> None:
+    stages = make_stages({"funnel": [removed("quality", "min_words", 3, 211)]}, documents_in=3, bytes_in=211)
+    split = config.cleaning.split
+    first = refused(config, stages, "all 3 documents were removed").first
+    assert first.startswith("First: add text. Even all of it, 3 documents with 0.2 kB, would be too little")
+    assert f"so {5 * split.min_documents:,} documents" in first
+
+
+def test_corpus_of_copies_is_told_so(make_stages: MakeStages, config: Config) -> None:
+    stages = make_stages({"funnel": [removed("duplicates", "exact_duplicate", 990, 9_900_000)]}, documents=10)
+    assert refused(config, stages, "too few").first.startswith("First: much of it is there more than once.")
 
 
 def test_corpus_of_which_nothing_is_left_has_a_page_that_says_why(
@@ -121,7 +135,8 @@ def test_corpus_of_which_nothing_is_left_has_a_page_that_says_why(
     verdict = refused(config, stages, "all 1,000 documents were removed (removed: min_words 1,000)")
     assert verdict.heading == "No text is left"
     assert "All 1,000 documents were removed (removed: min_words 1,000)." in verdict.sentences
-    assert verdict.first.startswith("First: a source loses most of its documents.")
+    assert verdict.first.startswith("First: much of it counts as junk.")
+    assert verdict.values is None, "no YAML would help"
     render_explored(config, stages, verdict, "", "a.yaml", tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()
     assert "All 1,000 documents were removed" in page

@@ -141,7 +141,9 @@ def test_service_that_hangs_is_stopped_and_started_again_and_the_status_says_so(
     assert not hanging.is_alive()
     (again,) = servers.recorded_servers(tmp_path)
     assert again.is_alive()
-    assert "did not answer 10 times in a row; started again at 20" in load_state(tmp_path).said["MLflow"]
+    assert (
+        "did not answer 10 times in a row; stopped, to be started again, at 20" in load_state(tmp_path).said["MLflow"]
+    )
     while not web.is_healthy():
         time.sleep(0.1)
     kept.try_to_look()

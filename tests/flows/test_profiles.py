@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from flows import deployments, postgres, servers, services
 from flows.cli import app
 from flows.credentials import credentials_path, ensure_credentials, load_credentials
-from flows.keeper_state import KeeperState, save_state
+from flows.keeper_state import KeeperState, load_state, save_state, state_path
 from flows.prefect_api import PrefectApi
 from flows.prefect_server import Door
 from flows.profiles import PROFILES, Place, Setup, recorded_place, save_setup
@@ -576,6 +576,29 @@ def test_notify_is_refused_where_no_automation_would_tell(tmp_path: Path) -> Non
 )
 def test_place_knows_the_addresses_of_its_server(tmp_path: Path, address: str, asked: bool) -> None:
     assert Place(tmp_path, Setup(project=tmp_path), {}).is_asked(address) == asked
+
+
+@pytest.mark.parametrize("text", ['{"profile": "nope"}', "[1, 2]", "garbage{", '{"project": "/x", "more": 1}'])
+def test_setup_that_is_none_is_said_with_its_file(tmp_path: Path, text: str) -> None:
+    save_setup(tmp_path, SETUP)
+    (tmp_path / "servers" / "setup.json").write_text(text)
+    with pytest.raises(ServerError, match=r"setup.json is not what this version writes .*; remove it, and name"):
+        recorded_place(tmp_path)
+
+
+@pytest.mark.parametrize("text", ['[{"a": 1}]', "{", '"all"'])
+def test_record_of_servers_that_is_none_is_said_with_its_file(tmp_path: Path, text: str) -> None:
+    servers.up_path(tmp_path).parent.mkdir()
+    servers.up_path(tmp_path).write_text(text)
+    with pytest.raises(ServerError, match=r"up.json is not what this version writes .*; end by hand what it names"):
+        servers.running_servers(tmp_path)
+
+
+@pytest.mark.parametrize("text", ['{"failing": 5, "said": []}', "\xff", "{"])
+def test_word_of_another_keeper_counts_as_none(tmp_path: Path, text: str) -> None:
+    save_state(tmp_path, KeeperState(failing=["worker"]))
+    state_path(tmp_path).write_text(text)
+    assert load_state(tmp_path) == KeeperState()
 
 
 def test_what_an_earlier_keeper_told_is_no_health_of_the_next(tmp_path: Path) -> None:

@@ -275,7 +275,9 @@ def test_only_version_has_nothing_to_be_compared_with(
 ) -> None:
     enlist(model_folders["20"])
     client.set_registered_model_alias("tests", "champion", "1")
-    with pytest.raises(UserError, match="version 1 of tests has no champion to be compared with"):
+    with pytest.raises(
+        UserError, match="version 1 of tests has no champion before it to be compared with, and is the only"
+    ):
         compare_versions("tests", [], uri, store)
 
 

@@ -37,7 +37,10 @@ def test_run_of_a_published_training_is_finished_and_one_of_another_store_left_a
     (tmp_path / "metrics.jsonl").write_text(lines(1, 3))
     ours = MetricForwarder(store, "e", uri).finish(tmp_path, made_from.fingerprint)
     theirs = MetricForwarder(Store(tmp_path / "other", "d"), "e", uri).finish(tmp_path, FINGERPRINT)
-    assert end_stale_runs(store, uri) == [ours]
+    with store.in_use("another run, which may be at its evaluation"):
+        assert end_stale_runs(store, uri, own="own") == []
+    with store.in_use("own"):
+        assert end_stale_runs(store, uri, own="own") == [ours]
     assert client.get_run(ours).info.status == "FINISHED"
     assert client.get_run(theirs).info.status == "RUNNING"
 
