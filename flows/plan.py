@@ -36,6 +36,7 @@ from minimind.training.budget import plan_training
 from minimind.training.device import find_device
 from minimind.training.forecast import PlannedTraining, plan_rows
 from minimind.training.precision import choose_precision
+from minimind.training.proposal import check_budget
 from minimind.training.start import check_tokenizer
 from tasks.parent import check_folders, goes_on, kept_tokenizer, old_documents, starting_model
 from tasks.run import Run
@@ -48,6 +49,7 @@ def plan(
     domain = load_config(config, overrides, sources)
     check_section(domain.cleaning)
     choose_precision(domain.training.precision, find_device(domain.training.device))
+    check_budget(domain.training)
     check_folders(domain)
     root = store_root(store)
     uri = tracking_uri(root)

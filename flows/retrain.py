@@ -27,6 +27,7 @@ from minimind.registry.stale_runs import end_stale_runs
 from minimind.store import STAGES, Manifest, Store
 from minimind.training.device import find_device
 from minimind.training.precision import choose_precision
+from minimind.training.proposal import check_budget
 from tasks.cleaning import cleaning
 from tasks.corpus import corpus
 from tasks.evaluation import evaluation
@@ -124,6 +125,7 @@ def start_run(request: RetrainRequest, initialise: Callable[[str, Path], Any] = 
         check_section(config.cleaning)
     if request.reaches("training"):
         choose_precision(config.training.precision, find_device(config.training.device))
+        check_budget(config.training)
         check_folders(config)
     if request.reaches("evaluation"):
         check_tasks(config.evaluation)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from minimind.config import Budget, TrainingConfig, parse_budget
+from minimind.config import SCRATCH, Budget, TrainingConfig, parse_budget
 from minimind.errors import ConfigError, OutOfMemoryError
 from minimind.store import Store
 from minimind.training.calibration import (
@@ -24,9 +24,11 @@ from minimind.training.calibration import (
 from minimind.training.fit import find_micro_batch
 from minimind.training.flops import flops_per_token, listed_flops, peak_flops
 from minimind.training.ladder import LADDER
+from minimind.training.optimizer import OptimizerSettings
 from minimind.training.plan import Options, Plan
 from minimind.training.scaling import MAX_EPOCHS, best_for_tokens, best_in_time, effective_tokens
 from minimind.training.schedule import least_steps
+from minimind.training.start import optimizer_settings
 
 logger = logging.getLogger(__name__)
 
@@ -82,26 +84,38 @@ class Proposal(NamedTuple):
 def propose(task: Task) -> Proposal:
     """Raises ConfigError for a budget that is too short, OutOfMemoryError for a model that fits into no memory."""
     proposal = propose_for_time(task) if task.budget.unit == "seconds" else propose_for_tokens(task)
-    check_steps(proposal.plan, task.section.budget)
+    check_planned(proposal.plan, task.section.budget)
     return proposal
 
 
-def check_steps(plan: Plan, budget: str) -> None:
-    if plan.steps < 1:
+def check_budget(section: TrainingConfig) -> None:
+    """Raises ConfigError for a budget of tokens that is too short whatever the corpus and the machine are."""
+    budget = parse_budget(section.budget)
+    if budget.unit == "tokens" and section.start_from == SCRATCH:  # a model to start from has phases of its own
+        settings = optimizer_settings(section, warm=False)
+        check_steps(math.floor(budget.amount / section.batch_tokens), section.batch_tokens, settings, section.budget)
+
+
+def check_steps(steps: int, batch_tokens: int, settings: OptimizerSettings, budget: str) -> None:
+    if steps < 1:
         raise ConfigError(
             "training.budget",
-            [f"{budget!r} is less than one step of {plan.batch_tokens:,} tokens; raise it or lower batch_tokens"],
+            [f"{budget!r} is less than one step of {batch_tokens:,} tokens; raise it or lower batch_tokens"],
         )
-    if plan.steps < (least := least_steps(plan.optimizer)):
-        settings = plan.optimizer
+    if steps < (least := least_steps(settings)):
         raise ConfigError(
             "training.budget",
             [
-                f"{budget!r} is {plan.steps} steps of {plan.batch_tokens:,} tokens, too short to finish warm-up and "
+                f"{budget!r} is {steps} steps of {batch_tokens:,} tokens, too short to finish warm-up and "
                 f"decay: a warmup_ratio of {settings.warmup_ratio:g} and a decay_ratio of {settings.decay_ratio:g} "
-                f"need {least}; raise it, lower batch_tokens, or set training.optimizer.warmup_ratio to 0"
+                f"need {least}, {least * batch_tokens:,} tokens; raise it, lower batch_tokens, or set "
+                "training.optimizer.warmup_ratio to 0"
             ],
         )
+
+
+def check_planned(plan: Plan, budget: str) -> None:
+    check_steps(plan.steps, plan.batch_tokens, plan.optimizer, budget)
 
 
 # --- tokens and epochs ------------------------------------------------------------------------------------------------
@@ -111,7 +125,7 @@ def propose_for_tokens(task: Task) -> Proposal:
     name = name_for_tokens(task)
     plan = with_micro_batch(task, task.plans[name])
     plan = with_steps(plan, math.floor(task.budget_tokens / plan.batch_tokens), task.windows)
-    check_steps(plan, task.section.budget)
+    check_planned(plan, task.section.budget)
     speed = measured(task, plan, UNMEASURED_SECONDS) if is_long(plan, plan.tokens) else None
     optimal = LADDER.law.optimal_parameters(effective_tokens(task.budget_tokens, task.unique_tokens))
     nearest = (

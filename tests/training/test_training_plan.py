@@ -156,9 +156,13 @@ def test_fp16_on_a_cpu_is_refused(store, shards):
 def test_budget_too_short_to_finish_warm_up_is_refused(store, shards):
     make_plan(training_config(budget="768 tokens"), shards, store)
     with pytest.raises(
-        ConfigError, match=r"'640 tokens' is 5 steps .* too short to finish warm-up .* need 6; raise it"
+        ConfigError, match=r"'640 tokens' is 5 steps .* too short to finish warm-up .* need 6, 768 tokens; raise it"
     ):
         make_plan(training_config(budget="640 tokens"), shards, store)
+    with pytest.raises(ConfigError, match=r"'640 tokens' is 5 steps"):
+        proposal.check_budget(training_config(budget="640 tokens"))  # before anything is built
+    for budget in ("768 tokens", "0.1 epochs", "10s"):
+        proposal.check_budget(training_config(budget=budget))
     optimizer = training_config().optimizer.model_copy(update={"warmup_ratio": 0.0})
     assert make_plan(training_config(budget="640 tokens", optimizer=optimizer.model_dump()), shards, store).steps == 5
 
