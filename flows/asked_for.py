@@ -19,9 +19,10 @@ def asked_for(root: Path, say: Callable[[str], None], **named: Any) -> Setup:
     if profile not in PROFILES:
         raise UserError(f"--profile {profile!r} is none; expected {' or '.join(PROFILES)}")
     kept = before.model_dump() if before and before.profile == profile else {}
-    if before and "postgres_port" not in named and not is_free(before.postgres_port):
+    port = kept.get("postgres_port")
+    if "postgres_port" not in named and not servers.running_servers(root) and not is_free(port):
         kept["postgres_port"] = None  # mostly it was chosen for us, and nobody but the servers has to know it
-        say(f"port {before.postgres_port}, which PostgreSQL had, is taken: it gets another")
+        say(f"port {port}, which PostgreSQL had, is taken: it gets another")
     setup = Setup(**kept | named | {"profile": profile, "project": Path.cwd()})
     if again := in_words(setup, leave_out=named):
         say(f"as before: {again}")

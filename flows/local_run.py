@@ -127,13 +127,16 @@ def joined_up(root: Path) -> bool:
         return False
     place = recorded_place(root)
     assert place, "what is up was recorded"
-    deadline = time.monotonic() + BACK_WITHIN_SECONDS
+    said, deadline = False, time.monotonic() + BACK_WITHIN_SECONDS
     while not servers.answers(f"{place.prefect}/api/health"):
         if time.monotonic() > deadline:
             raise ServerError(
                 f"the Prefect server of `minimind up` does not answer at {place.prefect}, and a second one must not "
                 "use its database: see `minimind status`, or run again after `minimind down`"
             )
+        if not said:
+            sys.stderr.write(f"waiting for the Prefect server of `minimind up` at {place.prefect}\n")
+            said = True
         time.sleep(0.5)
     chosen = {"MLFLOW_TRACKING_URI": os.environ["MLFLOW_TRACKING_URI"]} if "MLFLOW_TRACKING_URI" in os.environ else {}
     os.environ.update(place.client_environment() | chosen)

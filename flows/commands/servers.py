@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +29,10 @@ def doctor(store: StoreOption = None, as_json: JsonOption = False) -> None:
     raise typer.Exit(0 if examine(store, as_json) else 1)
 
 
+def port_option(words: str) -> Any:
+    return typer.Option(min=1, max=65535, help=words, show_default=False)
+
+
 @app.command()
 @told_plainly
 def up(
@@ -42,22 +46,10 @@ def up(
     ] = None,
     store: StoreOption = None,
     prefect_port: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=65535,
-            help="Of the Prefect server and its pages. Default: as before, else 4200",
-            show_default=False,
-        ),
+        int | None, port_option("Of the Prefect server and its pages. Default: as before, else 4200")
     ] = None,
     mlflow_port: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=65535,
-            help="Of the MLflow server and its pages. Default: as before, else 5000",
-            show_default=False,
-        ),
+        int | None, port_option("Of the MLflow server and its pages. Default: as before, else 5000")
     ] = None,
     host: Annotated[
         str | None,
@@ -83,10 +75,7 @@ def up(
             show_default=False,
         ),
     ] = None,
-    postgres_port: Annotated[
-        int | None,
-        typer.Option(min=1, max=65535, help="Of that cluster. Default: a free one", show_default=False),
-    ] = None,
+    postgres_port: Annotated[int | None, port_option("Of that cluster. Default: as before, else a free one")] = None,
     artifacts: Annotated[
         str | None,
         typer.Option(

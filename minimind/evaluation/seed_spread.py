@@ -193,12 +193,10 @@ def _read(path: Path) -> Measurement | None:
     """None for a file that is missing, that another version has written, or that tells no spread."""
     try:
         found = TypeAdapter(Measurement).validate_json(path.read_bytes())
-        known = [found.spread.share, *found.spread.by_source.values()]
-    except (
-        OSError,
-        ValueError,
-        ArithmeticError,
-        AttributeError,
-    ):  # of pydantic and statistics, whose NaN raises the last
+        for scores in (found.bits_per_byte, *found.by_source.values()):
+            if not all(map(math.isfinite, scores)):  # of which statistics raises what it likes
+                return None
+            _relative(scores)
+    except (OSError, ValueError, ZeroDivisionError):  # pydantic's and statistics' own are kinds of ValueError
         return None
-    return found if all(map(math.isfinite, known)) else None
+    return found

@@ -56,9 +56,8 @@ def _training_of_run(store: Store) -> dict[str, str]:
     found = {}
     for path in (store.root / "tracking").glob("[!.]*.json"):
         try:
-            found[str(json.loads(path.read_text())["run_id"])] = path.stem.partition("-")[
-                0
-            ]  # of a fingerprint and a domain
+            fingerprint, _, _ = path.stem.partition("-")  # behind it, the domain
+            found[str(json.loads(path.read_text())["run_id"])] = fingerprint
         except (OSError, ValueError, KeyError, TypeError):
             continue  # half written by a full disk; the forwarder says so
     return found

@@ -12,6 +12,7 @@ from flows import servers
 from flows.asked_for import asked_for
 from flows.boot_unit import boot_unit
 from flows.profiles import Setup, save_setup
+from flows.servers import Started
 from minimind.errors import UserError
 
 BEFORE = Setup(
@@ -56,6 +57,10 @@ def test_port_of_the_stores_own_cluster_stays_unless_somebody_took_it(tmp_path: 
         taken.listen()
         assert asked_for(tmp_path, said.append).postgres_port is None
         assert said[0] == f"port {port}, which PostgreSQL had, is taken: it gets another"
+        servers.record(tmp_path, Started.of("PostgreSQL", os.getpid()))
+        assert asked_for(tmp_path, said.append).postgres_port == port, "it is the cluster that is up"
+        assert [line.split(":")[0] for line in said[2:]] == ["as before"]
+        servers.forget_all(tmp_path)
         assert asked_for(tmp_path, lambda line: None, postgres_port=port).postgres_port == port, "`up` refuses it"
     assert asked_for(tmp_path, lambda line: None).postgres_port == port
 

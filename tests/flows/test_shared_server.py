@@ -110,11 +110,14 @@ def up_without_prefect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("up_without_prefect")
-def test_run_waits_for_the_server_that_the_keeper_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_waits_for_the_server_that_the_keeper_starts_again_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     said = iter([False, False, True])
     monkeypatch.setattr(servers, "answers", lambda url: next(said))
     with patch.dict(os.environ), local_run.prefect_server(tmp_path):
         assert os.environ["PREFECT_API_URL"] == URL
+    assert capsys.readouterr().err == "waiting for the Prefect server of `minimind up` at http://127.0.0.1:4999\n"
 
 
 @pytest.mark.usefixtures("up_without_prefect")
