@@ -11,10 +11,10 @@ from tests.system.patience import wait_until
 LEFT_SECONDS = 120.0  # no run is called running for longer that nobody runs, no slot is held, no process is left
 
 
-def assert_all_is_well(installation: Installation) -> None:
-    """Every service answers, no run is unended, no slot is taken, no process of a run is left."""
+def assert_all_is_well(installation: Installation, healthy_seconds: float = LEFT_SECONDS) -> None:
+    """Every service answers within that time, no run is unended, no slot is taken, no process of a run is left."""
     for name in installation.services:
-        wait_until(lambda name=name: installation.is_healthy(name), LEFT_SECONDS, f"healthy {name}")
+        wait_until(lambda name=name: installation.is_healthy(name), healthy_seconds, f"healthy {name}")
     wait_until(lambda: not unended(installation), LEFT_SECONDS, "end of every run")
     wait_until(lambda: not installation.slots(), LEFT_SECONDS, "return of all slots")
     wait_until(lambda: not orphans(installation), 30, "end of the processes of ended runs")

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows import keeper
 from tests.system.fleeting import kill, send
 from tests.system.installation import Installation, RunProcesses
 from tests.system.patience import wait_until
 
+HANGING = {"Prefect server hangs": "Prefect", "MLflow server hangs": "MLflow", "worker hangs": "worker"}
+NOTICED_SECONDS = keeper.HANGING_ASKED * keeper.ASK_SECONDS + 60  # the questions, and the answers that are waited for
 UNTIL = {"cleaning": "shards", "training": "training"}  # the stage in which a run is hurt -> the last that it is to run
 
 
@@ -36,6 +39,12 @@ class Caught:
         assert serving, f"{name} is not up"
         kill(serving)
 
+    def freeze_service(self, name: str) -> None:
+        """It lives, and says nothing any more."""
+        serving = self.installation.serving(name)
+        assert serving, f"{name} is not up"
+        send(serving, signal.SIGSTOP)
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -43,6 +52,7 @@ class Fault:
     inject: Callable[[Caught], None]
     ends_as: str = "COMPLETED"  # Prefect's state of the run that it met
     moments: tuple[str, ...] = tuple(UNTIL)
+    noticed_seconds: float = 0.0  # that the keeper may take to see it
 
     @property
     def run_goes_on(self) -> bool:
@@ -62,6 +72,10 @@ FAULTS = (
     Fault("MLflow server killed", lambda it: it.kill_service("MLflow")),
     Fault("keeper, worker and flow killed", lambda it: kill_with_keeper(it), "CRASHED"),
     Fault("cancelled by the API", cancel, "CANCELLED"),
+    *(
+        Fault(name, lambda it, service=service: it.freeze_service(service), noticed_seconds=NOTICED_SECONDS)
+        for name, service in HANGING.items()
+    ),
 )
 
 

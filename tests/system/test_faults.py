@@ -14,7 +14,7 @@ from tests.system.installation import Installation
 from tests.system.patience import wait_until
 from tests.system.results import Result, Results
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(1500)]
 QUICK = {("flow killed", "cleaning"), ("worker and flow killed", "cleaning"), ("cancelled by the API", "cleaning")}
 
 
@@ -56,7 +56,7 @@ def survive(fault: Fault, moment: str, installation: Installation, results: Resu
         caught.let_go()
     wait_for_end(caught, fault)
     seconds = time.monotonic() - hurt_at
-    assert_all_is_well(installation)
+    assert_all_is_well(installation, LEFT_SECONDS + fault.noticed_seconds)
     recovered = None
     if not fault.run_goes_on:
         installation.complete(config, until=until)
@@ -69,7 +69,7 @@ def survive(fault: Fault, moment: str, installation: Installation, results: Resu
 
 def wait_for_end(caught: Caught, fault: Fault) -> None:
     """In the state that is expected; a run that has no process any more is ended within two minutes."""
-    seconds = 300.0 if fault.run_goes_on else LEFT_SECONDS
+    seconds = (300.0 if fault.run_goes_on else LEFT_SECONDS) + fault.noticed_seconds
     state: dict[str, str] = {}
 
     def has_ended() -> bool:
