@@ -10,13 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows import keeper
 from tests.system.fleeting import kill, send
-from tests.system.installation import Installation, RunProcesses
+from tests.system.installation import NOTICED_SECONDS, Installation, RunProcesses
 from tests.system.patience import wait_until
 
 HANGING = {"Prefect server hangs": "Prefect", "MLflow server hangs": "MLflow", "worker hangs": "worker"}
-NOTICED_SECONDS = keeper.HANGING_ASKED * keeper.ASK_SECONDS + 60  # the questions, and the answers that are waited for
 UNTIL = {"cleaning": "shards", "training": "training"}  # the stage in which a run is hurt -> the last that it is to run
 
 
@@ -63,6 +61,11 @@ def cancel(caught: Caught) -> None:
     caught.installation.ask(f"/flow_runs/{caught.run}/set_state", {"state": {"type": "CANCELLING"}})
 
 
+def hangs(name: str, service: str) -> Fault:
+    """In training alone: five minutes each."""
+    return Fault(name, lambda it: it.freeze_service(service), moments=("training",), noticed_seconds=NOTICED_SECONDS)
+
+
 FAULTS = (
     Fault("training process killed", lambda it: kill(it.processes.training), "FAILED", ("training",)),
     Fault("flow killed", lambda it: kill(it.processes.flow), "CRASHED"),
@@ -72,10 +75,7 @@ FAULTS = (
     Fault("MLflow server killed", lambda it: it.kill_service("MLflow")),
     Fault("keeper, worker and flow killed", lambda it: kill_with_keeper(it), "CRASHED"),
     Fault("cancelled by the API", cancel, "CANCELLED"),
-    *(
-        Fault(name, lambda it, service=service: it.freeze_service(service), noticed_seconds=NOTICED_SECONDS)
-        for name, service in HANGING.items()
-    ),
+    *(hangs(name, service) for name, service in HANGING.items()),
 )
 
 

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import yaml
 
-from flows import servers
+from flows import keeper, servers
 from flows.dead_runs import processes_of_runs
 from flows.profiles import Place, recorded_place
 from flows.services import KEEPER
@@ -23,6 +23,7 @@ from tests.flows.domain import MINIMIND, PROJECT, environment, published, small_
 from tests.system.fleeting import children_of, words_of
 from tests.system.patience import PATIENCE, wait_until
 
+NOTICED_SECONDS = keeper.HANGING_ASKED * keeper.ASK_SECONDS + 60  # that a service hangs, each question with its wait
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 REBUILT = (*STAGES, "downloads", "texts", "tracking")
 BUDGET = "150k tokens"
@@ -164,8 +165,8 @@ class Installation:
             subprocess.run(["rm", "-rf", str(self.store.root / name)], check=True)
 
     def ask(self, path: str, body: object) -> Any:
-        """Of Prefect's API, which may be away for a while."""
-        deadline = time.monotonic() + 120 * PATIENCE
+        """Of Prefect's API, which may be away for a while, or hang until the keeper sees it."""
+        deadline = time.monotonic() + (120 + NOTICED_SECONDS) * PATIENCE
         while True:
             try:
                 return self.place.prefect_api().post(path, body)
