@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/installed
 
-.PHONY: demo test run-tests test-slow test-gpu test-system test-harness soak check format up down lock clean
+.PHONY: demo test run-tests test-slow test-gpu test-system test-harness test-runners soak check format up down lock clean
 
 demo: $(SETUP)
 	$(BIN)/minimind run configs/demo.yaml
@@ -31,6 +31,12 @@ test-harness: $(SETUP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock \
 		--no-build-isolation --editable '.[harness]'
 	$(BIN)/python -m pytest -m harness tests/evaluation/test_evaluation_harness.py
+
+# Dask and Ray: they come into .venv beside what the lock file pins, none of which changes.
+test-runners: $(SETUP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock \
+		--no-build-isolation --editable '.[dask,ray]'
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/flows/test_parts.py
 
 soak: $(SETUP)
 	$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1)

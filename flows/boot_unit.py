@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from flows.profiles import load_setup, setup_path
+from flows.service_settings import settings_path
 from minimind.errors import UserError
 
 # `up` returns, so the unit is active once it has; the keeper starts again what dies later.
@@ -64,7 +65,7 @@ def boot_unit(root: Path) -> str:
         quoted_root=quoted(str(root)),
         setup=command(str(setup_path(root))),
         project=escaped(setup.project),
-        settings=escaped(root / "servers" / "settings.env"),
+        settings=escaped(settings_path(root)),
         environment=f"{quoted(f'PATH={path}')} {quoted(f'HOME={Path.home()}')}",
         up=command(*words, "up", "--store", str(root)),
         down=command(*words, "down", "--store", str(root)),

@@ -32,9 +32,13 @@ def load_credentials(root: Path) -> Credentials:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
         return {}
+    refuse_readable_by_others(path)
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+def refuse_readable_by_others(path: Path) -> None:
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise ServerError(f"{path} may be read by others; take that away (chmod 600 {path}) and change what it holds")
-    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
 
 def ensure_credentials(root: Path, postgres_password: str | None) -> Credentials:

@@ -25,6 +25,7 @@ RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # set by Prefect's process worker
 UNENDED = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}}
 SEEN_DEAD_SECONDS = 5.0  # between the two looks that have to agree: a run may be about to start or to end
 PENDING_SECONDS = 90.0  # of a run that a worker has claimed: it asks a server that died just then for over a minute
+TELL_AGAIN_SECONDS = 60.0  # a training has 35 to end in
 CANCEL_SECONDS = 60.0  # for the worker, which gives a process 30 s; longer than that, nobody is ending it
 
 
@@ -43,6 +44,7 @@ class DeadRuns:
         self.store, self.workers = store, workers
         self._dead_since: dict[str, float] = {}
         self._cancelling: set[str] = set()  # at the last look
+        self._told_at: dict[int, float] = {}  # pids that were told to stop
 
     def end(self, post: Post, now: float) -> list[Ended]:
         """Ends what is dead at a second look, and tells processes to stop that nobody cancels; what was ended.
@@ -61,7 +63,9 @@ class DeadRuns:
         ended = self._cancelled_though_crashed(post, runs) + [end_run(post, run) for run in runs if run["id"] in due]
         for run in due & abandoned.keys():  # only now, with all ended: until then it says which are dead
             abandoned[run].unlink(missing_ok=True)
-        stop_uncancelled([run for run in runs if run["id"] not in dead], processes)
+        for run in runs:
+            if run["id"] not in dead and is_left_uncancelled(run):
+                self._stop(run, processes.get(run["id"], []), now)
         return ended
 
     def _cancelled_though_crashed(self, post: Post, runs: Iterable[Mapping[str, Any]]) -> list[Ended]:
@@ -71,6 +75,15 @@ class DeadRuns:
         found = post("/flow_runs/filter", {"flow_runs": crashed}) if gone else []
         self._cancelling = {run["id"] for run in runs if run["state_type"] == "CANCELLING"}
         return [set_state(post, run, "CANCELLED", "It was to be cancelled, and has ended.") for run in found]
+
+    def _stop(self, run: Mapping[str, Any], processes: Iterable[psutil.Process], now: float) -> None:
+        """SIGTERM to each process, and no second one while it may be writing a checkpoint."""
+        self._told_at = {pid: told_at for pid, told_at in self._told_at.items() if now - told_at < TELL_AGAIN_SECONDS}
+        for process in (one for one in processes if one.pid not in self._told_at):
+            logger.info("run %s is to be cancelled and nobody does; process %d is told to stop", run["id"], process.pid)
+            self._told_at[process.pid] = now
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGTERM)
 
     def _is_dead(self, run: Mapping[str, Any], abandoned: Iterable[str], processes: Mapping[str, Any]) -> bool:
         if run["id"] in processes:
@@ -110,15 +123,9 @@ def set_state(post: Post, run: Mapping[str, Any], state: str, message: str) -> E
     return Ended(run["id"], run["name"], state)
 
 
-def stop_uncancelled(runs: Iterable[Mapping[str, Any]], processes: Mapping[str, list[psutil.Process]]) -> None:
-    """SIGTERM to what should have been cancelled long ago: its worker was killed, and no other one knows of it."""
-    for run in runs:
-        if run["state_type"] != "CANCELLING" or seconds_since(run["state"]["timestamp"]) < CANCEL_SECONDS:
-            continue
-        for process in processes.get(run["id"], []):
-            logger.info("run %s is to be cancelled and nobody does; process %d is told to stop", run["id"], process.pid)
-            with suppress(psutil.Error):
-                process.send_signal(signal.SIGTERM)
+def is_left_uncancelled(run: Mapping[str, Any]) -> bool:
+    """Whether it should have been cancelled long ago: its worker was killed, and no other one knows of it."""
+    return run["state_type"] == "CANCELLING" and seconds_since(run["state"]["timestamp"]) >= CANCEL_SECONDS
 
 
 def seconds_since(timestamp: str) -> float:

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flows.dead_runs import end_left_behind
@@ -30,7 +30,7 @@ from flows.servers import (
     lock_now,
     log_path,
     prefect_settings,
-    read_json,
+    read_as,
     spawn,
     stop,
     users_lock,
@@ -38,7 +38,16 @@ from flows.servers import (
     write_json,
 )
 from flows.services import WORKER_NAME
+from minimind.errors import ServerError
 from minimind.store import Store
+
+
+@dataclass(frozen=True)
+class Record:
+    """Of the server that is up, for runs that come later."""
+
+    url: str
+    process: Started
 
 
 @contextmanager
@@ -52,14 +61,14 @@ def own_prefect_server(root: Path) -> Iterator[str]:
 
 def _recorded_server(root: Path) -> str | None:
     """The address of a living server of this store, or None; one that lives but gives no answer for long is ended."""
-    record = read_json(_record_path(root))
+    record = _read_record(root)
     if record is None:
         return None
-    process = Started(**record["process"])
+    process = record.process
     deadline = time.monotonic() + HEALTHY_WITHIN_SECONDS  # another run may be at work on it, and the machine busy
     while process.is_alive() and time.monotonic() < deadline:
-        if answers(f"{record['url']}/health"):
-            return str(record["url"])
+        if answers(f"{record.url}/health"):
+            return record.url
         time.sleep(0.2)
     stop([process])
     _record_path(root).unlink(missing_ok=True)
@@ -84,8 +93,8 @@ def _start_watched_server(root: Path) -> str:
 def watch_server(root: Path, port: int) -> None:
     """Runs a Prefect server until nobody holds the lock `prefect-users`; the body of the watcher process."""
     server = subprocess.Popen(server_command(HOST, port, [HOST, "localhost"]), preexec_fn=die_with_parent)
-    record = {"url": f"http://{HOST}:{port}/api", "process": asdict(Started.of("Prefect", server.pid))}
-    write_json(_record_path(root), record)
+    record = Record(f"http://{HOST}:{port}/api", Started.of("Prefect", server.pid))
+    write_json(_record_path(root), asdict(record))
     for stop_signal in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop_signal, lambda *_: sys.exit(0))
     try:
@@ -96,6 +105,13 @@ def watch_server(root: Path, port: int) -> None:
             end(server)  # while the lock is held: a run that comes now waits, and starts a server of its own
     finally:
         end(server)
+
+
+def _read_record(root: Path) -> Record | None:
+    """None also for one of another version: its server ends with its last user, and a second one is started."""
+    with suppress(ServerError):
+        return read_as(Record, _record_path(root), "it is written anew")
+    return None
 
 
 def _record_path(root: Path) -> Path:

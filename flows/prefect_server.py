@@ -61,7 +61,10 @@ def serve(host: str, port: int, allowed_hosts: list[str]) -> None:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
-    api = get_current_settings().server.api
+    settings = get_current_settings()
+    # Held for milliseconds, by a pid: after a power cut that of another process, and no lease would be given any more.
+    (settings.home / "concurrency_leases" / "expirations.lock").unlink(missing_ok=True)
+    api = settings.server.api
     uvicorn.run(
         Door(create_app(final=True), allowed_hosts),
         host=host,

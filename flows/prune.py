@@ -49,8 +49,10 @@ def prune(request: PruneRequest) -> Any:
     store = existing_store(store_root(request.store))
     removed = pruned(store, request)
     if removed is None:
-        sentence = f"In use: runs used the store for {request.wait_hours:g} hours; nothing was removed."
-        return Completed(name="In use", message=sentence, data={"removed": [], "bytes": 0})
+        raise StoreInUseError(
+            f"runs used {store.root} for {request.wait_hours:g} hours, one after the other; nothing was removed. Give "
+            "this deployment a time at which none is due, or a longer wait_hours"
+        )
     sentence = f"Removed {len(removed)} folders, {sum(row.bytes for row in removed) / 1e6:,.1f} MB."
     lines = "\n".join(f"| `{row.path}` | {row.bytes / 1e6:,.1f} | {row.reason} |" for row in removed)
     table = f"{sentence}\n\n| folder | MB | why |\n|---|---|---|\n{lines}\n" if removed else sentence

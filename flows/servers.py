@@ -227,12 +227,18 @@ def kill_alone(server: Started) -> None:
 
 
 def _terminate(family: list[psutil.Process], grace_seconds: float) -> None:
-    """TERM to all; a second TERM to what is left after three seconds, which Prefect's worker waits for."""
-    for seconds in (3.0, max(0.0, grace_seconds - 3)):
-        _send(family, signal.SIGTERM)
-        _, family = psutil.wait_procs(family, timeout=seconds)
-        if not family:
+    """TERM to all, and to the first a second one once it is alone for three seconds, which Prefect's worker waits for.
+
+    None to the others: a flow that is told again would not wait for its training's checkpoint.
+    """
+    first, *others = family
+    _send(family, signal.SIGTERM)
+    deadline = time.monotonic() + grace_seconds
+    psutil.wait_procs(others, timeout=grace_seconds)
+    for seconds in (3.0, grace_seconds):
+        if not psutil.wait_procs([first], timeout=max(0.0, min(seconds, deadline - time.monotonic())))[1]:
             return
+        _send([first], signal.SIGTERM)
 
 
 def _ask_to_end(process: psutil.Process, grace_seconds: float) -> None:

@@ -75,8 +75,9 @@ def look(root: Path) -> Status:
     described = place.services()
     kept = load_state(root)
     states = [_state_of(server, described.get(server.name), kept) for server in recorded]
-    if not any(state.name == "Prefect" and state.state == "up" for state in states):
-        return Status(place.setup.profile, states, unanswered="Prefect is not up")
+    prefect = next((state.state for state in states if state.name == "Prefect"), "down")
+    if prefect != "up":
+        return Status(place.setup.profile, states, unanswered=f"Prefect is {prefect}")
     try:
         return _with_runs(place, states)
     except httpx.HTTPError as error:

@@ -11,12 +11,15 @@ from rich.table import Table
 from flows.settings import store_root, tracking_uri
 from minimind.errors import UserError
 from minimind.pruning import NOTHING_REGISTERED, Prunable, Registered, prunable, size_of
-from minimind.store import FOLDERS, SCRATCH, Manifest, Recipe, Store, remove
+from minimind.store import FOLDERS, GIT_SCRATCH, MEASURING, SCRATCH, Manifest, Recipe, Store, remove
 
 REPRODUCTION = ".reproduction-"  # before the name of the store in which a model is made again
-BESIDE_BUILDS = {  # beginning of a folder's name in the store's root -> why it may go
+KILLED = "left by a command that was killed"
+BESIDE_BUILDS = {  # beginning of a folder's path within the store -> why it may go
     REPRODUCTION: "a reproduction that was kept, or did not finish",
-    SCRATCH: "left by a command that was killed",
+    SCRATCH: KILLED,
+    f"downloads/{GIT_SCRATCH}": KILLED,
+    f"plans/{MEASURING}": KILLED,
 }
 
 ANY_WIDTH = 1_000  # a terminal breaks lines that are too long for it, a pipe takes them as they are

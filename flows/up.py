@@ -16,6 +16,7 @@ import httpx
 from flows import postgres, servers
 from flows.credentials import credentials_path, ensure_credentials
 from flows.profiles import PROFILES, Place, Setup, load_setup, recorded_place, refuse_to_tell, save_setup
+from flows.service_settings import check_settings, take_settings
 from flows.services import KEEPER, NOTIFY, RUNS_GRACE_SECONDS, WORKER, Once
 from minimind.errors import ServerError, UserError
 
@@ -31,8 +32,11 @@ def up(
 ) -> None:
     """Starts what the profile lists; returns once each is healthy, and leaves nothing running where one is not.
 
-    `notify` is who is told of failures. It is handed on in the environment, as it may hold a password.
+    `notify` is who is told of failures. It is handed on in the environment, as it may hold a password, with what
+    `servers/settings.env` of the store says.
     """
+    check_settings(root)
+    take_settings(root, environ)
     if notify:
         environ[NOTIFY] = notify
     if environ.get(NOTIFY):
@@ -110,6 +114,7 @@ def start_again(root: Path, name: str) -> servers.Started:
     if place is None:
         raise ServerError(f"nothing was ever up in {root}")
     end_left_over(root, name)
+    take_settings(root)
     return servers.launch(root, place.services()[name])[0]
 
 

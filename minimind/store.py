@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 STAGES = ("corpus", "cleaning", "tokenizer", "shards", "training", "evaluation", "registry")
 FOLDERS = (*STAGES, "explore")  # that hold builds; an exploration is no stage of a run
 SCRATCH = ".scratch-"  # before the names of folders in the store's root that go away by themselves
+GIT_SCRATCH, MEASURING = ".git-", ".measuring-"  # the same, among downloads and plans
 SAID_CHANGES = 5  # in the log; `minimind store why` lists all of them
 
 Report = Callable[[str, float, float | None, str], None]  # stage, done, total (None: unknown), text

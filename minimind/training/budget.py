@@ -15,7 +15,7 @@ from minimind.errors import CorpusTooSmallError
 from minimind.machine import processor_name
 from minimind.model.transformer import ModelConfig
 from minimind.shards.reader import ShardReader, vocabulary_size
-from minimind.store import Manifest, Store
+from minimind.store import MEASURING, Manifest, Store
 from minimind.training.calibration import expected_seconds
 from minimind.training.compilation import choose_compilation
 from minimind.training.device import choose_processes, find_device, hardware_name, physical_cores
@@ -58,7 +58,7 @@ def plan_training(
         windows=len(holdout_windows(holdout, section.sequence_length)),
         epoch_tokens=train.tokens,
         unique_tokens=int(train.lengths.sum()),
-        folder=store.root / "plans" / f".measuring-{key}",
+        folder=store.root / "plans" / f"{MEASURING}{key}",
         store=store,
     )
     return kept_plan(task, key) if task.needs_measuring else planned(task)

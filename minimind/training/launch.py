@@ -81,19 +81,32 @@ def environment_of(plan: Plan) -> Mapping[str, str]:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """TERM, then KILL of the whole session. Interrupted while it waits, it kills at once."""
+    """TERM, then KILL of the whole session. Ctrl-C while it waits kills at once.
+
+    Another signal that raises here, as a second TERM does in a flow, is raised when the process has ended: it may be
+    writing its checkpoint.
+    """
     if process.poll() is not None:
         return
     process.terminate()
+    deadline, raised = time.monotonic() + STOP_SECONDS + 5, None
     try:
-        process.wait(STOP_SECONDS + 5)
-    except subprocess.TimeoutExpired:
-        logger.warning("the training process %d did not end on SIGTERM and is killed", process.pid)
+        while process.poll() is None and (left := deadline - time.monotonic()) > 0:
+            try:
+                process.wait(left)
+            except subprocess.TimeoutExpired:
+                logger.warning("the training process %d did not end on SIGTERM and is killed", process.pid)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - Prefect's is no Exception, and no import of this module
+                raised = error
     finally:
         if process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+    if raised:
+        raise raised
 
 
 def end_leftover(folder: RunFolder) -> None:

@@ -16,16 +16,17 @@ import pytest
 
 from flows import keeper, servers
 from flows.dead_runs import (
-    CANCEL_SECONDS,
     PENDING_SECONDS,
     RUN_VARIABLE,
     SEEN_DEAD_SECONDS,
+    TELL_AGAIN_SECONDS,
     DeadRuns,
     end_left_behind,
 )
 from flows.keeper_state import SILENT_SECONDS, is_looking, load_state, state_path
 from flows.services import KEEPER
 from minimind.store import Store
+from tests.system.patience import wait_until
 
 RUN = "0191e0c0-0000-7000-8000-000000000001"
 
@@ -278,15 +279,28 @@ def test_new_server_ends_at_once_what_died_with_the_last_one_and_leaves_runs_of_
     assert [state for _, state in api.told] == ["CANCELLED"]
 
 
-def test_process_that_nobody_cancels_is_told_to_stop(tmp_path: Path) -> None:
+def test_process_that_nobody_cancels_is_told_to_stop_and_not_again_while_it_may_write_a_checkpoint(
+    tmp_path: Path,
+) -> None:
     """The state is years old, much longer than a worker takes."""
-    assert CANCEL_SECONDS < 1e6
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env={RUN_VARIABLE: RUN})
+    told, ready = tmp_path / "told", tmp_path / "ready"
+    code = (
+        f"import pathlib, signal, time; told = pathlib.Path({str(told)!r}).open('a', buffering=1);"
+        f"signal.signal(signal.SIGTERM, lambda *_: told.write('TERM\\n')); pathlib.Path({str(ready)!r}).touch();"
+        "[time.sleep(0.05) for _ in range(1200)]"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], env={RUN_VARIABLE: RUN})
     try:
-        assert not DeadRuns(Store(tmp_path, ""), "minimind").end(Api("CANCELLING", "minimind"), 0)
-        assert process.wait(10) < 0
+        wait_until(ready.exists, 10, "process")
+        runs = DeadRuns(Store(tmp_path, ""), "minimind")
+        for now, times in ((0.0, 1), (2.0, 1), (TELL_AGAIN_SECONDS - 1, 1), (TELL_AGAIN_SECONDS, 2)):
+            assert not runs.end(Api("CANCELLING", "minimind"), now)
+            wait_until(lambda times=times: len(told.read_text().split()) >= times, 10, "signal")
+            time.sleep(0.2)
+            assert len(told.read_text().split()) == times
     finally:
         process.kill()
+        process.wait()
 
 
 def test_mlflow_is_told_once_of_what_is_abandoned_and_not_waited_for(tmp_path: Path, monkeypatch: Any) -> None:

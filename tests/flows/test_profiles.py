@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import psutil
@@ -26,13 +27,15 @@ from flows.prefect_api import PrefectApi
 from flows.prefect_server import Door
 from flows.profiles import PROFILES, Place, Setup, recorded_place, save_setup
 from flows.servers import Service, Started
+from flows.service_settings import settings_path
 from flows.services import KEEPER, RUNS_GRACE_SECONDS, WORKER_NAME, Once
 from flows.settings import tracking_uri
 from flows.status import look
-from flows.up import check, down, up, with_postgres
+from flows.up import check, down, start_again, up, with_postgres
 from minimind.errors import ServerError, UserError
 from minimind.store import Store
 from minimind.training.process import STOP_SECONDS
+from tests.system.patience import wait_until
 
 SETUP = Setup(project=Path(__file__).parents[2], prefect_port=4999, mlflow_port=5999)
 TEAM = SETUP.model_copy(update={"profile": "team", "postgres": "postgresql://us%40er@db.example.org:5433/models"})
@@ -360,6 +363,37 @@ def test_service_is_recorded_and_stopped_with_its_children(tmp_path: Path, sleep
     assert servers.recorded_servers(tmp_path) == []
 
 
+@pytest.mark.parametrize("by_itself", [True, False], ids=["ends with its child", "waits for a second TERM"])
+def test_what_a_service_runs_is_told_to_stop_once_and_has_the_whole_grace(
+    tmp_path: Path, sleeper: Callable[..., Service], by_itself: bool
+) -> None:
+    """A run whose training writes a checkpoint for longer than the three seconds that Prefect's worker waits for."""
+    written = tmp_path / "checkpoint"
+    flow = (
+        "import pathlib, signal, time\n"
+        "def stop(*_):\n"
+        "    signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
+        "    time.sleep(4)\n"
+        f"    pathlib.Path({str(written)!r}).touch()\n"
+        "    raise SystemExit\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        f"pathlib.Path({str(tmp_path / 'under way')!r}).touch()\n"
+        "time.sleep(600)\n"
+    )
+    then = "" if by_itself else "signal.signal(signal.SIGTERM, signal.SIG_DFL); time.sleep(600)"
+    worker = (
+        "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, lambda *_: None);"
+        f"subprocess.run([sys.executable, '-c', {flow!r}]); {then}"
+    )
+    started = servers.start(tmp_path, sleeper(worker, grace_seconds=RUNS_GRACE_SECONDS))
+    wait_until((tmp_path / "under way").exists, 10, "run")
+    began = time.monotonic()
+    servers.stop([started])
+    assert written.exists()
+    assert not started.is_alive()
+    assert time.monotonic() - began < RUNS_GRACE_SECONDS / 2
+
+
 def test_service_that_the_keeper_had_started_again_is_stopped_in_its_turn(
     tmp_path: Path, sleeper: Callable[..., Service]
 ) -> None:
@@ -453,6 +487,27 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Call
     monkeypatch.setitem(PROFILES, "local", replace(PROFILES["local"], steps=steps))
     yield steps
     down(tmp_path)
+
+
+def test_settings_of_the_store_are_in_the_environment_of_a_service_whoever_starts_it(
+    tmp_path: Path, steps: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OF_BOTH", "the shell")
+    settings_path(tmp_path).parent.mkdir()
+    settings_path(tmp_path).write_text("# of the bucket\nKEY='a b=$c'\nOF_BOTH=the file\nWITHOUT\n")
+    with pytest.raises(ServerError, match=r"settings\.env may be read by others; .*chmod 600"):
+        up(tmp_path, SETUP, print)
+    settings_path(tmp_path).chmod(0o600)
+    with patch.dict(os.environ):
+        up(tmp_path, SETUP, print)
+    with patch.dict(os.environ):  # the keeper of another `up`
+        again = start_again(tmp_path, "Prefect").process()
+    try:
+        assert again
+        found = again.environ()
+        assert (found["KEY"], found["OF_BOTH"], "WITHOUT" in found) == ("a b=$c", "the file", False)
+    finally:
+        down(tmp_path)
 
 
 def killed(server: Started) -> None:

@@ -31,6 +31,16 @@ def test_nothing_goes_while_a_run_uses_the_store(replaced: Store) -> None:
     assert len(replaced.manifests("corpus")) == 2
 
 
+def test_pruning_that_finds_the_store_in_use_for_as_long_as_it_waits_has_failed_and_is_told(
+    replaced: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prune, "pruned", when_unused)
+    with replaced.in_use():
+        state = prune.prune.fn(PruneRequest(store=str(replaced.root), wait_hours=0))
+    assert state.is_failed()
+    assert "nothing was removed. Give this deployment a time at which none is due" in state.message
+
+
 def test_help_says_after_how_many_days_an_interrupted_training_goes() -> None:
     said = CliRunner().invoke(app, ["store", "prune", "--help"], env={"COLUMNS": "300"}).stdout
     assert f"of the last {MAX_INTERRUPTED_DAYS:g} days too" in said
@@ -40,13 +50,18 @@ def test_scratch_goes_by_itself_or_after_a_kill_by_pruning(store: Store) -> None
     store.root.mkdir()
     with store.scratch() as folder:
         (folder / "dump").write_text("secrets")
-        shutil.copytree(folder, left := folder.with_name(f"{folder.name}-of-a-kill"))
+        left = [folder.with_name(f"{folder.name}-of-a-kill"), store.root / "downloads" / ".git-ab12"]
+        left += [store.root / "plans" / ".measuring-cd34"]
+        for path in left:
+            shutil.copytree(folder, path)
+        (store.root / "downloads" / "ab12.json").write_text("{}")
         with store.in_use():
             assert when_unused(store, PruneRequest(wait_hours=0)) is None
     assert not folder.exists()
     removed = when_unused(store, PruneRequest())
-    assert [(row.path, row.reason) for row in removed or []] == [(left, "left by a command that was killed")]
-    assert not left.exists()
+    assert {row.path: row.reason for row in removed or []} == dict.fromkeys(left, "left by a command that was killed")
+    assert not any(path.exists() for path in left)
+    assert (store.root / "downloads" / "ab12.json").exists()
 
 
 def test_pruning_of_a_deployment_tries_again_where_mlflow_does_not_answer(

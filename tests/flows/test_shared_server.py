@@ -1,4 +1,4 @@
-"""Whose Prefect server a run uses, without a server; that runs share a real one is shown by tests/system."""
+"""Whose Prefect server a run uses, without a server; the flows' tests share a real one as runs do."""
 
 import os
 import subprocess
@@ -30,6 +30,15 @@ def busy(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     yield process
     process.kill()
     process.wait()
+
+
+@pytest.mark.parametrize("record", ["", "{", "[]", '{"url": 1}', '{"url": "http://127.0.0.1:1/api", "process": {}}'])
+def test_record_of_another_version_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str) -> None:
+    (tmp_path / "servers").mkdir()
+    (tmp_path / "servers" / "run.json").write_text(record)
+    monkeypatch.setattr(own_server, "_start_watched_server", lambda root: "a new one")
+    with own_server.own_prefect_server(tmp_path) as url:
+        assert url == "a new one"
 
 
 def test_server_that_is_slow_to_answer_is_shared(

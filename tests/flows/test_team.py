@@ -122,8 +122,6 @@ def test_unauthenticated_requests_get_401(team: Team) -> None:
     ):
         assert ask(None).status_code == 401
         assert ask(("minimind", "wrong")).status_code == 401
-        known = team.passwords()
-        assert ask(("minimind", known["MLFLOW_TRACKING_PASSWORD"])).status_code in (200, 401)
     password = team.passwords()["MLFLOW_TRACKING_PASSWORD"]
     assert httpx.get(f"{mlflow}/", auth=("minimind", password)).status_code == 200
     assert team.prefect().deployments()

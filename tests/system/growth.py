@@ -8,11 +8,12 @@ from xml.sax.saxutils import escape
 
 import psutil
 
+from minimind.store import FOLDERS
 from tests.system.fleeting import files_below
 from tests.system.installation import Installation
 
 SERVICES = ("Prefect", "MLflow", "worker", "keeper")
-MAX_GROWTH = 1.5  # of the memory of the services, last quarter against the second
+MAX_GROWTH = 1.5  # last quarter against the second: of the memory of a service, and of builds, which are pruned
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT = 420, 200, 50, 30, 130
 COLOURS = ("#3465a4", "#cc7a00", "#4e9a06", "#a40000", "#75507b", "#555753")
@@ -41,20 +42,17 @@ def part_of(path: Path) -> str:
     top = path.parts[0]
     if top == "prefect":
         return "Prefect's results" if "storage" in path.parts else "Prefect's database"
-    return {"mlflow.db": "MLflow's database", "mlflow-artifacts": "MLflow's artifacts", "servers": "logs"}.get(
-        top, "builds"
-    )
+    named = {"mlflow.db": "MLflow's database", "mlflow-artifacts": "MLflow's artifacts", "servers": "logs"}
+    return named.get(top, "builds" if top in FOLDERS else "reports and the rest")
 
 
 def grown(samples: list[dict[str, float]]) -> list[str]:
-    """In words, of services whose memory only grows; nothing of one that is in no sample of either quarter."""
+    """In words, of services and builds that only grow; nothing of one that is in no sample of either quarter."""
     quarter, words = max(1, len(samples) // 4), []
-    for name in SERVICES:
-        second, last = (
-            mean(part, f"memory_mb {name}") for part in (samples[quarter : 2 * quarter], samples[-quarter:])
-        )
+    for name, key in {name: f"memory_mb {name}" for name in SERVICES} | {"what is built": "disk_mb builds"}.items():
+        second, last = (mean(part, key) for part in (samples[quarter : 2 * quarter], samples[-quarter:]))
         if 0 < MAX_GROWTH * second < last:
-            words.append(f"{name} grew from {second:.0f} to {last:.0f} MB")
+            words.append(f"{name} grew from {second:.3g} to {last:.3g} MB")
     return words
 
 

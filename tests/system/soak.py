@@ -3,7 +3,8 @@
     python -m tests.system.soak --minutes 30 --seed 1
 
 Prints figures, puts them into docs/benchmarks/reliability.json and docs/reliability.md, and exits with 1 if something
-leaked: a process, a slot, a run that never ended, a run that was due and never came, or memory that only grows.
+leaked: a process, a slot, a run that never ended, a run that was due and never came, memory or builds that only grow;
+or if the champion cannot be made again to the byte after all that pruning.
 """
 
 import argparse
@@ -130,7 +131,7 @@ def up(installation: Installation, found: Soak) -> Iterator[None]:
 
 
 def settle(installation: Installation, say: Callable[[str], None]) -> None:
-    """Schedules are paused, what was due may come, what runs may end; then nothing may be left."""
+    """Schedules are paused, what was due may come, what runs may end; then nothing may be left, and nothing lacking."""
     paused_at = time.time()
     for deployment in installation.ask("/deployments/filter", {}):
         pause(installation, deployment["id"], say)
@@ -139,6 +140,8 @@ def settle(installation: Installation, say: Callable[[str], None]) -> None:
     wait_until(lambda: not under_way(installation), 300, "end of the runs under way", pause=1.0)
     assert_all_is_well(installation)
     installation.complete(installation.folder / "domain.yaml")
+    made_again = installation.command("reproduce", "domain")
+    assert made_again.returncode == 0, f"pruning took what the champion needs: {made_again.stderr.splitlines()[-1:]}"
 
 
 def pause(installation: Installation, deployment_id: str, say: Callable[[str], None]) -> None:

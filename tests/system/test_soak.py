@@ -67,9 +67,17 @@ def test_time_of_the_schedule_without_a_run_is_a_leak(times: tuple[float, ...], 
         soak.assert_every_time_has_a_run(planned, END)
 
 
-def test_memory_that_grows_is_a_leak_and_a_service_unseen_is_none() -> None:
-    samples = [{"memory_mb MLflow": 100.0 + 20 * number, "memory_mb worker": 50.0} for number in range(16)]
-    assert growth.grown(samples) == ["MLflow grew from 210 to 370 MB"]
+def test_memory_and_builds_that_grow_are_a_leak_and_a_service_unseen_is_none() -> None:
+    samples = [
+        {
+            "memory_mb MLflow": 100.0 + 20 * number,
+            "memory_mb worker": 50.0,
+            "disk_mb builds": 1.0 + number,
+            "disk_mb logs": number,
+        }
+        for number in range(16)
+    ]
+    assert growth.grown(samples) == ["MLflow grew from 210 to 370 MB", "what is built grew from 6.5 to 14.5 MB"]
     assert growth.grown(samples[:1]) == growth.grown([{}, {}, {}, {"memory_mb worker": 50.0}]) == []
 
 

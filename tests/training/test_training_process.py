@@ -19,7 +19,7 @@ from minimind.store import Store
 from minimind.training.__main__ import exit_code_of
 from minimind.training.budget import make_plan
 from minimind.training.build import build
-from minimind.training.launch import end_leftover, error_for, trains_in
+from minimind.training.launch import end_leftover, error_for, stop, trains_in
 from minimind.training.process import ExitCode, RunFolder
 
 SUPERVISOR = """
@@ -190,3 +190,35 @@ def test_end_of_the_process_is_told_in_words(tmp_path, code, error, said):
     folder.log.write_text("first line\n2026-01-01 10:00:00,000 ERROR training diverged at step 3\n")
     with pytest.raises(error, match=said):
         raise error_for(code, folder, plan)
+
+
+class SecondTerm(BaseException):
+    """As Prefect raises one in a flow for each TERM."""
+
+
+@pytest.mark.parametrize(("raised", "ends_in_peace"), [(SecondTerm, True), (KeyboardInterrupt, False)])
+def test_supervisor_that_is_told_again_waits_for_the_checkpoint_and_a_person_does_not(tmp_path, raised, ends_in_peace):
+    written, ready = tmp_path / "checkpoint", tmp_path / "ready"
+    code = (
+        "import pathlib, signal, time\n"
+        "def end(*_):\n"
+        f"    time.sleep(1); pathlib.Path({str(written)!r}).touch(); raise SystemExit\n"
+        f"signal.signal(signal.SIGTERM, end); pathlib.Path({str(ready)!r}).touch()\n"
+        "time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    wait_for(ready.exists, 10)
+
+    def tell_again(*_):
+        raise raised
+
+    before = signal.signal(signal.SIGALRM, tell_again)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(raised):
+            stop(process)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert process.poll() == (0 if ends_in_peace else -signal.SIGKILL)
+    assert written.exists() == ends_in_peace

@@ -16,7 +16,7 @@ from minimind.corpus.kept import DownloadFolder
 from minimind.corpus.records import Place
 from minimind.corpus.sources.protocol import FileRead, Item, Meter, Skipped
 from minimind.errors import SourceError
-from minimind.store import Store
+from minimind.store import GIT_SCRATCH, Store
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 
@@ -46,7 +46,7 @@ class Git:
         shown = f"{self._repository.shown}@{self._commit}"
         folder = DownloadFolder(self._store).path
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".git-") as scratch:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=GIT_SCRATCH) as scratch:
             path = Path(scratch) / "repository.tar.gz"
             for other in self._repository.archive(self._commit, self._source.ref, path):
                 yield Skipped(f"{shown}: {printable(other.path)}", f"{other.kind} inside a repository")
