@@ -58,6 +58,14 @@ def is_over(process: psutil.Process) -> bool:
         return True
 
 
+def stands_still(process: psutil.Process) -> bool:
+    """Whether SIGSTOP has stopped it."""
+    try:
+        return process.status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
+
+
 def files_below(folder: Path) -> Iterator[Path]:
     """Without links, and without what cannot be entered or is gone: `Path.rglob` would end with an error there."""
     for parent, _, names in os.walk(folder):

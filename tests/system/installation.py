@@ -20,7 +20,7 @@ from flows.profiles import Place, recorded_place
 from flows.services import KEEPER
 from minimind.store import STAGES, Store
 from tests.flows.domain import MINIMIND, PROJECT, environment, published, small_config, write_corpus
-from tests.system.fleeting import children_of, words_of
+from tests.system.fleeting import children_of, stands_still, words_of
 from tests.system.patience import PATIENCE, wait_until
 
 NOTICED_SECONDS = keeper.HANGING_ASKED * keeper.ASK_SECONDS + 60  # that a service hangs, each question with its wait
@@ -142,7 +142,11 @@ class Installation:
         return self.place.profile.databases.mlflow_uri(self.place)
 
     def is_healthy(self, name: str) -> bool:
-        return self.service(name) is not None and self.place.services()[name].is_healthy()
+        """What stands still may count as well for a while: Prefect hears of a worker now and then."""
+        process = self.service(name)
+        if process is None or stands_still(process):
+            return False
+        return self.place.services()[name].is_healthy()
 
     def processes(self) -> list[psutil.Process]:
         """All processes that `up` has started, and theirs."""
