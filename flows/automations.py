@@ -5,6 +5,7 @@ that went down with its worker it hears nothing more, so a run without a heartbe
 such. docs/scheduling.md has the table.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flows.deployments import TAG
+from flows.prefect_yaml import TAG
 from minimind.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ EVENT = "prefect.flow-run."
 OURS = {"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"}
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled", "Cancelling")
 
+NO_ADDRESS = (
+    "no address and no notification block of this server; write https://..., "
+    "mailto://user:password@host?to=someone@host, or TYPE/NAME of a block, such as slack-webhook/team"
+)
 RUN = "\n\n{{ flow_run|ui_url }}"
 NAME = "{{ deployment.name or flow_run.name }}"
 FAILED = "{{ flow_run.state.message }}"
@@ -106,6 +111,7 @@ def block_of(client: "SyncPrefectClient", notify: str) -> "UUID":
     from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
     from prefect.exceptions import ObjectNotFound
 
+    check_address(notify)
     scheme = urlsplit(notify).scheme
     if scheme in ("http", "https"):
         webhook = CustomWebhookNotificationBlock(
@@ -113,26 +119,33 @@ def block_of(client: "SyncPrefectClient", notify: str) -> "UUID":
         )
         return webhook.save(BLOCK, overwrite=True)
     if scheme:
-        check_address(notify, scheme)
         # of the blocks that every server has, the one that hands any address to apprise as it is
         return SlackWebhook(url=notify).save(BLOCK, overwrite=True)
-    kind, slash, name = notify.partition("/")
+    kind, _, name = notify.partition("/")
     try:
-        if slash:
-            return client.read_block_document_by_name(name, kind).id
+        return client.read_block_document_by_name(name, kind).id
     except ObjectNotFound:
-        pass
-    raise UserError(
-        f"--notify {notify!r} is no address and no notification block of this server; write https://..., "
-        "mailto://user:password@host?to=someone@host, or TYPE/NAME of a block, such as slack-webhook/team"
-    )
+        raise UserError(f"--notify {notify!r} is {NO_ADDRESS}") from None
 
 
-def check_address(notify: str, scheme: str) -> None:
+def check_address(notify: str) -> None:
+    """Raises UserError for what can be no address and no name of a block; which blocks there are, the server knows."""
     from apprise import Apprise
 
-    if not Apprise().add(notify):
-        raise UserError(f"--notify begins with {scheme}://, and apprise cannot read the rest; see its page on {scheme}")
+    try:
+        parts = urlsplit(notify)
+        host = parts.hostname or ""
+    except ValueError:
+        raise UserError(f"--notify is {NO_ADDRESS}") from None
+    if parts.scheme in ("http", "https"):
+        if not re.fullmatch(r"[\w.:-]+", host):
+            raise UserError(f"--notify begins with {parts.scheme}:// and names no host; write https://HOST/...")
+    elif parts.scheme:
+        if not Apprise().add(notify):
+            page = f"see its page on {parts.scheme}"
+            raise UserError(f"--notify begins with {parts.scheme}://, and apprise cannot read the rest; {page}")
+    elif "/" not in notify:
+        raise UserError(f"--notify {notify!r} is {NO_ADDRESS}")
 
 
 # --- what they are ----------------------------------------------------------------------------------------------------

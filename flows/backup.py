@@ -7,7 +7,8 @@ databases, then what the databases point to: what is in the archive may know les
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,7 @@ from flows import archive, databases, servers
 from flows.credentials import credentials_path, ensure_credentials, write_private
 from flows.profiles import PROFILES, Place, Setup, recorded_place, save_setup
 from flows.up import with_postgres
-from minimind.errors import BackupError
+from minimind.errors import BackupError, DiskFullError
 from minimind.store import STAGES, Store, disk_full_said
 
 FORMAT = 1
@@ -36,6 +37,7 @@ def back_up(root: Path, path: Path, with_credentials: bool) -> dict[str, Any]:
     refuse_place_for_archive(root, path)
     place = recorded_place(root) or Place(root, Setup(project=Path.cwd()), {})
     with (
+        _full_disk_told(path),
         Store(root, "").in_use(),
         disk_full_said(path.parent),
         Store(root, "").scratch() as dumps,
@@ -57,6 +59,16 @@ def back_up(root: Path, path: Path, with_credentials: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@contextmanager
+def _full_disk_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DiskFullError as error:
+        raise BackupError(
+            f"the disk is full and nothing was left at {path}; free some space, or choose a place on another disk"
+        ) from error
+
+
 def refuse_place_for_archive(root: Path, path: Path) -> None:
     if not root.is_dir():
         raise BackupError(f"there is no store at {root}; name one with --store")
@@ -66,6 +78,12 @@ def refuse_place_for_archive(root: Path, path: Path) -> None:
         raise BackupError(f"{path} is there already; choose another name, or move it away")
     if root.resolve() in path.resolve().parents:
         raise BackupError(f"{path} lies in the store that it would keep; choose a place outside, best on another disk")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BackupError(f"{path.parent} cannot be made ({error.strerror}); choose another place") from None
+    if not os.access(path.parent, os.W_OK):
+        raise BackupError(f"nothing can be written into {path.parent}; choose another place")
 
 
 def _describe(place: Place) -> dict[str, Any]:

@@ -18,6 +18,8 @@ FLASK_KEY = "MLFLOW_FLASK_SERVER_SECRET_KEY"
 POSTGRES_PASSWORD = "MINIMIND_POSTGRES_PASSWORD"
 FOR_CLIENTS = (PREFECT, MLFLOW_USER, MLFLOW_PASSWORD)
 
+NAMES = (PREFECT, MLFLOW_USER, MLFLOW_PASSWORD, FLASK_KEY, POSTGRES_PASSWORD)
+
 Credentials = dict[str, str]
 
 
@@ -26,14 +28,23 @@ def credentials_path(root: Path) -> Path:
 
 
 def load_credentials(root: Path) -> Credentials:
-    """By name of the variable; empty where the store has none. Raises ServerError if others may read the file."""
+    """By name of the variable; empty where the store has none.
+
+    Raises ServerError if others may read the file, or if it is not what `minimind up` writes.
+    """
     path = credentials_path(root)
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return {}
     refuse_readable_by_others(path)
-    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    if missing := [name for name in NAMES if not found.get(name)]:
+        raise ServerError(
+            f"{path} has no {', '.join(missing)}; bring the file back as `minimind up` had written it, or as a backup "
+            "made --with-credentials has it"
+        )
+    return found
 
 
 def refuse_readable_by_others(path: Path) -> None:

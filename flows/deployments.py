@@ -8,22 +8,21 @@ from this folder: other people's deployments on the same server stay.
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 
 from flows import local_run, servers
 from flows.prefect_api import WORK_POOL, PrefectApi
+from flows.prefect_yaml import TAG, read_deployments
 from flows.profiles import recorded_place, refuse_to_tell
 from flows.services import KEEPER
-from minimind.errors import ConfigError, ServerError
+from minimind.errors import ServerError
 
-TAG = "minimind"  # of every deployment, and so of its runs
 SHOWN = ("parameters", "tags", "description", "concurrency_limit", "concurrency_options", "job_variables")
 
 Row = dict[str, Any]
@@ -53,14 +52,16 @@ def deploy(project: Path, notify: str | None, root: Path) -> list[str]:
         raise ServerError(
             "there is no Prefect server to deploy to; set PREFECT_API_URL to one, or start one with `minimind up`"
         )
+    if notify:
+        from flows.automations import check_address, register
+
+        check_address(notify)
     with local_run.prefect_server(root):
         place = recorded_place(root)
         if notify and place and place.is_asked(os.environ["PREFECT_API_URL"]):
             refuse_to_tell(place.setup.profile)
         lines = deploy_all(project, os.environ).lines()
         if notify:
-            from flows.automations import register
-
             lines += register(notify).lines()
     return lines
 
@@ -77,49 +78,21 @@ def deploy_all(project: Path, environment: Mapping[str, str]) -> Deployed:
         if server.get(f"/work_pools/{WORK_POOL}").status_code == httpx.codes.NOT_FOUND:
             prefect(["work-pool", "create", WORK_POOL, "--type", "process"], project, environment)
         try:
-            prefect(["deploy", "--all"], project, environment)
+            if wanted:  # of none Prefect would ask for an entrypoint
+                prefect(["deploy", "--all"], project, environment)
         except ServerError:  # some were deployed before it failed
             with suppress(httpx.HTTPError):
                 keep_paused(server, wanted, before)
             raise
         keep_paused(server, wanted, before)
-        removed = reconcile(server, wanted, ours_or_wanted(server, wanted, project))
+        removed = reconcile(server, wanted, ours_or_wanted(server, wanted, project), {row["id"] for row in before})
         after = ours_or_wanted(server, wanted, project)
     return compared(before, after, removed)
 
 
 def wanted_deployments(project: Path) -> Wanted:
-    """(name, entrypoint) -> the deployment as prefect.yaml has it."""
-    path = project / "prefect.yaml"
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise ConfigError(str(path), ["there is no such file; run this where the project lies"]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), [f"it is no valid YAML: {' '.join(str(error).split())}"]) from None
-    rows = tree.get("deployments") or [] if isinstance(tree, dict) else []
-    problems = [problem for row in rows for problem in problems_of(row)]
-    names = [row.get("name") for row in rows if isinstance(row, dict)]
-    problems += [f"the name {name} stands twice" for name in sorted({n for n in names if n and names.count(n) > 1})]
-    if problems:
-        raise ConfigError(str(path), problems)
-    return {(row["name"], row["entrypoint"]): row for row in rows}
-
-
-def problems_of(row: Row) -> Iterator[str]:
-    """What keeps a deployment of the YAML from being found again on the server."""
-    if not isinstance(row, dict):
-        yield f"a deployment is {row!r}; write its keys, name and entrypoint among them"
-        return
-    name = row.get("name")
-    yield from (f"a deployment has no {key}; add it" for key in ("name", "entrypoint") if not row.get(key))
-    if TAG not in (row.get("tags") or []):
-        yield f"{name} lacks the tag {TAG}, by which it is told from other people's; add `tags: [{TAG}]`"
-    if "schedule" in row:
-        yield f"{name} has a `schedule`; write it as a row of `schedules`, with a slug"
-    for schedule in row.get("schedules") or []:
-        if not isinstance(schedule, dict) or not schedule.get("slug"):
-            yield f"a schedule of {name} has no slug; give it one, such as `slug: weekly`"
+    """(name, entrypoint) -> the deployment as prefect.yaml has it. Raises ConfigError where it cannot be followed."""
+    return {(row["name"], row["entrypoint"]): row for row in read_deployments(project)}
 
 
 def prefect(arguments: list[str], project: Path, environment: Mapping[str, str]) -> None:
@@ -163,17 +136,19 @@ def keep_paused(server: httpx.Client, wanted: Wanted, before: list[Row]) -> None
                 server.patch(path, json={"active": False}).raise_for_status()
 
 
-def reconcile(server: httpx.Client, wanted: Wanted, rows: list[Row]) -> list[str]:
+def reconcile(server: httpx.Client, wanted: Wanted, rows: list[Row], known: Container[str]) -> list[str]:
     """Removes deployments and schedules that the YAML does not list; the names of what is gone.
 
-    A schedule without a slug was made by hand, in Prefect's pages, and stays.
+    Of deployments only those that were there before, whose ids are `known`: another deploy may be at work. A schedule
+    without a slug was made by hand, in Prefect's pages, and stays.
     """
     removed = []
     for row in rows:
         asked = wanted.get((row["name"], row["entrypoint"]))
         if asked is None:
-            server.delete(f"/deployments/{row['id']}").raise_for_status()
-            removed.append(row["name"])
+            if row["id"] in known:
+                server.delete(f"/deployments/{row['id']}").raise_for_status()
+                removed.append(row["name"])
             continue
         slugs = {one["slug"] for one in asked.get("schedules") or []}
         for schedule in row["schedules"]:

@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict
 
 from flows import services
-from flows.credentials import FOR_CLIENTS, POSTGRES_PASSWORD, Credentials, load_credentials
+from flows.credentials import FOR_CLIENTS, POSTGRES_PASSWORD, Credentials, credentials_path, load_credentials
 from flows.databases import Databases, PostgreSql, Sqlite
 from flows.postgres import OWNER, Postgres, parse
 from flows.prefect_api import PrefectApi
 from flows.servers import HOST, Service, prefect_settings, read_as, write_json
-from minimind.errors import UserError
+from minimind.errors import ServerError, UserError
 
 
 class Setup(BaseModel):
@@ -109,9 +109,16 @@ class Place:
 
 
 def recorded_place(root: Path) -> Place | None:
-    """The place that the last `minimind up` described; None if there was none."""
-    setup = load_setup(root)
-    return Place(root, setup, load_credentials(root)) if setup else None
+    """The place that the last `minimind up` described; None if there was none. Raises ServerError without passwords."""
+    if (setup := load_setup(root)) is None:
+        return None
+    known = load_credentials(root)
+    if PROFILES[setup.profile].has_auth and not known:
+        raise ServerError(
+            f"the passwords of this store's servers are gone; bring {credentials_path(root)} back, as a backup made "
+            "--with-credentials has it, or restore a backup into a new store"
+        )
+    return Place(root, setup, known)
 
 
 def _reachable(host: str) -> str:

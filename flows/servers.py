@@ -9,6 +9,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -31,6 +32,8 @@ Kept = TypeVar("Kept")
 
 HOST = "127.0.0.1"
 HEALTHY_WITHIN_SECONDS = 300.0  # a busy machine; a process that has ended is said at once
+MAX_LOG_BYTES = 50_000_000
+HEALTHY = ("true", "OK")  # in Prefect's words, and in MLflow's
 # The store and the service, in the environment of all that `minimind up` started and of what that started in turn.
 UP_VARIABLE, SERVICE_VARIABLE = "MINIMIND_UP", "MINIMIND_SERVICE"
 PRIVATE_SETTINGS = {
@@ -157,7 +160,7 @@ def spawn(
     if log.exists():
         log.replace(log.with_name(f"{log.name}.1"))
     other = {"user": user, "group": user_group(user), "extra_groups": []} if user else {}
-    with log.open("wb") as output:
+    with log.open("ab") as output:  # so that it can be cut while it is written to
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             env=os.environ | environment, cwd=folder, **other,
@@ -184,8 +187,10 @@ def wait_until_healthy(
 
 
 def answers(url: str) -> bool:
+    """Whether Prefect's or MLflow's address of health says that it is well; another program's page does not."""
     try:
-        return httpx.get(url, timeout=5, trust_env=False).status_code == httpx.codes.OK
+        answer = httpx.get(url, timeout=5, trust_env=False)
+        return answer.status_code == httpx.codes.OK and answer.text.strip() in HEALTHY
     except (httpx.HTTPError, httpx.InvalidURL):
         return False
 
@@ -193,7 +198,8 @@ def answers(url: str) -> bool:
 def check_reachable(name: str, url: str, setting: str) -> None:
     if not answers(url):
         raise ServerError(
-            f"{name} does not answer at {masked(url)}; start it, or unset {setting} to have one started for you"
+            f"{name} does not answer at {masked(url)}; start it, correct the address, or unset {setting} to have one "
+            "started for you"
         )
 
 
@@ -321,6 +327,14 @@ def users_lock(root: Path) -> Path:
 
 def log_path(root: Path, name: str) -> Path:
     return root / "servers" / f"{name.lower()}.log"
+
+
+def cut_logs(root: Path) -> None:
+    """Sets aside what a log has as `.1` where it is too long: of a database that is away, Prefect says 2 GB a day."""
+    for log in (root / "servers").glob("*.log"):
+        if log.stat().st_size > MAX_LOG_BYTES:
+            shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+            os.truncate(log, 0)
 
 
 def recorded_servers(root: Path) -> list[Started]:

@@ -15,6 +15,7 @@ import httpx
 
 from flows import postgres, servers
 from flows.credentials import credentials_path, ensure_credentials
+from flows.prefect_yaml import read_deployments
 from flows.profiles import PROFILES, Place, Setup, load_setup, recorded_place, refuse_to_tell, save_setup
 from flows.service_settings import check_settings, take_settings
 from flows.services import KEEPER, NOTIFY, RUNS_GRACE_SECONDS, WORKER, Once
@@ -39,8 +40,9 @@ def up(
     take_settings(root, environ)
     if notify:
         environ[NOTIFY] = notify
-    if environ.get(NOTIFY):
+    if told := environ.get(NOTIFY):
         refuse_to_tell(wanted.profile)
+        refuse_no_address(told)
     if servers.running_servers(root) and is_up_again(root, say):
         return
     setup, password = with_postgres(wanted, environ)
@@ -146,7 +148,10 @@ def down(root: Path) -> list[str]:
 
 def runs_that_end(root: Path) -> list[str]:
     """The runs that `down` ends, in words; none where Prefect is down or does not answer."""
-    place = recorded_place(root)
+    try:
+        place = recorded_place(root)
+    except ServerError:  # whatever became of its passwords, it can be stopped
+        return []
     if place is None or "Prefect" not in servers.running_servers(root):
         return []
     try:
@@ -165,6 +170,12 @@ def refuse_password(notify: str | None) -> None:
     """Raises UserError for an address on the command line that holds one."""
     if notify and re.search(r"://[^/\s@]*:[^/\s@]+@", notify):
         raise UserError(f"--notify holds a password, which every user of this machine could read; put it in {NOTIFY}")
+
+
+def refuse_no_address(notify: str) -> None:
+    from flows.automations import check_address
+
+    check_address(notify)
 
 
 def with_postgres(setup: Setup, environ: Mapping[str, str]) -> tuple[Setup, str | None]:
@@ -196,10 +207,10 @@ def check(root: Path, setup: Setup) -> None:
     if setup.artifacts and setup.profile == "local":
         raise UserError("--artifacts belongs to the team profile, whose MLflow passes them on; add --profile team")
     _check_history(root, setup)
-    if not (setup.project / "prefect.yaml").is_file():
-        raise UserError(f"there is no prefect.yaml in {setup.project}; run this where the project lies")
+    read_deployments(setup.project)
     if setup.profile == "team" and not setup.postgres:
         postgres.programs(postgres.major_of(root / "postgres" / "data"))
+    recorded_place(root)  # what was made with passwords is not opened by others
 
 
 def _check_doors(setup: Setup) -> None:
@@ -210,6 +221,9 @@ def _check_doors(setup: Setup) -> None:
             f"--host {setup.host} would let everyone who reaches this machine start runs: the profile {setup.profile} "
             "asks for no password; use --profile team, or a reverse proxy that does"
         )
+    for name in setup.allowed_hosts:
+        if not re.fullmatch(r"[\w.-]+|\[[0-9a-fA-F:.]+\]", name):
+            raise UserError(f"--allow-host {name!r} is no name of a machine; write it without scheme, port and path")
     for port in (setup.prefect_port, setup.mlflow_port, setup.postgres_port):
         if port:
             servers.refuse_taken_port(servers.HOST if port == setup.postgres_port else setup.host, port)

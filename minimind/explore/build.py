@@ -121,9 +121,9 @@ def check_quarters(section: TrainingConfig, shards: Manifest) -> None:
 
 
 def plan_of_whole(section: TrainingConfig, shards: Manifest, store: Store) -> Plan:
+    busy = "" if "token" in section.budget else ", as busy as this machine is now"
     too_short = (
-        f"half of it, {section.budget}, is too short for one training on all of the text, as busy as this machine is "
-        "now; give a longer one"
+        f"half of it, {section.budget}, is too short for one training on all of the text{busy}; give a longer one"
     )
     try:
         plan = plan_training(section, shards, store).plan

@@ -1,5 +1,6 @@
 """A store in one file and back again, whole or not at all."""
 
+import errno
 import io
 import os
 import sqlite3
@@ -140,6 +141,8 @@ def test_file_that_vanishes_is_said_and_leaves_no_archive(
         ("a.zip", "does not end with .tar.zst"),
         ("there.tar.zst", "is there already"),
         ("store/a.tar.zst", "lies in the"),
+        ("there.tar.zst/b.tar.zst", "cannot be made .*; choose another place"),
+        ("there.tar.zst/folder/b.tar.zst", "cannot be made .*; choose another place"),
     ],
 )
 def test_place_where_no_archive_can_be_is_refused(root: Path, tmp_path: Path, name: str, expected: str) -> None:
@@ -148,6 +151,16 @@ def test_place_where_no_archive_can_be_is_refused(root: Path, tmp_path: Path, na
         back_up(root, tmp_path / name, with_credentials=False)
     with pytest.raises(BackupError, match="there is no store at"):
         back_up(tmp_path / "none", tmp_path / "a.tar.zst", with_credentials=False)
+
+
+def test_full_disk_is_told_of_the_backup(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: object, name: str, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(archive.ArchiveWriter, "add_text", full)
+    with pytest.raises(BackupError, match="the disk is full and nothing was left at .*; free some space, or"):
+        back_up(root, tmp_path / "a.tar.zst", with_credentials=False)
+    assert not list(tmp_path.glob("*.zst"))
 
 
 # --- archives that are none -------------------------------------------------------------------------------------------

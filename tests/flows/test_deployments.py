@@ -20,6 +20,8 @@ from flows.servers import prefect_settings
 from minimind.config import load_config
 from minimind.errors import ConfigError
 
+DAILY = {"slug": "daily", "cron": "0 0 * * *"}
+PAST = {"slug": "past", "rrule": "DTSTART:20200101T000000\nRRULE:FREQ=DAILY;COUNT=2"}
 SHIPPED = yaml.safe_load((PROJECT / "prefect.yaml").read_text())
 DOMAINS = [row for row in SHIPPED["deployments"] if row["entrypoint"] == "flows/retrain.py:retrain"]
 
@@ -60,17 +62,39 @@ def test_rule_of_a_recurrence_means_what_its_name_says() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"tags": []}, "legal-de lacks the tag minimind"),
-        ({"schedules": [{"cron": "0 0 * * *"}]}, "a schedule of legal-de has no slug"),
-        ({"schedules": ["0 0 * * *"]}, "a schedule of legal-de has no slug"),
-        ({"schedule": {"cron": "0 0 * * *", "slug": "daily"}}, "legal-de has a `schedule`; write it as a row"),
+        ({"tags": []}, "legal-de: tags is .*: the tag minimind is missing"),
+        ({"tags": "minimind-x"}, "legal-de: tags is 'minimind-x': Input should be a valid list"),
+        ({"tags": 5}, "legal-de: tags is 5"),
+        ({"schedules": [{"cron": "0 0 * * *"}]}, "legal-de: schedules.0.slug is missing"),
+        ({"schedules": ["0 0 * * *"]}, "legal-de: schedules.0 is '0 0"),
+        ({"schedules": 5}, "legal-de: schedules is 5"),
+        ({"schedule": {"cron": "0 0 * * *", "slug": "daily"}}, "legal-de: it has a `schedule`; write it as a row"),
+        ({"schedules": [DAILY, DAILY]}, "the slug daily stands twice"),
+        ({"schedules": [DAILY | {"cron": "0 3 30 2 *"}]}, "schedules.0: it never comes due"),
+        ({"schedules": [DAILY | {"cron": "every day"}]}, "schedules.0.cron is .every day.: Invalid cron"),
+        ({"schedules": [DAILY | {"timezone": "Europe/Berlni"}]}, "Europe/Berlni is no time zone"),
+        ({"schedules": [DAILY | {"slug": 3}]}, "schedules.0.slug is 3"),
+        ({"schedules": [DAILY | {"interval": 60}]}, "it has cron and interval; give one of"),
+        ({"schedules": [{"slug": "never"}]}, "it has no time; give one of cron, rrule, interval"),
+        ({"schedules": [PAST]}, "schedules.0: it never comes due"),
+        ({"schedules": [PAST | {"rrule": "often"}]}, "schedules.0.rrule is .often.: Invalid RRule"),
         ({"name": "legal-en"}, "the name legal-en stands twice"),
-        ({"entrypoint": None}, "a deployment has no entrypoint"),
+        ({"name": "legal-{{ $COUNTRY }}"}, "name is 'legal-.*a template is not followed here"),
+        ({"name": ["a"]}, r"deployment 2: name is \['a'\]"),
+        ({"entrypoint": None}, "legal-de: entrypoint is None"),
+        ({"entrypoint": ["x"]}, "legal-de: entrypoint is "),
+        ({"entrypoint": "flows/retrian.py:retrain"}, "there is no file flows/retrian.py in "),
+        ({"concurency_limit": 1}, "legal-de: concurency_limit is unknown; remove it or correct the spelling"),
+        ({"concurrency_limit": {"limit": 1, "collision_strategy": "WAIT"}}, "concurrency_limit"),
+        ({"parameters": {}}, "legal-de: parameters: its scheduled runs need a `request`"),
     ],
 )
 def test_file_that_cannot_be_followed_is_refused_before_anything_is_deployed(
     tmp_path: Path, change: dict[str, Any], said: str
 ) -> None:
+    (tmp_path / "flows").mkdir()
+    for name in ("retrain", "compare", "seeds", "prune"):
+        (tmp_path / "flows" / f"{name}.py").touch()
     tree = deepcopy(SHIPPED)
     next(row for row in tree["deployments"] if row["name"] == "legal-de").update(change)
     (tmp_path / "prefect.yaml").write_text(yaml.safe_dump(tree))
@@ -78,10 +102,28 @@ def test_file_that_cannot_be_followed_is_refused_before_anything_is_deployed(
         wanted_deployments(tmp_path)
 
 
-def test_row_that_is_no_deployment_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"deployments": ["legal-de"]}))
-    with pytest.raises(ConfigError, match="a deployment is 'legal-de'; write its keys"):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("deployments: [legal-de]", "deployment 1: .*valid dictionary"),
+        ("deployments: 5", "it has no list `deployments`"),
+        ("deployment: []", "it has no list `deployments`; write one, "),
+        ("", "it has no list"),
+        ("[]", "it has no list"),
+        ("a: [", "it is no valid YAML"),
+        (None, "it cannot be read: Is a directory"),
+    ],
+)
+def test_file_without_deployments_is_refused(tmp_path: Path, text: str | None, said: str) -> None:
+    path = tmp_path / "prefect.yaml"
+    path.mkdir() if text is None else path.write_text(text)
+    with pytest.raises(ConfigError, match=said):
         wanted_deployments(tmp_path)
+
+
+def test_empty_list_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "prefect.yaml").write_text("deployments: []")
+    assert wanted_deployments(tmp_path) == {}
 
 
 # --- on a server ------------------------------------------------------------------------------------------------------

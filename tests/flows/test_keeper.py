@@ -303,6 +303,28 @@ def test_process_that_nobody_cancels_is_told_to_stop_and_not_again_while_it_may_
         process.wait()
 
 
+def test_log_that_is_too_long_is_set_aside_while_it_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "MAX_LOG_BYTES", 100)
+    log = servers.log_path(tmp_path, "Prefect")
+    lines = "import sys\nfor line in sys.stdin: print(line.strip() * 60, flush=True)"
+    process = servers.spawn([sys.executable, "-c", "import time; time.sleep(60)"], log, {})
+    process.kill()
+    process.wait()
+    with log.open("ab") as output:
+        writer = subprocess.Popen([sys.executable, "-c", lines], stdin=subprocess.PIPE, stdout=output, text=True)
+        assert writer.stdin
+        for word in ("a", "b", "c"):
+            print(word, file=writer.stdin, flush=True)
+            wait_until(lambda word=word: word in log.read_text(), 10, "line")
+            keeper.Keeper(tmp_path).try_to_look()
+        writer.stdin.close()
+        writer.wait()
+    assert log.read_bytes() == b"c" * 60 + b"\n"
+    assert log.with_name("prefect.log.1").read_bytes() == b"a" * 60 + b"\n" + b"b" * 60 + b"\n"
+
+
 def test_mlflow_is_told_once_of_what_is_abandoned_and_not_waited_for(tmp_path: Path, monkeypatch: Any) -> None:
     told: list[subprocess.Popen[bytes]] = []
 

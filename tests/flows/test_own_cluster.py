@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,5 +53,7 @@ def test_cluster_that_a_killed_backup_has_left_is_ended_by_the_next(root: Path) 
     (left, *_) = servers.left_over(root, "PostgreSQL")
     with running_cluster(root, "password") as postgres:
         assert postgres.answers()
+        with pytest.raises(ServerError, match="does not take the password that it is given"):
+            replace(postgres, password="another").answers()
         assert not left.is_alive()
     assert not servers.left_over(root)

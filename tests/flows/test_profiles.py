@@ -31,7 +31,7 @@ from flows.service_settings import settings_path
 from flows.services import KEEPER, RUNS_GRACE_SECONDS, WORKER_NAME, Once
 from flows.settings import tracking_uri
 from flows.status import look
-from flows.up import check, down, start_again, up, with_postgres
+from flows.up import check, down, runs_that_end, start_again, up, with_postgres
 from minimind.errors import ServerError, UserError
 from minimind.store import Store
 from minimind.training.process import STOP_SECONDS
@@ -203,6 +203,30 @@ def test_credentials_that_others_may_read_are_refused(tmp_path: Path) -> None:
         load_credentials(tmp_path)
 
 
+@pytest.mark.parametrize("content", [b"garbage", b"\xff\xfe\x00", b"", b"PREFECT_API_AUTH_STRING=a:b\n"])
+def test_passwords_that_are_garbage_are_told_by_their_file(tmp_path: Path, content: bytes) -> None:
+    ensure_credentials(tmp_path, None)
+    save_setup(tmp_path, TEAM)
+    credentials_path(tmp_path).write_bytes(content)
+    with pytest.raises(ServerError, match=r"credentials.env has no .*; bring the file back"):
+        recorded_place(tmp_path)
+
+
+def test_store_whose_passwords_are_gone_gets_no_others_and_can_be_stopped(
+    tmp_path: Path, sleeper: Callable[..., Service]
+) -> None:
+    servers.start(tmp_path, replace(sleeper(), name="Prefect"))
+    save_setup(tmp_path, TEAM)
+    for ask in (recorded_place, look, lambda root: check(root, TEAM)):
+        with pytest.raises(
+            ServerError, match=r"passwords of this store's servers are gone; bring .*credentials.env back"
+        ):
+            ask(tmp_path)
+    assert not credentials_path(tmp_path).exists()
+    assert runs_that_end(tmp_path) == []
+    assert down(tmp_path) == ["Prefect"]
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -214,9 +238,23 @@ def test_credentials_that_others_may_read_are_refused(tmp_path: Path) -> None:
         ({"artifacts": "/data/models"}, "expected s3://BUCKET/PREFIX"),
         ({"prefect_port": 5999}, "both servers were given port 5999"),
         ({"profile": "team", "host": "203.0.113.7"}, "no server can listen on port"),
-        ({"project": Path("/nowhere")}, "there is no prefect.yaml in /nowhere"),
+        (
+            {"project": Path("/nowhere")},
+            "/nowhere/prefect.yaml:\n  - there is no such file; run this where the project",
+        ),
+        ({"allowed_hosts": ("a.example.org", "a b;c")}, "--allow-host 'a b;c' is no name of a machine"),
+        ({"allowed_hosts": ("https://a.example.org/",)}, "is no name of a machine; write it without scheme"),
     ],
-    ids=["open door", "artifacts of local", "artifacts elsewhere", "one port", "foreign address", "no project"],
+    ids=[
+        "open door",
+        "artifacts of local",
+        "artifacts elsewhere",
+        "one port",
+        "foreign address",
+        "no project",
+        "odd host",
+        "URL",
+    ],
 )
 def test_setup_that_cannot_be_is_refused(tmp_path: Path, changed: dict[str, Any], expected: str) -> None:
     with pytest.raises(UserError, match=expected):

@@ -1,0 +1,180 @@
+"""prefect.yaml as we can follow it: what Prefect would pass over in silence, or say in a traceback, is refused.
+
+Templates (`{{ ... }}`) work in parameters, in descriptions and in the steps of a deployment. A name, an entrypoint or a
+schedule is written out: by these a deployment is found again on the server.
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from minimind.config import UNREADABLE_YAML, describe_problem
+from minimind.errors import ConfigError
+
+TAG = "minimind"  # of every deployment, and so of its runs
+KINDS = ("cron", "rrule", "interval")
+
+
+def _written_out(text: str) -> str:
+    if "{{" in text:
+        raise ValueError("a template is not followed here; write it out")
+    return text
+
+
+WrittenOut = Annotated[StrictStr, Field(min_length=1), AfterValidator(_written_out)]
+
+
+class Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Schedule(Row):
+    slug: WrittenOut
+    cron: WrittenOut | None = None
+    rrule: WrittenOut | None = None
+    interval: timedelta | None = None
+    anchor_date: datetime | str | None = None
+    timezone: WrittenOut | None = None
+    day_or: bool = True
+    active: bool | None = None
+    max_scheduled_runs: int | None = None
+    parameters: dict[str, Any] = {}
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_is_known(cls, zone: str | None) -> str | None:
+        if zone is not None and zone not in available_timezones():
+            raise ValueError(f"{zone} is no time zone; write one such as Europe/Berlin")
+        return zone
+
+    @model_validator(mode="after")
+    def _comes_due(self) -> "Schedule":
+        named = [kind for kind in KINDS if getattr(self, kind) is not None]
+        if len(named) != 1:
+            raise ValueError(f"it has {' and '.join(named) or 'no time'}; give one of {', '.join(KINDS)}")
+        if not next_times(self):
+            raise ValueError("it never comes due; correct its time")
+        return self
+
+
+def next_times(schedule: Schedule) -> list[datetime]:
+    """The next one as Prefect counts it, or none. Raises ValueError for what is no schedule."""
+    from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
+
+    if schedule.cron is not None:
+        kept: Any = CronSchedule(cron=schedule.cron, timezone=schedule.timezone, day_or=schedule.day_or)
+    elif schedule.rrule is not None:
+        kept = RRuleSchedule(rrule=schedule.rrule, timezone=schedule.timezone or "UTC")
+    else:
+        kept = IntervalSchedule(interval=schedule.interval)
+    try:
+        return asyncio.run(kept.get_dates(1, start=datetime.now(UTC)))
+    except Exception as error:  # noqa: BLE001 - croniter's for a day that no month has is of no one kind
+        raise ValueError(f"it never comes due ({error}); correct its time") from None
+
+
+class ConcurrencyLimit(Row):
+    limit: int | None = Field(default=None, ge=1)
+    collision_strategy: Literal["ENQUEUE", "CANCEL_NEW"] | None = None
+    grace_period_seconds: int | None = None
+
+
+class WorkPool(Row):
+    name: str | None = None
+    work_queue_name: str | None = None
+    job_variables: dict[str, Any] = {}
+
+
+class Deployment(Row):
+    name: WrittenOut
+    entrypoint: WrittenOut
+    tags: Annotated[list[WrittenOut], Field(validate_default=True)] = []
+    description: str | None = None
+    version: str | None = None
+    version_type: str | None = None
+    flow_name: str | None = None
+    schedules: list[Schedule] = []
+    paused: bool | None = None
+    concurrency_limit: int | ConcurrencyLimit | None = None
+    parameters: dict[str, Any] = {}
+    enforce_parameter_schema: bool | None = None
+    work_pool: WorkPool | None = None
+    build: Any = None
+    push: Any = None
+    pull: Any = None
+    triggers: Any = None
+    sla: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_of_before(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "schedule" in data:
+            raise ValueError("it has a `schedule`; write it as a row of `schedules`, with a slug")
+        return data
+
+    @field_validator("tags")
+    @classmethod
+    def _is_known_as_ours(cls, tags: list[str]) -> list[str]:
+        if TAG not in tags:
+            raise ValueError(f"the tag {TAG} is missing, by which it is told from other people's; add it to the list")
+        return tags
+
+    @field_validator("schedules")
+    @classmethod
+    def _slugs_differ(cls, schedules: list[Schedule]) -> list[Schedule]:
+        slugs = [schedule.slug for schedule in schedules]
+        if twice := sorted({slug for slug in slugs if slugs.count(slug) > 1}):
+            raise ValueError(f"the slug {', '.join(twice)} stands twice")
+        return schedules
+
+
+def read_deployments(project: Path) -> list[dict[str, Any]]:
+    """The deployments of the project's prefect.yaml, each as it stands there. Raises ConfigError with all problems."""
+    path = project / "prefect.yaml"
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(str(path), ["there is no such file; run this where the project lies"]) from None
+    except OSError as error:
+        raise ConfigError(str(path), [f"it cannot be read: {error.strerror}"]) from None
+    except UNREADABLE_YAML as error:
+        raise ConfigError(str(path), [f"it is no valid YAML: {' '.join(str(error).split())}"]) from None
+    rows = tree.get("deployments") if isinstance(tree, dict) else None
+    if not isinstance(rows, list):
+        raise ConfigError(str(path), ["it has no list `deployments`; write one, [] where nothing is to be deployed"])
+    problems = [problem for number, row in enumerate(rows) for problem in problems_of(row, number, project)]
+    names = [row["name"] for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
+    problems += [f"the name {name} stands twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    if problems:
+        raise ConfigError(str(path), problems)
+    return rows
+
+
+def problems_of(row: Any, number: int, project: Path) -> list[str]:
+    name = row.get("name") if isinstance(row, dict) else None
+    who = name if isinstance(name, str) and name else f"deployment {number + 1}"
+    try:
+        deployment = Deployment.model_validate(row)
+    except ValidationError as error:
+        return [f"{who}: {describe_problem(problem).removeprefix('the file: ')}" for problem in error.errors()]
+    file = deployment.entrypoint.partition(":")[0]
+    if file.endswith(".py") and not (project / file).is_file():
+        return [f"{who}: entrypoint: there is no file {file} in {project}"]
+    given = [deployment.parameters | schedule.parameters for schedule in deployment.schedules]
+    if file.startswith("flows/") and not all("request" in parameters for parameters in given):
+        return [f"{who}: parameters: its scheduled runs need a `request`, with what the flow is to work on"]
+    return []
