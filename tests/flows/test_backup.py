@@ -158,7 +158,7 @@ def test_full_disk_is_told_of_the_backup(root: Path, tmp_path: Path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(archive.ArchiveWriter, "add_text", full)
-    with pytest.raises(BackupError, match="the disk is full and nothing was left at .*; free some space, or"):
+    with pytest.raises(BackupError, match=r"the disk is full and nothing was left at .*; free some space, or"):
         back_up(root, tmp_path / "a.tar.zst", with_credentials=False)
     assert not list(tmp_path.glob("*.zst"))
 
