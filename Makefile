@@ -16,7 +16,7 @@ run-tests: $(SETUP)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(SETUP)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # On a machine with a CUDA device.
 test-gpu: $(SETUP)
