@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from flows import automations
 from flows.prefect_server import server_command
 from flows.servers import answers, free_port, prefect_settings
 from minimind.errors import UserError
+from tests.system.patience import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -137,12 +138,17 @@ def heartbeat(api: httpx.Client, run: str) -> None:
     event = {
         "id": str(uuid4()),
         "event": "prefect.flow-run.heartbeat",
-        "occurred": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "occurred": datetime.now(UTC).isoformat(),
         "resource": {"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.name": "run"},
         "related": [{"prefect.resource.id": "prefect.tag.minimind", "prefect.resource.role": "tag"}],
         "payload": {},
     }
     api.post("/events", json=[event]).raise_for_status()
+
+
+def has_event(api: httpx.Client, run: str, name: str) -> bool:
+    asked = {"event": {"name": [f"prefect.flow-run.{name}"]}, "resource": {"id": [f"prefect.flow-run.{run}"]}}
+    return bool(api.post("/events/filter", json={"filter": asked}).raise_for_status().json()["events"])
 
 
 def told(hook: Any, *parts: str) -> str:
@@ -187,7 +193,8 @@ def test_run_without_heartbeats_becomes_crashed_and_is_told_and_a_finished_one_i
     gone, done = new_run(registered, "domain-that-vanishes"), new_run(registered, "domain-that-ends")
     for run in (gone, done):
         set_state(registered, run, "RUNNING")
-        heartbeat(registered, run)
+        wait_until(lambda run=run: has_event(registered, run, "Running"), PATIENCE_SECONDS, "event of the start")
+        heartbeat(registered, run)  # one that came before the start would count as followed by it
     ended = {"state": {"type": "COMPLETED", "name": "Nothing new"}, "force": True}
     registered.post(f"/flow_runs/{done}/set_state", json=ended).raise_for_status()
     text = told(hook, "domain-that-vanishes crashed")
