@@ -46,7 +46,7 @@ def back_up(root: Path, path: Path, with_credentials: bool) -> dict[str, Any]:
         purposes = [databases.PREFECT, databases.MLFLOW, *([databases.ACCOUNTS] if with_credentials else [])]
         place.profile.databases.dump(place, purposes, dumps)
         with archive.written(path) as backup:
-            backup.add_text(DESCRIPTION, json.dumps(_describe(place)))
+            backup.add_text(DESCRIPTION, json.dumps(_describe(place, dumps)))
             for file in sorted(dumps.iterdir()):
                 backup.add(f"databases/{file.name}", file)
             for file in [*builds, *_files_beside_builds(root)]:
@@ -86,11 +86,13 @@ def refuse_place_for_archive(root: Path, path: Path) -> None:
         raise BackupError(f"nothing can be written into {path.parent}; choose another place")
 
 
-def _describe(place: Place) -> dict[str, Any]:
+def _describe(place: Place, dumps: Path) -> dict[str, Any]:
+    named = place.profile.databases.stores_named(dumps)
     return {
         "format": FORMAT,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "root": str(place.root),
+        "named": sorted(str(path) for path in named if path.resolve() == place.root.resolve()),  # by links, too
         "setup": place.setup.model_dump(mode="json"),
         "versions": {name: version(name) for name in ("minimind-flows", "mlflow", "prefect")},
     }
@@ -127,13 +129,18 @@ def restore(path: Path, root: Path, postgres: str | None, environ: Mapping[str, 
             store = building / "store"
             store.mkdir(exist_ok=True)  # of a backup without any file beside the databases
             place = _place_for(store, building, description, postgres, environ)
-            place.profile.databases.load(place, building / "databases", Path(description["root"]), root)
+            before = {Path(path) for path in (description["root"], *description.get("named", []))}
+            elsewhere = place.profile.databases.stores_named(building / "databases") - before
+            place.profile.databases.load(place, building / "databases", before, root)
             if root.exists():
                 root.rmdir()
             store.rename(root)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return {"store": str(root), "created_at": description["created_at"], "profile": place.setup.profile}
+    return {
+        "store": str(root), "created_at": description["created_at"], "profile": place.setup.profile,
+        "elsewhere": sorted(map(str, elsewhere)),
+    }  # fmt: skip
 
 
 def refuse_restore(path: Path, root: Path) -> None:

@@ -2,7 +2,7 @@
 
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -33,11 +33,14 @@ class Databases(Protocol):
     def dump(self, place: "Place", purposes: Iterable[str], folder: Path) -> None:
         """Writes `folder/<purpose>` of those that there are: one consistent picture each, though servers use them."""
 
-    def load(self, place: "Place", folder: Path, before: Path, now: Path) -> None:
+    def load(self, place: "Place", folder: Path, before: Collection[Path], now: Path) -> None:
         """Fills a new store's databases from a dump, all or none, unless it is ended between the commits at its end.
 
-        Artifacts that lay below `before` lie below `now`.
+        Artifacts that lay below one of the paths `before` lie below `now`.
         """
+
+    def stores_named(self, folder: Path) -> set[Path]:
+        """The paths by which the addresses of a dump's MLflow name stores; none where a server resolves them."""
 
 
 class Sqlite:
@@ -67,7 +70,7 @@ class Sqlite:
                 ):
                     source.backup(copy)
 
-    def load(self, place: "Place", folder: Path, before: Path, now: Path) -> None:
+    def load(self, place: "Place", folder: Path, before: Collection[Path], now: Path) -> None:
         for purpose in (PREFECT, MLFLOW):
             if (folder / purpose).exists():
                 path = self.path(place.root, purpose)
@@ -81,6 +84,11 @@ class Sqlite:
             from minimind.registry.relocation import move_artifacts
 
             move_artifacts(self.mlflow_uri(place), before, now)
+
+    def stores_named(self, folder: Path) -> set[Path]:
+        from minimind.registry.relocation import stores_named
+
+        return stores_named(f"sqlite:///{folder / MLFLOW}") if (folder / MLFLOW).exists() else set()
 
 
 class PostgreSql:
@@ -100,7 +108,10 @@ class PostgreSql:
                 if postgres.has_database(server, purpose):
                     postgres.dump(server, purpose, folder / purpose)
 
-    def load(self, place: "Place", folder: Path, before: Path, now: Path) -> None:
+    def stores_named(self, folder: Path) -> set[Path]:
+        return set()
+
+    def load(self, place: "Place", folder: Path, before: Collection[Path], now: Path) -> None:
         with self._reachable(place) as server, ExitStack() as transactions:
             dumps = sorted(folder.iterdir())
             for dumped in dumps:

@@ -60,9 +60,9 @@ class PrefectApi:
         return self.runs(UNDER_WAY, "START_TIME_ASC")
 
     def last_run(self, deployment_id: str) -> dict[str, Any] | None:
-        """The newest that has ended."""
+        """The newest that has begun and ended: not one that the deployment's limit refused."""
         wanted = {
-            "flow_runs": {"state": {"type": {"any_": ENDED}}},
+            "flow_runs": {"state": {"type": {"any_": ENDED}}, "start_time": {"is_null_": False}},
             "deployments": {"id": {"any_": [deployment_id]}},
             "sort": "END_TIME_DESC",
             "limit": 1,

@@ -22,8 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from minimind.config import UNREADABLE_YAML, describe_problem
-from minimind.errors import ConfigError
+from minimind.config import UNREADABLE_YAML, describe_problem, load_config
+from minimind.errors import ConfigError, UserError
 
 TAG = "minimind"  # of every deployment, and so of its runs
 KINDS = ("cron", "rrule", "interval")
@@ -178,3 +178,19 @@ def problems_of(row: Any, number: int, project: Path) -> list[str]:
     if file.startswith("flows/") and not all("request" in parameters for parameters in given):
         return [f"{who}: parameters: its scheduled runs need a `request`, with what the flow is to work on"]
     return []
+
+
+def problems_of_configs(project: Path) -> list[str]:
+    """What keeps the runs of a domain from beginning: a YAML that is not there, or cannot be followed."""
+    problems = []
+    for row in read_deployments(project):
+        request = row.get("parameters", {}).get("request")
+        config = request.get("config") if isinstance(request, dict) else None
+        if not isinstance(config, str) or "{{" in config:
+            continue
+        overrides = request.get("overrides") or []
+        try:
+            load_config(project / config, overrides)
+        except UserError as error:
+            problems.append(f"{row['name']}: {' '.join(str(error).split())}")
+    return problems

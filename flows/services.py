@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,13 +28,12 @@ OUTLASTING = {"PREFECT_CLIENT_MAX_RETRIES": "5", "PREFECT_CLIENT_RETRY_EXTRA_COD
 class Once:
     """Something to do at `minimind up`, and not when a service is started again."""
 
-    done: str  # what to say then; empty: nothing
-    do: Callable[[], None]
+    do: Callable[[], Iterable[str]]  # what to say then, line by line
 
 
 def database_server(place: "Place") -> Service | Once:
     if place.setup.postgres:
-        return Once(f"PostgreSQL at {place.postgres.address}", lambda: None)
+        return Once(lambda: [f"PostgreSQL at {place.postgres.address}"])
     return postgres.cluster_service(place.root, place.postgres)
 
 
@@ -54,7 +53,8 @@ def _prefect_doors(place: "Place") -> dict[str, str]:
     addresses = [f"http://{name}:{place.setup.prefect_port}" for name in place.names]
     addresses += [f"https://{name}" for name in place.setup.allowed_hosts]  # a proxy that speaks TLS
     shown = addresses[-1] if place.setup.allowed_hosts else place.prefect
-    settings = {"PREFECT_UI_API_URL": f"{shown}/api", "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(addresses)}
+    settings = {"PREFECT_UI_URL": shown}  # in messages
+    settings |= {"PREFECT_UI_API_URL": f"{shown}/api", "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(addresses)}
     if place.profile.has_auth:
         settings["PREFECT_SERVER_API_AUTH_STRING"] = place.credentials[credentials.PREFECT]
     return settings
@@ -110,25 +110,30 @@ def _accounts_path(root: Path) -> Path:
 def registrations(place: "Place") -> Once:
     """The work pool, the deployments of prefect.yaml and the slot that trainings on the first GPU share."""
 
-    def register() -> None:
+    def register() -> Iterable[str]:
         from flows.deployments import deploy_all
+        from flows.prefect_yaml import problems_of_configs
 
-        deploy_all(place.setup.project, place.client_environment())
+        deployed = deploy_all(place.setup.project, place.client_environment())
         place.prefect_api().ensure_limit(GPU_SLOT, slots=1)
+        # one domain's mistake keeps no other from running; who deploys by hand is refused
+        failing = [f"will fail: {problem}" for problem in problems_of_configs(place.setup.project)]
+        return ["deployed what prefect.yaml lists", *(f"  {line}" for line in [*deployed.lines(), *failing])]
 
-    return Once("deployed what prefect.yaml lists", register)
+    return Once(register)
 
 
 def automations(place: "Place") -> Once:
     """Vanished runs end, and whoever MINIMIND_NOTIFY names is told of what goes wrong."""
 
-    def register_all() -> None:
+    def register_all() -> Iterable[str]:
         from flows.automations import register
 
         os.environ.update(place.client_environment())
         register(os.environ.get(NOTIFY))
+        return ["registered the automations"]
 
-    return Once("registered the automations", register_all)
+    return Once(register_all)
 
 
 def worker(place: "Place") -> Service:

@@ -15,10 +15,10 @@ def slot_name(option: str | None = None) -> str:
 
 
 def store_root(option: str | Path | None = None) -> Path:
-    """`--store`, else MINIMIND_STORE, else `store` in the current folder; absolute."""
+    """`--store`, else MINIMIND_STORE, else `store` in the current folder; absolute, without links and `..`."""
     chosen = option or os.environ.get("MINIMIND_STORE") or DEFAULT_STORE
     try:
-        root = Path(chosen).expanduser().absolute()
+        root = Path(chosen).expanduser().resolve()
     except RuntimeError as error:
         raise UserError(f"--store {chosen}: {error}; write the path out") from None
     if any(sign in str(root) for sign in "%?"):  # MLflow reads these in addresses of databases and artifacts

@@ -1,7 +1,7 @@
 """`minimind status`: how each service is, what runs and what runs next, how each domain's last run ended."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,8 @@ from flows.prefect_api import PrefectApi
 from flows.profiles import Place, recorded_place
 from flows.settings import store_root
 from flows.store_views import ANY_WIDTH
+
+WHY_CHARACTERS = 400
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,16 @@ def _state_of(server: servers.Started, service: servers.Service | None, kept: Ke
 
 def _with_runs(place: Place, states: list[ServiceState]) -> Status:
     api = place.prefect_api()
-    names = {row["id"]: row["name"] for row in api.deployments()}
+    deployments = api.deployments()
+    names = {row["id"]: row["name"] for row in deployments}
     under_way = api.runs_under_way()
     stages = api.stages_of([run["id"] for run in under_way])
     return Status(
         place.setup.profile,
         states,
         running=[_run(run, names, "start_time", stages.get(run["id"], "")) for run in under_way],
-        next=_first_of_each([_run(run, names, "expected_start_time") for run in _scheduled(api)]),
+        next=_first_of_each([_run(run, names, "expected_start_time") for run in _scheduled(api)])
+        + [paused for row in deployments for paused in _paused(row)],
         last=[_run(run, names, "end_time", _why(run)) for key in names if (run := api.last_run(key))],
         slots=[Slot(_limited(row["name"], names), row["active_slots"], row["limit"]) for row in api.limits()],
     )
@@ -126,10 +130,18 @@ def _run(run: dict[str, Any], names: dict[str, str], moment: str, detail: str = 
     return RunState(names.get(run["deployment_id"], run["name"]), run["state_name"], at, detail)
 
 
+def _paused(deployment: dict[str, Any]) -> Iterator[RunState]:
+    """What somebody has paused and may have forgotten: a whole deployment, or some of its schedules."""
+    slugs = [str(one["slug"] or "a schedule made by hand") for one in deployment["schedules"] if not one["active"]]
+    if deployment["paused"] or slugs:
+        yield RunState(deployment["name"], "Paused", None, "" if deployment["paused"] else ", ".join(slugs))
+
+
 def _why(run: dict[str, Any]) -> str:
-    """The first line of what Prefect keeps of a run that did not complete."""
-    message = str((run["state"] or {}).get("message") or "")
-    return "" if run["state_type"] == "COMPLETED" else message.partition("\n")[0]
+    """What Prefect keeps of a run that did not complete, on one line."""
+    message = " ".join(str((run["state"] or {}).get("message") or "").split())
+    shown = message if len(message) <= WHY_CHARACTERS else f"{message[: WHY_CHARACTERS - 1]}…"
+    return "" if run["state_type"] == "COMPLETED" else shown
 
 
 # --- for people -------------------------------------------------------------------------------------------------------
@@ -145,7 +157,7 @@ def _print(status: Status) -> None:
         lambda row: (row.name, row.state, row.address, f"since {_when(row.since)}", row.detail),
     )
     _table("running", status.running, lambda row: (row.domain, row.state, row.detail, f"since {_when(row.at)}"))
-    _table("next", status.next, lambda row: (row.domain, row.state, _when(row.at)))
+    _table("next", status.next, lambda row: (row.domain, row.state, _when(row.at) if row.at else row.detail))
     _table("last", status.last, lambda row: (row.domain, row.state, _when(row.at), row.detail))
     _table("slots", status.slots, lambda row: (row.name, f"{row.used} of {row.slots} in use"))
     if status.unanswered:

@@ -101,9 +101,8 @@ def interruptible() -> Iterator[None]:
 
 def take(place: Place, step: servers.Service | Once, say: Callable[[str], None]) -> None:
     if isinstance(step, Once):
-        step.do()
-        if step.done:
-            say(step.done)
+        for line in step.do():
+            say(line)
     else:
         end_left_over(place.root, step.name)
         started = servers.start(place.root, step)

@@ -274,3 +274,5 @@ def restore(
 
     done = restore(path.expanduser().absolute(), store_root(store), postgres)
     print(json.dumps(done) if as_json else f"{done['store']}: the {done['profile']} store as of {done['created_at']}")
+    if done["elsewhere"] and not as_json:
+        print(f"models that MLflow has in {', '.join(done['elsewhere'])} stay there; they are no part of the backup")

@@ -79,6 +79,23 @@ def test_restored_store_has_every_build_and_nothing_of_the_machine(root: Path, t
     assert not list(root.glob(f"{SCRATCH}*"))
 
 
+def test_models_are_found_in_the_new_store_by_whatever_link_the_old_one_was_named(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(root)
+    named = [root, tmp_path / "link", tmp_path / "folder" / ".." / "store", tmp_path / "other"]
+    (tmp_path / "folder").mkdir()
+    with closing(sqlite3.connect(root / "mlflow.db")) as database:
+        database.execute("create table model_versions (storage_location varchar(500))")
+        rows = [(f"{folder}/mlflow-artifacts/3/model",) for folder in named]
+        database.executemany("insert into model_versions values (?)", rows)
+        database.commit()
+    back_up(root, tmp_path / "a.tar.zst", with_credentials=False)
+    done = restore(tmp_path / "a.tar.zst", tmp_path / "new", None, {})
+    with closing(sqlite3.connect(tmp_path / "new" / "mlflow.db")) as database:
+        found = [row for (row,) in database.execute("select storage_location from model_versions")]
+    assert found == [f"{tmp_path}/new/mlflow-artifacts/3/model"] * 3 + [f"{tmp_path}/other/mlflow-artifacts/3/model"]
+    assert done["elsewhere"] == [str(tmp_path / "other")]
+
+
 def test_restored_store_has_the_doors_and_ports_of_a_new_one(root: Path, tmp_path: Path) -> None:
     save_setup(root, Setup(project=tmp_path, host="0.0.0.0", prefect_port=4300, allowed_hosts=("models.example.org",)))
     back_up(root, tmp_path / "a.tar.zst", with_credentials=False)

@@ -68,10 +68,10 @@ def test_restore_that_fails_leaves_every_database_empty_and_can_be_tried_again(
     }[damage]
     (dumps / PREFECT).write_bytes(broken)
     with pytest.raises(ServerError, match=r"the dump could not be loaded: .*(error|ERROR)"):
-        databases.load(now, dumps, tmp_path, tmp_path)
+        databases.load(now, dumps, [tmp_path], tmp_path)
     assert [rows(now.postgres, purpose) for purpose in PURPOSES] == [[], [], []]
     (dumps / PREFECT).write_bytes(whole)
-    databases.load(now, dumps, tmp_path, tmp_path)
+    databases.load(now, dumps, [tmp_path], tmp_path)
     assert [rows(now.postgres, purpose) for purpose in PURPOSES] == [[purpose] * ROWS for purpose in PURPOSES]
     with now.postgres.connect(now.postgres.database(PREFECT)) as connection:
         assert connection.execute("select active_slots from concurrency_limit_v2").fetchall() == [(0,)]

@@ -16,6 +16,7 @@ from domain import PROJECT
 
 from flows.deployments import Deployed, deploy_all, wanted_deployments
 from flows.own_server import own_prefect_server
+from flows.prefect_yaml import problems_of_configs
 from flows.servers import prefect_settings
 from minimind.config import load_config
 from minimind.errors import ConfigError
@@ -119,6 +120,24 @@ def test_file_without_deployments_is_refused(tmp_path: Path, text: str | None, s
     path.mkdir() if text is None else path.write_text(text)
     with pytest.raises(ConfigError, match=said):
         wanted_deployments(tmp_path)
+
+
+def test_domain_whose_yaml_cannot_be_followed_is_named(tmp_path: Path) -> None:
+    requests = {
+        "missing": {"config": "configs/nowhere.yaml"},
+        "wrong": {"config": str(PROJECT / "configs" / "demo.yaml"), "overrides": ["training.bogus=1"]},
+        "right": {"config": str(PROJECT / "configs" / "demo.yaml"), "overrides": ["training.seed=2"]},
+        "later": {"config": "configs/{{ $COUNTRY }}.yaml"},
+        "none": {"keep_versions": 10},
+    }
+    rows = [deployment(name, parameters={"request": request}) for name, request in requests.items()]
+    (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"deployments": rows}))
+    (tmp_path / "tiny.py").touch()
+    problems = problems_of_configs(tmp_path)
+    assert [problem.partition(":")[0] for problem in problems] == ["missing", "wrong"]
+    assert "configs/nowhere.yaml" in problems[0]
+    assert "training.bogus is unknown" in problems[1]
+    assert problems_of_configs(PROJECT) == []
 
 
 def test_empty_list_is_followed(tmp_path: Path) -> None:

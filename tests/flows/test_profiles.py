@@ -128,6 +128,7 @@ def test_local_profile_binds_to_loopback_and_asks_for_no_password(tmp_path: Path
     assert "--no-serve-artifacts" in services["MLflow"].command
     assert services["MLflow"].environment["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{tmp_path}/mlflow.db"
     assert services["MLflow"].environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    assert services["Prefect"].environment["PREFECT_UI_URL"] == "http://127.0.0.1:4999"
     leases = services["Prefect"].environment["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"]
     assert leases == "flows.lease_storage"
 
@@ -519,7 +520,7 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Call
         return Service(name, [sys.executable, "-c", "import time; time.sleep(600)"], "nowhere", lambda: True)
 
     steps = [
-        lambda place: sleeps("Prefect"), lambda place: Once("deployed", lambda: None), lambda place: sleeps("worker"),
+        lambda place: sleeps("Prefect"), lambda place: Once(lambda: ["deployed"]), lambda place: sleeps("worker"),
         lambda place: sleeps(KEEPER),
     ]  # fmt: skip
     monkeypatch.setitem(PROFILES, "local", replace(PROFILES["local"], steps=steps))
@@ -586,7 +587,7 @@ def test_up_that_is_told_to_stop_leaves_nothing(tmp_path: Path, steps: list[Any]
         os.kill(os.getpid(), number)
         time.sleep(60)
 
-    steps[1] = lambda place: Once("", told)
+    steps[1] = lambda place: Once(told)
     before = signal.signal(number, signal.SIG_DFL)  # these tests may be run by nohup, and `up` leaves HUP ignored then
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -721,5 +722,6 @@ def test_deploy_refuses_notify_where_no_automation_would_tell(
     are_up(monkeypatch, "Prefect")
     with pytest.raises(UserError, match=r"--notify .* needs .* --profile team"):
         deployments.deploy(tmp_path, "https://chat.example.org/hooks/1", tmp_path)
+    (tmp_path / "prefect.yaml").write_text("deployments: []")
     monkeypatch.setattr(deployments, "deploy_all", lambda *given: deployments.Deployed(made=["all"]))
     assert deployments.deploy(tmp_path, None, tmp_path) == ["made      all"]

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from minimind.registry import tracking
-from minimind.registry.relocation import move_artifacts
+from minimind.registry.relocation import move_artifacts, stores_named
 
 
 def test_artifacts_are_found_where_the_store_has_moved(uri: str, tmp_path: Path) -> None:
@@ -14,8 +14,9 @@ def test_artifacts_are_found_where_the_store_has_moved(uri: str, tmp_path: Path)
     client.create_model_version("moved", f"{old}/mlflow-artifacts/moved/model", run.info.run_id)
     beside = client.create_experiment("beside", artifact_location=f"{old}er/mlflow-artifacts")
     served = client.create_experiment("served", artifact_location="mlflow-artifacts:/served")
+    assert {old, old.with_name("older")} <= stores_named(uri)
     old.rename(new)
-    assert move_artifacts(uri, old, new) == 4  # the experiment, the run, the version's source and its location
+    assert move_artifacts(uri, [old], new) == 4  # the experiment, the run, the version's source and its location
     moved = tracking.connect(uri)
     found = moved.get_run(run.info.run_id)
     assert found.info.artifact_uri.startswith(f"{new}/mlflow-artifacts/moved/")
