@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 from prefect import flow
 from prefect.runtime import flow_run
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from flows.failures import failures_told
+from flows.forms import FORM
 from flows.progress import listener
 from flows.settings import store_root, tracking_uri
 from minimind.store import Store
@@ -16,7 +17,7 @@ from tasks.comparison import comparison, comparison_page
 class CompareRequest(BaseModel):
     """What to compare. Prefect shows this as a form and refuses what does not fit."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = FORM
 
     name: Annotated[str, Field(description="The registered model, which has the domain's name")]
     versions: Annotated[

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import yaml
 from prefect import flow
 from prefect.runtime import flow_run
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from flows.failures import BEFORE, StageError, begun, build_stage, failures_told
+from flows.forms import FORM
 from flows.new_config import yaml_of
 from flows.progress import listener
 from flows.retrain import Overrides, Refresh, Runner, SlotName
@@ -36,7 +37,7 @@ from tasks.tokenizer import tokenizer
 class ExploreRequest(BaseModel):
     """What to look at. Prefect shows this as a form and refuses what does not fit."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = FORM
 
     target: Annotated[str, Field(description="A folder, a file, a glob, an address; or a domain's YAML")]
     budget: Annotated[str, Field(description="Of three small trainings together, as training.budget")] = "3m"

@@ -8,9 +8,10 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from flows.failures import failures_told
+from flows.forms import FORM
 from flows.settings import store_root
 from flows.store_views import existing_store, prune_store
 from minimind.errors import StoreInUseError
@@ -26,7 +27,7 @@ logger = logging.getLogger("minimind.flows")  # below the logger that Prefect sh
 class PruneRequest(BaseModel):
     """What to remove. Prefect shows this as a form and refuses what does not fit."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = FORM
 
     unfinished: Annotated[
         bool, Field(description=f"Interrupted trainings of the last {MAX_INTERRUPTED_DAYS:g} days, too")

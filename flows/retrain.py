@@ -11,9 +11,10 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from flows.failures import BEFORE, begun, build_stage, failures_told
+from flows.forms import FORM
 from flows.progress import listener
 from flows.settings import slot_name, store_root, tracking_uri
 from minimind.audit.due import Due, is_due
@@ -67,7 +68,7 @@ SlotName = Annotated[
 class DomainRequest(BaseModel):
     """A domain, as every flow about one is asked for it. Prefect shows a form, and refuses what does not fit."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = FORM
 
     config: Annotated[str, Field(description="The domain's YAML, for example configs/demo.yaml")]
     overrides: Overrides = []

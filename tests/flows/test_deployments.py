@@ -1,6 +1,7 @@
 """prefect.yaml as the server gets it: what is made, changed, removed; paused schedules, forms, limits."""
 
 import asyncio
+import importlib
 import time
 from collections.abc import Iterator
 from copy import deepcopy
@@ -48,6 +49,16 @@ def test_pages_say_how_many_versions_the_weekly_pruning_keeps(page: str) -> None
 def test_shipped_file_can_be_followed() -> None:
     wanted = wanted_deployments(PROJECT)
     assert set(wanted) == {(row["name"], row["entrypoint"]) for row in SHIPPED["deployments"]}
+
+
+@pytest.mark.parametrize("name", ["retrain", "compare", "seeds", "prune", "explore"])
+def test_form_has_its_fields_in_the_order_in_which_they_are_written(name: str) -> None:
+    """The pages sort them by `position`; PostgreSQL keeps the keys of a schema in an order of its own."""
+    from prefect.utilities.callables import parameter_schema
+
+    flow = getattr(importlib.import_module(f"flows.{name}"), name)
+    (request,) = parameter_schema(flow.fn).model_dump()["definitions"].values()
+    assert [field["position"] for field in request["properties"].values()] == [*range(len(request["properties"]))]
 
 
 def test_rule_of_a_recurrence_means_what_its_name_says() -> None:
