@@ -59,7 +59,7 @@ def test_scheduled_deployment_runs_and_down_stops_exactly_what_up_started(projec
         assert refused.status_code in (409, 422), refused.text
     finally:
         down = command(project, "down")
-    assert "stopped worker, MLflow, Prefect" in down.stdout, down.stdout + down.stderr
+    assert "stopped keeper, worker, MLflow, Prefect" in down.stdout, down.stdout + down.stderr
     assert bystander.poll() is None
     bystander.kill()
     assert not processes_of(project)

@@ -188,7 +188,7 @@ def test_backup_of_running_servers_is_a_team_of_its_own(team: Team, completed: d
     path = team.project / "a.tar.zst"
     team.say("backup", str(path))
     said = team.say("down")
-    assert "stopped worker, MLflow, Prefect, PostgreSQL" in said
+    assert "stopped keeper, worker, MLflow, Prefect, PostgreSQL" in said
     assert not processes_of(team.project)
     assert "down; `minimind up` starts it" in team.say("generate", "models:/team@champion", "bade", expect=2)
     team.say("restore", str(path), store="second-store")
@@ -202,7 +202,7 @@ def test_backup_of_running_servers_is_a_team_of_its_own(team: Team, completed: d
     api = team.prefect("second-store")
     tasks = api.post("/task_runs/filter", {"flow_runs": {"id": {"any_": [again["id"]]}}})
     stages = {task["name"]: task["state_name"] for task in tasks}
-    assert {name for name, state in stages.items() if state != "Reused"} == {"report"}, stages
+    assert {name for name, state in stages.items() if state != "Reused"} == {"report", "tracking server"}, stages
     assert len(api.runs(["COMPLETED"], "END_TIME_DESC")) == 2  # that of the first store, too
     team.say("down", store="second-store")
     assert not processes_of(team.project)
