@@ -65,7 +65,7 @@ def _full_disk_told(path: Path) -> Iterator[None]:
         yield
     except DiskFullError as error:
         raise BackupError(
-            f"the disk is full and nothing was left at {path}; free some space, or choose a place on another disk"
+            f"a disk is full, that of {path.parent} or of the store, and no backup was left; free some space there"
         ) from error
 
 
@@ -150,9 +150,10 @@ def refuse_restore(path: Path, root: Path) -> None:
         raise BackupError(f"{path} does not end with {archive.SUFFIX}, as a backup does")
     if root.exists() and any(root.iterdir()):
         raise BackupError(f"{root} is not empty; name a folder that is, or that is not there yet, with --store")
-    if root.is_mount() or root.is_symlink():  # the store is built beside it and renamed, which replaces neither
-        kind = "a link" if root.is_symlink() else "where a disk is mounted"
-        raise BackupError(f"{root} is {kind}; name a folder below it, such as {root / 'store'}, with --store")
+    if root.is_mount():  # the store is built beside it and renamed, which replaces none
+        raise BackupError(
+            f"{root} is where a disk is mounted; name a folder below it, such as {root / 'store'}, with --store"
+        )
 
 
 def _read_description(path: Path, building: Path) -> dict[str, Any]:

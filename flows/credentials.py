@@ -53,7 +53,7 @@ def refuse_readable_by_others(path: Path) -> None:
 
 
 def ensure_credentials(root: Path, postgres_password: str | None) -> Credentials:
-    """What the file holds, with what is missing made up; the password of a PostgreSQL that is not ours is the given."""
+    """What the file holds, or new ones where there is none; that of a PostgreSQL which is not ours is the given."""
     known = load_credentials(root)
     made_up = {
         PREFECT: f"{USER}:{secrets.token_urlsafe(24)}",

@@ -18,7 +18,7 @@ import httpx
 
 from flows import local_run, servers
 from flows.prefect_api import WORK_POOL, PrefectApi
-from flows.prefect_yaml import TAG, problems_of_configs, read_deployments
+from flows.prefect_yaml import TAG, problems_of_runs, read_deployments
 from flows.profiles import recorded_place, refuse_to_tell
 from flows.services import KEEPER
 from minimind.errors import ConfigError, ServerError
@@ -60,7 +60,7 @@ def deploy(project: Path, notify: str | None, root: Path) -> list[str]:
         place = recorded_place(root)
         if notify and place and place.is_asked(os.environ["PREFECT_API_URL"]):
             refuse_to_tell(place.setup.profile)
-        if problems := problems_of_configs(project):
+        if problems := problems_of_runs(project):
             raise ConfigError(str(project / "prefect.yaml"), problems)
         lines = deploy_all(project, os.environ).lines()
         if notify:

@@ -96,12 +96,12 @@ class Keeper:
         """One look. What keeps it from its end is logged when it begins or changes, and told to the status."""
         trouble = None
         try:
-            servers.cut_logs(self.root)
             if place := recorded_place(self.root):
                 self.look(place)
         except Exception as error:  # noqa: BLE001 - a full disk, a database that is away: the next look may do better
             trouble = error
         try:
+            servers.cut_logs(self.root)
             self.tell_status(describe(trouble))
         except OSError as error:  # the same disk; the status sees that nothing is told any more
             trouble = trouble or error

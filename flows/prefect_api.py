@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -60,14 +61,12 @@ class PrefectApi:
         return self.runs(UNDER_WAY, "START_TIME_ASC")
 
     def last_run(self, deployment_id: str) -> dict[str, Any] | None:
-        """The newest that has begun and ended: not one that the deployment's limit refused."""
-        wanted = {
-            "flow_runs": {"state": {"type": {"any_": ENDED}}, "start_time": {"is_null_": False}},
-            "deployments": {"id": {"any_": [deployment_id]}},
-            "sort": "END_TIME_DESC",
-            "limit": 1,
-        }
-        return next(iter(self.post("/flow_runs/filter", wanted)), None)
+        """The newest that has ended, but for those that the deployment's limit refused: cancelled, and never run."""
+        of_it = {"any_": [deployment_id]}
+        ended = self.runs([state for state in ENDED if state != "CANCELLED"], "END_TIME_DESC", 1, deployment_id=of_it)
+        cancelled = self.runs(["CANCELLED"], "END_TIME_DESC", deployment_id=of_it)
+        ended += [run for run in cancelled if run["run_count"]]
+        return max(ended, key=lambda run: datetime.fromisoformat(run["end_time"]), default=None)
 
     def stages_of(self, run_ids: list[str]) -> dict[str, str]:
         """Flow run -> the name of the task that it is in."""

@@ -47,11 +47,11 @@ class Schedule(Row):
     cron: WrittenOut | None = None
     rrule: WrittenOut | None = None
     interval: timedelta | None = None
-    anchor_date: datetime | str | None = None
+    anchor_date: StrictStr | None = None
     timezone: WrittenOut | None = None
     day_or: bool = True
     active: bool | None = None
-    max_scheduled_runs: int | None = None
+    replaces: WrittenOut | None = None
     parameters: dict[str, Any] = {}
 
     @field_validator("timezone")
@@ -62,29 +62,32 @@ class Schedule(Row):
         return zone
 
     @model_validator(mode="after")
-    def _comes_due(self) -> "Schedule":
+    def _has_one_time(self) -> "Schedule":
         named = [kind for kind in KINDS if getattr(self, kind) is not None]
         if len(named) != 1:
             raise ValueError(f"it has {' and '.join(named) or 'no time'}; give one of {', '.join(KINDS)}")
-        if not next_times(self):
-            raise ValueError("it never comes due; correct its time")
+        kept_by_prefect(self)
         return self
 
 
-def next_times(schedule: Schedule) -> list[datetime]:
-    """The next one as Prefect counts it, or none. Raises ValueError for what is no schedule."""
+def kept_by_prefect(schedule: Schedule) -> Any:
+    """As Prefect's server keeps it. Raises ValueError for what is no schedule."""
     from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
     if schedule.cron is not None:
-        kept: Any = CronSchedule(cron=schedule.cron, timezone=schedule.timezone, day_or=schedule.day_or)
-    elif schedule.rrule is not None:
-        kept = RRuleSchedule(rrule=schedule.rrule, timezone=schedule.timezone or "UTC")
-    else:
-        kept = IntervalSchedule(interval=schedule.interval)
+        return CronSchedule(cron=schedule.cron, timezone=schedule.timezone, day_or=schedule.day_or)
+    if schedule.rrule is not None:
+        return RRuleSchedule(rrule=schedule.rrule, timezone=schedule.timezone or "UTC")
+    more = {"anchor_date": schedule.anchor_date} if schedule.anchor_date else {}
+    return IntervalSchedule(interval=schedule.interval, timezone=schedule.timezone, **more)
+
+
+def comes_due(schedule: Schedule) -> bool:
+    """Whether there is a next time, as Prefect counts it."""
     try:
-        return asyncio.run(kept.get_dates(1, start=datetime.now(UTC)))
-    except Exception as error:  # noqa: BLE001 - croniter's for a day that no month has is of no one kind
-        raise ValueError(f"it never comes due ({error}); correct its time") from None
+        return bool(asyncio.run(kept_by_prefect(schedule).get_dates(1, start=datetime.now(UTC))))
+    except Exception:  # noqa: BLE001 - croniter's for a day that no month has is of no one kind
+        return False
 
 
 class ConcurrencyLimit(Row):
@@ -107,9 +110,9 @@ class Deployment(Row):
     version: str | None = None
     version_type: str | None = None
     flow_name: str | None = None
-    schedules: list[Schedule] = []
+    schedules: list[Schedule] | None = None
     paused: bool | None = None
-    concurrency_limit: int | ConcurrencyLimit | None = None
+    concurrency_limit: Annotated[int, Field(ge=1)] | ConcurrencyLimit | None = None
     parameters: dict[str, Any] = {}
     enforce_parameter_schema: bool | None = None
     work_pool: WorkPool | None = None
@@ -135,8 +138,8 @@ class Deployment(Row):
 
     @field_validator("schedules")
     @classmethod
-    def _slugs_differ(cls, schedules: list[Schedule]) -> list[Schedule]:
-        slugs = [schedule.slug for schedule in schedules]
+    def _slugs_differ(cls, schedules: list[Schedule] | None) -> list[Schedule] | None:
+        slugs = [schedule.slug for schedule in schedules or []]
         if twice := sorted({slug for slug in slugs if slugs.count(slug) > 1}):
             raise ValueError(f"the slug {', '.join(twice)} stands twice")
         return schedules
@@ -174,23 +177,31 @@ def problems_of(row: Any, number: int, project: Path) -> list[str]:
     file = deployment.entrypoint.partition(":")[0]
     if file.endswith(".py") and not (project / file).is_file():
         return [f"{who}: entrypoint: there is no file {file} in {project}"]
-    given = [deployment.parameters | schedule.parameters for schedule in deployment.schedules]
-    if file.startswith("flows/") and not all("request" in parameters for parameters in given):
+    given = [deployment.parameters | schedule.parameters for schedule in deployment.schedules or []]
+    if file.startswith("flows/") and not all(parameters.get("request") for parameters in given):
         return [f"{who}: parameters: its scheduled runs need a `request`, with what the flow is to work on"]
     return []
 
 
-def problems_of_configs(project: Path) -> list[str]:
-    """What keeps the runs of a domain from beginning: a YAML that is not there, or cannot be followed."""
+def problems_of_runs(project: Path) -> list[str]:
+    """What keeps deployments that can be made from their work: a schedule that has run out, a config that fails."""
     problems = []
     for row in read_deployments(project):
-        request = row.get("parameters", {}).get("request")
-        config = request.get("config") if isinstance(request, dict) else None
-        if not isinstance(config, str) or "{{" in config:
-            continue
-        overrides = request.get("overrides") or []
-        try:
-            load_config(project / config, overrides)
-        except UserError as error:
-            problems.append(f"{row['name']}: {' '.join(str(error).split())}")
+        for schedule in Deployment.model_validate(row).schedules or []:
+            if schedule.active is not False and not comes_due(schedule):
+                problems.append(f"{row['name']}: its schedule {schedule.slug} never comes due; correct its time")
+        request = (row.get("parameters") or {}).get("request")
+        if isinstance(request, dict) and isinstance(request.get("config"), str) and "{{" not in str(request):
+            problems += [f"{row['name']}: {problem}" for problem in problems_of_config(project, request)]
     return problems
+
+
+def problems_of_config(project: Path, request: dict[str, Any]) -> list[str]:
+    overrides = request.get("overrides") or []
+    if not isinstance(overrides, list) or not all(isinstance(one, str) for one in overrides):
+        return [f"overrides are {overrides!r}; write a list of section.key=value"]
+    try:
+        load_config(project / request["config"], overrides)
+    except UserError as error:
+        return [" ".join(str(error).split())]
+    return []

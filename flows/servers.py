@@ -240,11 +240,26 @@ def _terminate(family: list[psutil.Process], grace_seconds: float) -> None:
     first, *others = family
     _send(family, signal.SIGTERM)
     deadline = time.monotonic() + grace_seconds
-    psutil.wait_procs(others, timeout=grace_seconds)
-    for seconds in (3.0, grace_seconds):
-        if not psutil.wait_procs([first], timeout=max(0.0, min(seconds, deadline - time.monotonic())))[1]:
-            return
+    _wait(others, deadline)
+    if not _wait([first], min(deadline, time.monotonic() + 3)):
         _send([first], signal.SIGTERM)
+        _wait([first], deadline)
+
+
+def _wait(processes: list[psutil.Process], deadline: float) -> bool:
+    """Until all have ended; False where one has not in time. A zombie has: who should take notice may be stuck."""
+    while not all(map(_is_over, processes)):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _is_over(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _ask_to_end(process: psutil.Process, grace_seconds: float) -> None:
@@ -332,9 +347,14 @@ def log_path(root: Path, name: str) -> Path:
 def cut_logs(root: Path) -> None:
     """Sets aside what a log has as `.1` where it is too long: of a database that is away, Prefect says 2 GB a day."""
     for log in (root / "servers").glob("*.log"):
-        if log.stat().st_size > MAX_LOG_BYTES:
-            shutil.copyfile(log, log.with_name(f"{log.name}.1"))
-            os.truncate(log, 0)
+        with suppress(FileNotFoundError):  # one that a service which is started again has just set aside
+            if log.stat().st_size > MAX_LOG_BYTES:
+                before = log.with_name(f"{log.name}.1")
+                before.unlink(missing_ok=True)  # the disk may be full
+                try:
+                    shutil.copyfile(log, before)
+                finally:
+                    os.truncate(log, 0)
 
 
 def recorded_servers(root: Path) -> list[Started]:

@@ -25,9 +25,9 @@ def take_settings(root: Path, environ: MutableMapping[str, str] = os.environ) ->
     """
     try:
         found = dotenv_values(settings_path(root), interpolate=False)
-    except (OSError, UnicodeDecodeError) as error:
+        environ.update({name: value for name, value in found.items() if value is not None})
+    except (OSError, ValueError) as error:
         raise ServerError(f"{settings_path(root)} cannot be read ({error}); it takes lines of NAME=VALUE") from error
-    environ.update({name: value for name, value in found.items() if value is not None})
 
 
 def check_settings(root: Path) -> None:

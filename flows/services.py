@@ -112,12 +112,12 @@ def registrations(place: "Place") -> Once:
 
     def register() -> Iterable[str]:
         from flows.deployments import deploy_all
-        from flows.prefect_yaml import problems_of_configs
+        from flows.prefect_yaml import problems_of_runs
 
         deployed = deploy_all(place.setup.project, place.client_environment())
         place.prefect_api().ensure_limit(GPU_SLOT, slots=1)
         # one domain's mistake keeps no other from running; who deploys by hand is refused
-        failing = [f"will fail: {problem}" for problem in problems_of_configs(place.setup.project)]
+        failing = [f"will fail: {problem}" for problem in problems_of_runs(place.setup.project)]
         return ["deployed what prefect.yaml lists", *(f"  {line}" for line in [*deployed.lines(), *failing])]
 
     return Once(register)

@@ -20,15 +20,16 @@ def move_artifacts(database: str, before: Iterable[Path], now: Path) -> int:
 
     `database` is MLflow's own, as SQLAlchemy names it. Addresses that a server resolves stay as they are.
     """
-    from sqlalchemy import func, update
+    from sqlalchemy import case, func, or_, update
 
     moved = 0
+    named = [(f"{scheme}{folder}/", f"{scheme}{now}/") for scheme, folder in product(SCHEMES, before)]
     with _address_columns(database) as (connection, columns):
-        for column, scheme, folder in product(columns, SCHEMES, before):
-            old = f"{scheme}{folder}/"
-            below = func.substr(column, 1, len(old)) == old
-            new = f"{scheme}{now}/" + func.substr(column, len(old) + 1)
-            moved += connection.execute(update(column.table).where(below).values({column: new})).rowcount
+        for column in columns if named else ():
+            below = {old: func.substr(column, 1, len(old)) == old for old, _ in named}
+            address = case(*((below[old], new + func.substr(column, len(old) + 1)) for old, new in named))
+            changed = update(column.table).where(or_(*below.values())).values({column: address})
+            moved += connection.execute(changed).rowcount
     return moved
 
 
@@ -39,7 +40,8 @@ def stores_named(database: str) -> set[Path]:
     with _address_columns(database) as (connection, columns):
         found = [str(address) for column in columns for (address,) in connection.execute(select(distinct(column)))]
     paths = [address.removeprefix("file://") for address in found]
-    return {Path(path.partition(f"/{FOLDER}")[0]) for path in paths if path.startswith("/") and f"/{FOLDER}" in path}
+    inside = [f"{path}/".rpartition(f"/{FOLDER}/") for path in paths if path.startswith("/")]
+    return {Path(store) for store, found, _ in inside if found}
 
 
 @contextmanager

@@ -88,9 +88,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     """
     if process.poll() is not None:
         return
-    process.terminate()
     deadline, raised = time.monotonic() + STOP_SECONDS + 5, None
     try:
+        process.terminate()
         while process.poll() is None and (left := deadline - time.monotonic()) > 0:
             try:
                 process.wait(left)

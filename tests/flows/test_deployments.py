@@ -17,7 +17,8 @@ from domain import PROJECT
 
 from flows.deployments import Deployed, deploy_all, wanted_deployments
 from flows.own_server import own_prefect_server
-from flows.prefect_yaml import problems_of_configs
+from flows.prefect_api import PrefectApi
+from flows.prefect_yaml import problems_of_runs
 from flows.servers import prefect_settings
 from minimind.config import load_config
 from minimind.errors import ConfigError
@@ -82,13 +83,11 @@ def test_rule_of_a_recurrence_means_what_its_name_says() -> None:
         ({"schedules": 5}, "legal-de: schedules is 5"),
         ({"schedule": {"cron": "0 0 * * *", "slug": "daily"}}, "legal-de: it has a `schedule`; write it as a row"),
         ({"schedules": [DAILY, DAILY]}, "the slug daily stands twice"),
-        ({"schedules": [DAILY | {"cron": "0 3 30 2 *"}]}, "schedules.0: it never comes due"),
         ({"schedules": [DAILY | {"cron": "every day"}]}, "schedules.0.cron is .every day.: Invalid cron"),
         ({"schedules": [DAILY | {"timezone": "Europe/Berlni"}]}, "Europe/Berlni is no time zone"),
         ({"schedules": [DAILY | {"slug": 3}]}, "schedules.0.slug is 3"),
         ({"schedules": [DAILY | {"interval": 60}]}, "it has cron and interval; give one of"),
         ({"schedules": [{"slug": "never"}]}, "it has no time; give one of cron, rrule, interval"),
-        ({"schedules": [PAST]}, "schedules.0: it never comes due"),
         ({"schedules": [PAST | {"rrule": "often"}]}, "schedules.0.rrule is .often.: Invalid RRule"),
         ({"name": "legal-en"}, "the name legal-en stands twice"),
         ({"name": "legal-{{ $COUNTRY }}"}, "name is 'legal-.*a template is not followed here"),
@@ -98,6 +97,9 @@ def test_rule_of_a_recurrence_means_what_its_name_says() -> None:
         ({"entrypoint": "flows/retrian.py:retrain"}, "there is no file flows/retrian.py in "),
         ({"concurency_limit": 1}, "legal-de: concurency_limit is unknown; remove it or correct the spelling"),
         ({"concurrency_limit": {"limit": 1, "collision_strategy": "WAIT"}}, "concurrency_limit"),
+        ({"schedules": [{"slug": "a", "interval": 60, "anchor_date": "garbage"}]}, "anchor_date"),
+        ({"concurrency_limit": 0}, "concurrency_limit"),
+        ({"parameters": {"request": None}}, "legal-de: parameters: its scheduled runs need a `request`"),
         ({"parameters": {}}, "legal-de: parameters: its scheduled runs need a `request`"),
     ],
 )
@@ -133,22 +135,29 @@ def test_file_without_deployments_is_refused(tmp_path: Path, text: str | None, s
         wanted_deployments(tmp_path)
 
 
-def test_domain_whose_yaml_cannot_be_followed_is_named(tmp_path: Path) -> None:
+def test_what_will_not_run_is_named(tmp_path: Path) -> None:
     requests = {
         "missing": {"config": "configs/nowhere.yaml"},
         "wrong": {"config": str(PROJECT / "configs" / "demo.yaml"), "overrides": ["training.bogus=1"]},
         "right": {"config": str(PROJECT / "configs" / "demo.yaml"), "overrides": ["training.seed=2"]},
         "later": {"config": "configs/{{ $COUNTRY }}.yaml"},
         "none": {"keep_versions": 10},
+        "odd": {"config": str(PROJECT / "configs" / "demo.yaml"), "overrides": "training.seed=2"},
+        "set": {"config": str(PROJECT / "configs" / "demo.yaml"), "overrides": ["training.seed={{ $SEED }}"]},
     }
     rows = [deployment(name, parameters={"request": request}) for name, request in requests.items()]
+    never = {"slug": "never", "cron": "0 3 30 2 *"}
+    rows += [deployment("out", schedules=[PAST, DAILY, never, PAST | {"slug": "off", "active": False}])]
+    rows += [deployment("empty", schedules=None)]
     (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"deployments": rows}))
     (tmp_path / "tiny.py").touch()
-    problems = problems_of_configs(tmp_path)
-    assert [problem.partition(":")[0] for problem in problems] == ["missing", "wrong"]
+    problems = problems_of_runs(tmp_path)
+    assert [problem.partition(":")[0] for problem in problems] == ["missing", "wrong", "odd", "out", "out"]
+    assert [problem for problem in problems if "its schedule past never comes due" in problem]
+    assert "overrides are 'training.seed=2'; write a list" in problems[2]
     assert "configs/nowhere.yaml" in problems[0]
     assert "training.bogus is unknown" in problems[1]
-    assert problems_of_configs(PROJECT) == []
+    assert problems_of_runs(PROJECT) == []
 
 
 def test_empty_list_is_followed(tmp_path: Path) -> None:
@@ -278,6 +287,13 @@ def test_second_run_of_a_domain_waits_or_is_cancelled(
     assert set_state(api, runs[0], "PENDING")["status"] == "ACCEPT"
     set_state(api, runs[1], "PENDING")
     assert api.get(f"/flow_runs/{runs[1]}").json()["state_name"] == second
+    asking = PrefectApi(str(api.base_url))
+    assert asking.last_run(deployed[strategy]["id"]) is None, "one that was refused has not run"
+    set_state(api, runs[0], "RUNNING")
+    set_state(api, runs[0], "CANCELLED")
+    last = asking.last_run(deployed[strategy]["id"])
+    assert last is not None
+    assert last["id"] == runs[0]
 
 
 @pytest.mark.slow

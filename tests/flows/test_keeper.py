@@ -1,5 +1,6 @@
 """The keeper's rules; that it keeps real servers is shown by tests/system."""
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -323,6 +324,27 @@ def test_log_that_is_too_long_is_set_aside_while_it_is_written_to(
         writer.wait()
     assert log.read_bytes() == b"c" * 60 + b"\n"
     assert log.with_name("prefect.log.1").read_bytes() == b"a" * 60 + b"\n" + b"b" * 60 + b"\n"
+
+
+def test_log_that_is_too_long_is_cut_and_services_are_looked_after_though_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(servers, "MAX_LOG_BYTES", 100)
+    monkeypatch.setattr(servers.shutil, "copyfile", full)
+    looked: list[object] = []
+    monkeypatch.setattr(keeper, "recorded_place", lambda root: "place")
+    monkeypatch.setattr(keeper.Keeper, "look", lambda self, place: looked.append(place))
+    log = servers.log_path(tmp_path, "Prefect")
+    log.parent.mkdir()
+    log.write_text("a" * 200)
+    log.with_name("prefect.log.1").write_text("before")
+    keeper.Keeper(tmp_path).try_to_look()
+    assert looked == ["place"]
+    assert log.read_bytes() == b""
+    assert not log.with_name("prefect.log.1").exists()
 
 
 def test_mlflow_is_told_once_of_what_is_abandoned_and_not_waited_for(tmp_path: Path, monkeypatch: Any) -> None:

@@ -433,6 +433,25 @@ def test_what_a_service_runs_is_told_to_stop_once_and_has_the_whole_grace(
     assert time.monotonic() - began < RUNS_GRACE_SECONDS / 2
 
 
+def test_service_that_does_not_take_notice_of_its_childs_end_gets_its_second_term(
+    tmp_path: Path, sleeper: Callable[..., Service]
+) -> None:
+    first, second = "lambda *_: signal.signal(signal.SIGTERM, second)", f"touch({str(tmp_path / 'second')!r})"
+    code = (
+        "import signal, subprocess, sys, time;"
+        f"touch = lambda name: Path(name).touch(); second = lambda *_: sys.exit({second});"
+        f"signal.signal(signal.SIGTERM, {first});"
+        f"left = subprocess.Popen(['sleep', '600']); touch({str(tmp_path / 'under way')!r});"
+        "[time.sleep(0.1) for _ in range(6000)]"
+    )
+    started = servers.start(tmp_path, sleeper(code, grace_seconds=60.0))
+    wait_until((tmp_path / "under way").exists, 10, "child")
+    began = time.monotonic()
+    servers.stop([started])
+    assert (tmp_path / "second").exists()
+    assert time.monotonic() - began < 30
+
+
 def test_service_that_the_keeper_had_started_again_is_stopped_in_its_turn(
     tmp_path: Path, sleeper: Callable[..., Service]
 ) -> None:

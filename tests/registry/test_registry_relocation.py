@@ -1,7 +1,23 @@
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from minimind.registry import tracking
 from minimind.registry.relocation import move_artifacts, stores_named
+
+
+def test_address_is_moved_once_though_the_new_store_lies_below_the_old(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute("create table model_versions (storage_location varchar(500))")
+        stores = ["/data/store", "/disk1/store", "/x/mlflow-artifacts-old/store"]
+        database.executemany(
+            "insert into model_versions values (?)", [(f"{one}/mlflow-artifacts/1",) for one in stores]
+        )
+        database.commit()
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert stores_named(uri) == set(map(Path, stores))
+    assert move_artifacts(uri, map(Path, stores), Path("/data/store/new")) == 3
+    assert stores_named(uri) == {Path("/data/store/new")}
 
 
 def test_artifacts_are_found_where_the_store_has_moved(uri: str, tmp_path: Path) -> None:
