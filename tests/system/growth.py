@@ -49,7 +49,8 @@ def part_of(path: Path) -> str:
 def grown(samples: list[dict[str, float]]) -> list[str]:
     """In words, of services and builds that only grow; nothing of one that is in no sample of either quarter."""
     quarter, words = max(1, len(samples) // 4), []
-    for name, key in {name: f"memory_mb {name}" for name in SERVICES} | {"what is built": "disk_mb builds"}.items():
+    watched = {name: f"memory_mb {name}" for name in SERVICES} | {"what is built": "disk_mb builds"}
+    for name, key in watched.items():
         second, last = (mean(part, key) for part in (samples[quarter : 2 * quarter], samples[-quarter:]))
         if 0 < MAX_GROWTH * second < last:
             words.append(f"{name} grew from {second:.3g} to {last:.3g} MB")
