@@ -16,7 +16,7 @@ SERVICES = ("Prefect", "MLflow", "worker", "keeper")
 MAX_GROWTH = 1.5  # last quarter against the second: of the memory of a service, and of builds, which are pruned
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT = 420, 200, 50, 30, 130
-COLOURS = ("#3465a4", "#cc7a00", "#4e9a06", "#a40000", "#75507b", "#555753")
+COLOURS = ("#3465a4", "#cc7a00", "#4e9a06", "#a40000", "#75507b", "#555753", "#c4a000")
 
 
 def memory(installation: Installation) -> dict[str, float]:
