@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from flows import local_run, servers
+from flows.automations import check_address, register
 from flows.prefect_api import WORK_POOL, PrefectApi
 from flows.prefect_yaml import TAG, problems_of_runs, read_deployments
 from flows.profiles import recorded_place, refuse_to_tell
@@ -53,8 +54,6 @@ def deploy(project: Path, notify: str | None, root: Path) -> list[str]:
             "there is no Prefect server to deploy to; set PREFECT_API_URL to one, or start one with `minimind up`"
         )
     if notify:
-        from flows.automations import check_address, register
-
         check_address(notify)
     with local_run.prefect_server(root):
         place = recorded_place(root)

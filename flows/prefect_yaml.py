@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -22,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from minimind.config import UNREADABLE_YAML, describe_problem, load_config
+from minimind.config import describe_problem, load_config, read_yaml
 from minimind.errors import ConfigError, UserError
 
 TAG = "minimind"  # of every deployment, and so of its runs
@@ -148,15 +147,9 @@ class Deployment(Row):
 def read_deployments(project: Path) -> list[dict[str, Any]]:
     """The deployments of the project's prefect.yaml, each as it stands there. Raises ConfigError with all problems."""
     path = project / "prefect.yaml"
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise ConfigError(str(path), ["there is no such file; run this where the project lies"]) from None
-    except OSError as error:
-        raise ConfigError(str(path), [f"it cannot be read: {error.strerror}"]) from None
-    except UNREADABLE_YAML as error:
-        raise ConfigError(str(path), [f"it is no valid YAML: {' '.join(str(error).split())}"]) from None
-    rows = tree.get("deployments") if isinstance(tree, dict) else None
+    if not path.is_file():
+        raise ConfigError(str(path), ["there is no such file; run this where the project lies"])
+    rows = read_yaml(path).get("deployments")
     if not isinstance(rows, list):
         raise ConfigError(str(path), ["it has no list `deployments`; write one, [] where nothing is to be deployed"])
     problems = [problem for number, row in enumerate(rows) for problem in problems_of(row, number, project)]

@@ -247,15 +247,16 @@ def _terminate(family: list[psutil.Process], grace_seconds: float) -> None:
 
 
 def _wait(processes: list[psutil.Process], deadline: float) -> bool:
-    """Until all have ended; False where one has not in time. A zombie has: who should take notice may be stuck."""
-    while not all(map(_is_over, processes)):
+    """Until all are over; False where one is not in time."""
+    while not all(map(is_over, processes)):
         if time.monotonic() >= deadline:
             return False
         time.sleep(0.05)
     return True
 
 
-def _is_over(process: psutil.Process) -> bool:
+def is_over(process: psutil.Process) -> bool:
+    """Whether it has ended; its parent, which may stand still itself, need not have taken notice."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

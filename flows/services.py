@@ -53,8 +53,11 @@ def _prefect_doors(place: "Place") -> dict[str, str]:
     addresses = [f"http://{name}:{place.setup.prefect_port}" for name in place.names]
     addresses += [f"https://{name}" for name in place.setup.allowed_hosts]  # a proxy that speaks TLS
     shown = addresses[-1] if place.setup.allowed_hosts else place.prefect
-    settings = {"PREFECT_UI_URL": shown}  # in messages
-    settings |= {"PREFECT_UI_API_URL": f"{shown}/api", "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(addresses)}
+    settings = {
+        "PREFECT_UI_URL": shown,  # in messages
+        "PREFECT_UI_API_URL": f"{shown}/api",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(addresses),
+    }
     if place.profile.has_auth:
         settings["PREFECT_SERVER_API_AUTH_STRING"] = place.credentials[credentials.PREFECT]
     return settings

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from flows import postgres, servers
+from flows.automations import check_address
 from flows.credentials import credentials_path, ensure_credentials
 from flows.prefect_yaml import read_deployments
 from flows.profiles import PROFILES, Place, Setup, load_setup, recorded_place, refuse_to_tell, save_setup
@@ -42,7 +43,7 @@ def up(
         environ[NOTIFY] = notify
     if told := environ.get(NOTIFY):
         refuse_to_tell(wanted.profile)
-        refuse_no_address(told)
+        check_address(told)
     if servers.running_servers(root) and is_up_again(root, say):
         return
     setup, password = with_postgres(wanted, environ)
@@ -169,12 +170,6 @@ def refuse_password(notify: str | None) -> None:
     """Raises UserError for an address on the command line that holds one."""
     if notify and re.search(r"://[^/\s@]*:[^/\s@]+@", notify):
         raise UserError(f"--notify holds a password, which every user of this machine could read; put it in {NOTIFY}")
-
-
-def refuse_no_address(notify: str) -> None:
-    from flows.automations import check_address
-
-    check_address(notify)
 
 
 def with_postgres(setup: Setup, environ: Mapping[str, str]) -> tuple[Setup, str | None]:

@@ -10,8 +10,6 @@ from minimind.registry.tracking import refusals_said
 
 FOLDER = "mlflow-artifacts"  # of a store
 ADDRESSES = ("artifact_location", "artifact_uri", "source", "storage_location")  # columns, in whichever table
-
-
 SCHEMES = ("", "file://")  # of addresses that are paths; others a server resolves (mlflow-artifacts:/, s3://)
 
 

@@ -122,10 +122,11 @@ def test_file_that_cannot_be_followed_is_refused_before_anything_is_deployed(
         ("deployments: [legal-de]", "deployment 1: .*valid dictionary"),
         ("deployments: 5", "it has no list `deployments`"),
         ("deployment: []", "it has no list `deployments`; write one, "),
-        ("", "it has no list"),
-        ("[]", "it has no list"),
+        ("", "a mapping of sections was expected, NoneType was found"),
+        ("[]", "a mapping of sections was expected, list was found"),
         ("a: [", "it is no valid YAML"),
-        (None, "it cannot be read: Is a directory"),
+        ("deployments: []\ndeployments: []", "the key 'deployments' stands twice"),
+        (None, "there is no such file; run this where the project lies"),
     ],
 )
 def test_file_without_deployments_is_refused(tmp_path: Path, text: str | None, said: str) -> None:
@@ -158,6 +159,15 @@ def test_what_will_not_run_is_named(tmp_path: Path) -> None:
     assert "configs/nowhere.yaml" in problems[0]
     assert "training.bogus is unknown" in problems[1]
     assert problems_of_runs(PROJECT) == []
+
+
+def test_deployments_may_share_what_an_anchor_names(tmp_path: Path) -> None:
+    base = "{entrypoint: 'tiny.py:tiny', tags: [minimind], description: one}"
+    rows = "deployments: [{<<: *base, name: a}, &b {<<: *base, name: b, description: other}, {<<: *b, name: c}]"
+    (tmp_path / "prefect.yaml").write_text(f"base: &base {base}\n{rows}\n")
+    (tmp_path / "tiny.py").touch()
+    found = wanted_deployments(tmp_path)
+    assert {name: row["description"] for (name, _), row in found.items()} == {"a": "one", "b": "other", "c": "other"}
 
 
 def test_empty_list_is_followed(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from flows.servers import is_over
 from tests.system.patience import wait_until
 
 
@@ -48,14 +49,6 @@ def send(processes: Iterable[psutil.Process], number: int) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-
-
-def is_over(process: psutil.Process) -> bool:
-    """Whether it has ended; its parent, which may stand still itself, need not have taken notice."""
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def stands_still(process: psutil.Process) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.system.fleeting import children_of, files_below, is_over, kill, words_of
+from flows.servers import is_over
+from tests.system.fleeting import children_of, files_below, kill, words_of
 from tests.system.patience import wait_until
 
 PARENT = "import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"
